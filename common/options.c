@@ -1,0 +1,164 @@
+/* The rows of options.h. Order here is the order of the printed document. */
+#include "common/options.h"
+
+#include "common/config.h"
+
+#include <string.h>
+
+#define CUSTOMARY_KEY                                                                              \
+	"\"6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa\""
+
+static const char *const huge_pages_choices[] = {"auto", "required", "off", NULL};
+static const char *const xdp_choices[] = {"auto", "native", "generic", NULL};
+static const char *const zero_copy_choices[] = {"auto", "on", "off", NULL};
+static const char *const rss_choices[] = {"single", "toeplitz", NULL};
+
+enum {
+	INTERFACE_LENGTH_MAX = 15, /* IFNAMSIZ without its zero */
+	/* Leaves room in sun_path for "/aggregator.sock" and for its zero. */
+	RUNTIME_DIR_LENGTH_MAX = CONFIG_PATH_SIZE - (int)sizeof("/aggregator.sock"),
+};
+
+/* clang-format off */
+#define AT(field) {offsetof(struct config, field), sizeof(((struct config *)0)->field)}
+#define AT_POOL(field) {offsetof(struct config_pool, field), sizeof(((struct config_pool *)0)->field)}
+#define LENGTH_MAX(field) (sizeof(((struct config *)0)->field) - 1)
+
+/* The same rows for both interfaces: how the NIC spreads packets over its queues. */
+#define RSS_ROWS(side, at)                                                                         \
+	{.path = side ".rss.mode", .type = OPTION_CHOICE, .value = AT(at.mode),                    \
+	 .choices = rss_choices, .initial = "\"toeplitz\"", .change = OPTION_RESTART,              \
+	 .help = "how the interface chooses the queue: all to queue 0, or Toeplitz"},              \
+	{.path = side ".rss.key", .type = OPTION_KEY, .value = AT(at.key),                         \
+	 .count = AT(at.key_size), .min = 80, .max = 104, .initial = CUSTOMARY_KEY,                \
+	 .unit = "hex digits", .change = OPTION_RESTART, .help = "Toeplitz key of the interface"}, \
+	{.path = side ".rss.table", .type = OPTION_TABLE, .value = AT(at.table),                   \
+	 .count = AT(at.table_len), .min = 0, .max = RSS_TABLE_MAX, .initial = "[]",               \
+	 .unit = "queues", .change = OPTION_RESTART,                                               \
+	 .help = "indirection table of the interface; empty: 128 entries, engines in turn"}
+
+const struct option options[] = {
+	{.path = "arena.name", .type = OPTION_STRING, .value = AT(arena.name), .min = 2,
+	 .max = LENGTH_MAX(arena.name), .initial = "\"/corenat\"", .change = OPTION_RESTART,
+	 .help = "name of the shared-memory object"},
+	{.path = "arena.engines", .type = OPTION_INTEGER, .value = AT(arena.engines), .min = 1,
+	 .max = ENGINE_MAX, .initial = "1", .unit = "engines", .change = OPTION_RESTART,
+	 .help = "packet engines; one core and one queue of each interface for each"},
+	{.path = "arena.sessions", .type = OPTION_INTEGER, .value = AT(arena.sessions), .min = 1024,
+	 .max = 1u << 27, .initial = "1048576", .unit = "sessions", .change = OPTION_RESTART,
+	 .help = "sessions the arena has room for, all engines together"},
+	{.path = "arena.huge_pages", .type = OPTION_CHOICE, .value = AT(arena.huge_pages),
+	 .choices = huge_pages_choices, .initial = "\"auto\"", .change = OPTION_RESTART,
+	 .help = "huge pages for the arena: when there are some, always, never"},
+
+	{.path = "engine.xdp", .type = OPTION_CHOICE, .value = AT(engine.xdp),
+	 .choices = xdp_choices, .initial = "\"auto\"", .change = OPTION_RESTART,
+	 .help = "where the XDP program runs: the driver if it can, the driver, the stack"},
+	{.path = "engine.zero_copy", .type = OPTION_CHOICE, .value = AT(engine.zero_copy),
+	 .choices = zero_copy_choices, .initial = "\"auto\"", .change = OPTION_RESTART,
+	 .help = "zero-copy sockets: if the driver can, always, never"},
+	{.path = "engine.ring_size", .type = OPTION_INTEGER, .value = AT(engine.ring_size),
+	 .min = 64, .max = 32768, .initial = "2048", .unit = "descriptors",
+	 .change = OPTION_RESTART, .help = "size of each AF_XDP ring; a power of two"},
+	{.path = "engine.cpus", .type = OPTION_CPUS, .value = AT(engine.cpus),
+	 .count = AT(engine.n_cpus), .min = 0, .max = ENGINE_MAX, .initial = "[]", .unit = "CPUs",
+	 .change = OPTION_RESTART, .help = "CPU of each engine; empty: engine N on CPU N"},
+
+	{.path = "inside.interface", .type = OPTION_STRING,
+	 .value = AT(net.side[SIDE_INSIDE].name), .min = 1, .max = INTERFACE_LENGTH_MAX,
+	 .change = OPTION_RESTART, .help = "interface towards the subscribers"},
+	{.path = "inside.prefixes", .type = OPTION_PREFIXES, .value = AT(net.prefixes),
+	 .count = AT(net.n_prefixes), .min = 1, .max = CONFIG_PREFIXES_MAX, .unit = "prefixes",
+	 .change = OPTION_LIVE, .help = "IPv4 prefixes of the subscribers"},
+	RSS_ROWS("inside", net.side[SIDE_INSIDE].rss),
+
+	{.path = "outside.interface", .type = OPTION_STRING,
+	 .value = AT(net.side[SIDE_OUTSIDE].name), .min = 1, .max = INTERFACE_LENGTH_MAX,
+	 .change = OPTION_RESTART, .help = "interface towards the Internet"},
+	RSS_ROWS("outside", net.side[SIDE_OUTSIDE].rss),
+
+	{.path = "pools", .type = OPTION_OBJECTS, .value = AT(pools), .count = AT(n_pools),
+	 .min = 1, .max = CONFIG_POOLS_MAX, .unit = "pools", .change = OPTION_LIVE,
+	 .help = "pools of NAT addresses"},
+	{.path = "pools[].name", .type = OPTION_STRING, .value = AT_POOL(name), .min = 1,
+	 .max = CONFIG_NAME_SIZE - 1, .change = OPTION_LIVE, .help = "name of the pool"},
+	{.path = "pools[].addresses", .type = OPTION_ADDRESSES, .value = AT_POOL(ranges),
+	 .count = AT_POOL(n_ranges), .min = 1, .max = CONFIG_RANGES_MAX, .unit = "ranges",
+	 .change = OPTION_LIVE,
+	 .help = "IPv4 addresses, prefixes and ranges; every address in them is used"},
+
+	{.path = "nat.udp_timeout_s", .type = OPTION_INTEGER, .value = AT(nat.udp_timeout_s),
+	 .min = 120, .max = 86400, .initial = "300", .unit = "seconds", .change = OPTION_LIVE,
+	 .source = "RFC 4787 REQ-5", .help = "idle time after which a UDP mapping ends"},
+	{.path = "nat.tcp_established_timeout_s", .type = OPTION_INTEGER,
+	 .value = AT(nat.tcp_established_timeout_s), .min = 120, .max = 604800,
+	 .initial = "7440", .unit = "seconds", .change = OPTION_LIVE,
+	 .help = "idle time of an established TCP session; RFC 5382 REQ-5 wants at least 7440"},
+	{.path = "nat.tcp_transitory_timeout_s", .type = OPTION_INTEGER,
+	 .value = AT(nat.tcp_transitory_timeout_s), .min = 10, .max = 86400,
+	 .initial = "240", .unit = "seconds", .change = OPTION_LIVE,
+	 .help = "idle time of a TCP session that opens or closes; RFC 5382 REQ-5 wants at least 240"},
+	{.path = "nat.icmp_timeout_s", .type = OPTION_INTEGER, .value = AT(nat.icmp_timeout_s),
+	 .min = 60, .max = 86400, .initial = "60", .unit = "seconds", .change = OPTION_LIVE,
+	 .source = "RFC 5508 REQ-2", .help = "idle time after which an ICMP query mapping ends"},
+	{.path = "nat.port_first", .type = OPTION_INTEGER, .value = AT(nat.port_first), .min = 1,
+	 .max = 65535, .initial = "1024", .change = OPTION_LIVE,
+	 .help = "first port that mappings may use"},
+	{.path = "nat.port_last", .type = OPTION_INTEGER, .value = AT(nat.port_last), .min = 1,
+	 .max = 65535, .initial = "65535", .change = OPTION_LIVE,
+	 .help = "last port that mappings may use"},
+
+	{.path = "system.runtime_dir", .type = OPTION_PATH, .value = AT(system.runtime_dir),
+	 .min = 1, .max = RUNTIME_DIR_LENGTH_MAX, .initial = "\"/run/corenat\"",
+	 .change = OPTION_RESTART, .help = "directory of the sockets between the processes"},
+	{.path = "system.bpffs", .type = OPTION_PATH, .value = AT(system.bpffs), .min = 1,
+	 .max = LENGTH_MAX(system.bpffs), .initial = "\"/sys/fs/bpf/corenat\"",
+	 .change = OPTION_RESTART, .help = "directory where the XDP program and its maps are pinned"},
+
+	{.path = "api.listen", .type = OPTION_STRING, .value = AT(api.listen), .min = 1,
+	 .max = LENGTH_MAX(api.listen), .initial = "\"127.0.0.1:8080\"",
+	 .change = OPTION_RESTART, .help = "loopback address and port of the REST API"},
+	{.path = "api.web_dir", .type = OPTION_PATH, .value = AT(api.web_dir), .min = 1,
+	 .max = LENGTH_MAX(api.web_dir), .initial = "\"/usr/share/corenat/web\"",
+	 .change = OPTION_RESTART, .help = "directory of the dashboard's files"},
+
+	{.path = "history.file", .type = OPTION_PATH, .value = AT(history.file), .min = 1,
+	 .max = LENGTH_MAX(history.file), .initial = "\"/var/lib/corenat/history.db\"",
+	 .change = OPTION_RESTART, .help = "file of the statistics history"},
+	{.path = "history.keep_s", .type = OPTION_INTEGER, .value = AT(history.keep_s), .min = 60,
+	 .max = 31622400, .initial = "86400", .unit = "seconds", .change = OPTION_LIVE,
+	 .help = "how long statistics are kept"},
+	{.path = "statistics.interval_ms", .type = OPTION_INTEGER,
+	 .value = AT(statistics.interval_ms), .min = 100, .max = 60000, .initial = "1000",
+	 .unit = "milliseconds", .change = OPTION_LIVE,
+	 .help = "how often the aggregator asks the engines"},
+};
+/* clang-format on */
+
+const unsigned option_count = sizeof(options) / sizeof(options[0]);
+
+const struct option *option_find(const char *path)
+{
+	for (unsigned i = 0; i < option_count; i++)
+		if (strcmp(options[i].path, path) == 0)
+			return &options[i];
+	return NULL;
+}
+
+const char *option_type_name(enum option_type type)
+{
+	static const char *const names[N_OPTION_TYPES] = {
+		[OPTION_INTEGER] = "integer",
+		[OPTION_CHOICE] = "choice",
+		[OPTION_STRING] = "string",
+		[OPTION_PATH] = "path",
+		[OPTION_KEY] = "key",
+		[OPTION_CPUS] = "cpus",
+		[OPTION_TABLE] = "table",
+		[OPTION_PREFIXES] = "prefixes",
+		[OPTION_ADDRESSES] = "addresses",
+		[OPTION_OBJECTS] = "objects",
+	};
+
+	return names[type];
+}

@@ -1,0 +1,284 @@
+/* Configuration: the corpus of good and bad documents, the option table itself, and damaged
+ * documents. */
+#include "common/config.h"
+#include "common/options.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <json-c/json.h>
+
+#define CORPUS "tests/config/"
+
+static struct config config, again; /* too large for every stack frame to have its own */
+
+/* The file's bytes with a zero behind them; malloced. */
+static char *read_file(const char *path, size_t *size)
+{
+	FILE *f = fopen(path, "rb");
+	char *text;
+
+	if (f == NULL)
+		fail_msg("%s: cannot be opened", path);
+	assert_int_equal(fseek(f, 0, SEEK_END), 0);
+	*size = (size_t)ftell(f);
+	rewind(f);
+	text = malloc(*size + 1);
+	assert_non_null(text);
+	assert_int_equal(fread(text, 1, *size, f), *size);
+	text[*size] = '\0';
+	fclose(f);
+	return text;
+}
+
+static void check_bad(const char *path, const char *text, size_t size, const char *expect)
+{
+	struct config_error err = {"(nothing said)"};
+	char line[sizeof(err.text) + 1];
+
+	memset(&config, 0xa5, sizeof(config));
+	if (config_parse(&config, text, size, &err))
+		fail_msg("%s: was accepted", path);
+	snprintf(line, sizeof(line), "%s\n", err.text);
+	if (strcmp(line, expect) != 0)
+		fail_msg("%s:\n  said   %s  wanted %s", path, line, expect);
+	for (size_t i = 0; i < sizeof(config); i++)
+		assert_int_equal(((uint8_t *)&config)[i], 0xa5);
+}
+
+static void check_round_trip(const char *path)
+{
+	struct config_error err = {"(nothing said)"};
+	char *printed = config_print(&config), *second;
+
+	assert_non_null(printed);
+	memset(&again, 0x5a, sizeof(again));
+	if (!config_parse(&again, printed, strlen(printed), &err))
+		fail_msg("%s: printed form refused: %s", path, err.text);
+	assert_memory_equal(&config, &again, sizeof(config));
+	second = config_print(&again);
+	assert_string_equal(printed, second);
+	free(printed);
+	free(second);
+}
+
+static void check_good(const char *path, const char *text, size_t size, const char *expect)
+{
+	struct config_error err = {"(nothing said)"};
+	char *printed;
+
+	if (!config_parse(&config, text, size, &err))
+		fail_msg("%s: refused: %s", path, err.text);
+	printed = config_print(&config);
+	assert_non_null(printed);
+	if (strcmp(printed, expect) != 0)
+		fail_msg("%s: printed otherwise than expected:\n%s", path, printed);
+	free(printed);
+	check_round_trip(path);
+}
+
+/* Runs `check` over every .json of the folder with its .expect; returns how many. */
+static unsigned walk(const char *folder,
+	void (*check)(const char *path, const char *text, size_t size, const char *expect))
+{
+	struct dirent **entries;
+	int n = scandir(folder, &entries, NULL, alphasort);
+	unsigned checked = 0;
+
+	assert_true(n >= 0);
+	for (int i = 0; i < n; i++) {
+		char path[512], expect_path[520];
+		char *dot = strrchr(entries[i]->d_name, '.'), *text, *expect;
+		size_t size, expect_size;
+
+		if (dot != NULL && strcmp(dot, ".json") == 0) {
+			snprintf(path, sizeof(path), "%s/%s", folder, entries[i]->d_name);
+			snprintf(expect_path, sizeof(expect_path), "%.*s.expect",
+				(int)(strlen(path) - strlen(".json")), path);
+			text = read_file(path, &size);
+			expect = read_file(expect_path, &expect_size);
+			check(path, text, size, expect);
+			free(text);
+			free(expect);
+			checked++;
+		}
+		free(entries[i]);
+	}
+	free(entries);
+	return checked;
+}
+
+static void bad_documents_get_their_sentence(void **state)
+{
+	(void)state;
+	assert_true(walk(CORPUS "bad", check_bad) >= 100);
+}
+
+static void good_documents_print_and_parse_again(void **state)
+{
+	(void)state;
+	assert_true(walk(CORPUS "good", check_good) >= 5);
+}
+
+static void values_arrive_in_the_struct(void **state)
+{
+	struct config_error err;
+
+	(void)state;
+	assert_true(config_load(&config, CORPUS "good/full.json", &err));
+	assert_string_equal(config.arena.name, "/corenat");
+	assert_int_equal(config.engine.xdp, XDP_MODE_NATIVE);
+	assert_int_equal(config.engine.zero_copy, ZERO_COPY_OFF);
+	assert_int_equal(config.engine.n_cpus, 2);
+	assert_int_equal(config.engine.cpus[0], 3);
+	assert_int_equal(config.net.n_prefixes, 3);
+	assert_int_equal(config.net.prefixes[1].addr, 10u << 24);
+	assert_int_equal(config.net.prefixes[1].len, 8);
+	assert_int_equal(config.net.side[SIDE_INSIDE].rss.key_size, 52);
+	assert_int_equal(config.net.side[SIDE_INSIDE].rss.key[51], 0x6d);
+	assert_int_equal(config.net.side[SIDE_INSIDE].rss.table_len, 4);
+	assert_int_equal(config.net.side[SIDE_INSIDE].rss.table[2], 1);
+	assert_int_equal(config.net.side[SIDE_OUTSIDE].rss.mode, RSS_SINGLE);
+	assert_int_equal(config.net.side[SIDE_OUTSIDE].rss.table_len, 1);
+	assert_string_equal(config.pools[1].name, "b-2");
+	assert_int_equal(config.pools[0].ranges[1].last - config.pools[0].ranges[1].first, 6);
+	assert_int_equal(config_address_count(&config), 16 + 7 + 1 + 8 + 1);
+	assert_int_equal(config.nat.port_first, 2000);
+	assert_int_equal(config.statistics.interval_ms, 100);
+}
+
+static void unreadable_file_is_named(void **state)
+{
+	struct config_error err;
+
+	(void)state;
+	assert_false(config_load(&config, CORPUS "none.json", &err));
+	assert_string_equal(
+		err.text, CORPUS "none.json: cannot be read: No such file or directory");
+}
+
+static void too_long_document_is_refused(void **state)
+{
+	size_t size = 1024 * 1024 + 1;
+	char *text = malloc(size);
+	struct config_error err;
+
+	(void)state;
+	memset(text, ' ', size);
+	assert_false(config_parse(&config, text, size, &err));
+	assert_string_equal(
+		err.text, "document: 1048577 bytes are too many; at most 1048576 are read");
+	free(text);
+}
+
+/* What a row says about itself must fit the struct it points into. */
+static void rows_fit_their_members(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < option_count; i++) {
+		const struct option *o = &options[i];
+		bool in_pool = strncmp(o->path, "pools[].", 8) == 0;
+		size_t limit = in_pool ? sizeof(struct config_pool) : sizeof(struct config);
+
+		assert_ptr_equal(option_find(o->path), o);
+		assert_non_null(o->help);
+		assert_true(o->value.size > 0 && o->value.offset + o->value.size <= limit);
+		assert_true(o->count.offset + o->count.size <= limit);
+		assert_true(o->min <= o->max);
+		if (o->type == OPTION_INTEGER)
+			assert_true(o->max < 1ull << (8 * o->value.size));
+		if (o->type == OPTION_STRING || o->type == OPTION_PATH)
+			assert_true(o->max < o->value.size);
+		if (o->type == OPTION_CHOICE)
+			assert_non_null(o->choices);
+		for (unsigned j = 0; j < i; j++) /* no two rows own the same bytes */
+			assert_true(strncmp(options[j].path, "pools", 5) == 0 ||
+				    strncmp(o->path, "pools", 5) == 0 ||
+				    o->value.offset >=
+					    options[j].value.offset + options[j].value.size ||
+				    options[j].value.offset >= o->value.offset + o->value.size);
+	}
+	assert_null(option_find("arena"));
+}
+
+static void schema_has_every_row(void **state)
+{
+	char *text = config_schema_print();
+	json_object *tree, *rows, *member;
+
+	(void)state;
+	assert_non_null(text);
+	tree = json_tokener_parse(text);
+	assert_true(json_object_object_get_ex(tree, "options", &rows));
+	assert_int_equal(json_object_array_length(rows), option_count);
+	for (unsigned i = 0; i < option_count; i++) {
+		json_object *row = json_object_array_get_idx(rows, i);
+
+		assert_true(json_object_object_get_ex(row, "path", &member));
+		assert_string_equal(json_object_get_string(member), options[i].path);
+		assert_true(json_object_object_get_ex(row, "type", &member));
+		assert_true(json_object_object_get_ex(row, "change", &member));
+		assert_int_equal(json_object_object_get_ex(row, "default", &member),
+			options[i].initial != NULL);
+	}
+	json_object_put(tree);
+	free(text);
+}
+
+/* Cut and damaged at every place: refused with a sentence, or accepted and then whole. */
+static void damaged_documents_do_no_harm(void **state)
+{
+	size_t size;
+	char *text = read_file(CORPUS "good/full.json", &size);
+	uint32_t random = 1;
+	unsigned accepted = 0;
+
+	(void)state;
+	for (size_t cut = 0; cut + 2 < size; cut++) {
+		struct config_error err = {""};
+		char *copy = malloc(cut + 1); /* exact size: a read beyond it is caught */
+
+		memcpy(copy, text, cut);
+		assert_false(config_parse(&config, copy, cut, &err));
+		assert_true(err.text[0] != '\0');
+		free(copy);
+	}
+	for (unsigned step = 0; step < 5000; step++) {
+		struct config_error err = {""};
+		char *copy = malloc(size);
+
+		memcpy(copy, text, size);
+		random = random * 1664525u + 1013904223u;
+		copy[(random >> 8) % size] ^= (char)(1u << (random >> 29));
+		if (config_parse(&config, copy, size, &err)) {
+			check_round_trip("damaged document");
+			accepted++;
+		} else {
+			assert_true(err.text[0] != '\0');
+		}
+		free(copy);
+	}
+	assert_true(accepted > 0);
+	free(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(bad_documents_get_their_sentence),
+		cmocka_unit_test(good_documents_print_and_parse_again),
+		cmocka_unit_test(values_arrive_in_the_struct),
+		cmocka_unit_test(unreadable_file_is_named),
+		cmocka_unit_test(too_long_document_is_refused),
+		cmocka_unit_test(rows_fit_their_members),
+		cmocka_unit_test(schema_has_every_row),
+		cmocka_unit_test(damaged_documents_do_no_harm),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
