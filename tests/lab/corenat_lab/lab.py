@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -103,7 +104,7 @@ class Lab:
         deadline = time.monotonic() + READY_S
         for role, (_, port) in serving.items():
             pid = self.state["processes"][role]["pid"]
-            while port not in services.listening(pid):
+            while port not in services.listening(pid, self.netns("inet")):
                 self._fail_if_dead(serving, deadline, f"{role} does not listen on port {port}")
                 time.sleep(0.02)
 
@@ -128,17 +129,31 @@ class Lab:
         raise LabError(f"{complaint}\n{services.tails(self.state, dead or roles)}")
 
     def down(self, keep=None):
-        """Removes everything; what is already gone is no error. Every step is tried before one complains."""
+        """Removes everything; what is already gone is no error. Every step is tried before one complains.
+        KEEP=1 of the environment keeps the directory with configuration and logs."""
+        keep = os.environ.get("KEEP") == "1" if keep is None else keep
         errors = []
-        for step in (self._end_processes, self._remove_appliance, lambda: topology.destroy(self.state)):
-            try:
-                step()
-            except (LabError, OSError, subprocess.SubprocessError) as e:
-                errors.append(str(e))
-        if errors:
-            raise LabError(f"lab {self.state['id']} is not all gone: " + "; ".join(errors))
-        if not (process.os.environ.get("KEEP") == "1" if keep is None else keep):
-            self.state.remove()
+        with process.undisturbed():
+            for step in (self._end_processes, self._remove_appliance, self._remove_topology):
+                try:
+                    step()
+                except (LabError, OSError) as e:
+                    errors.append(str(e))
+            errors += self.remains()
+            if errors:
+                raise LabError(f"lab {self.state['id']} is not all gone: " + "; ".join(errors))
+            if not keep:
+                self.state.remove()
+
+    def remains(self):
+        """What of this lab is still on the machine, its directory aside; nothing after down()."""
+        found = [f"process {p['pid']} ({role})" for role, p in self.state["processes"].items()
+                 if process.alive(p["pid"], p["started"])]
+        found += [f"namespace {n}" for n in topology.present(self.state)]
+        found += [f"mount {m}" for m in rss.mounts(self.state.dir)]
+        if self.state.get("arena"):
+            found += [f"shared memory {s}" for s in appliance.leftovers(self.state)]
+        return found
 
     def _end_processes(self):
         for child in self._children:
@@ -152,8 +167,11 @@ class Lab:
         self._children.clear()
 
     def _remove_appliance(self):
-        if self.state.get("arena") and topology.present(self.state):
+        if self.state.get("arena"):
             appliance.remove(self.state)
+
+    def _remove_topology(self):
+        topology.destroy(self.state)
 
     # ---- processes ----
 

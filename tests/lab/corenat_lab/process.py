@@ -1,5 +1,6 @@
 """Processes: run a tool, run it in a namespace, start and end daemons that outlive us."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import time
 
 NETNS_DIR = pathlib.Path("/run/netns")
+TOOL_LIMIT_S = 20
 LISTEN_FD = 3  # where systemd's socket activation puts the first socket
 
 # What must not leak from our caller's service manager or proxy settings into the lab.
@@ -31,8 +33,11 @@ def inside(netns, argv):
 def tool(argv, netns=None, text_in=None):
     """Runs a tool that must succeed; returns its standard output."""
     argv = [str(a) for a in argv]
-    done = subprocess.run(inside(netns, argv) if netns else argv, input=text_in, text=True,
-                          capture_output=True, env=environment(), check=False)
+    try:
+        done = subprocess.run(inside(netns, argv) if netns else argv, input=text_in, text=True,
+                              capture_output=True, env=environment(), timeout=TOOL_LIMIT_S, check=False)
+    except subprocess.TimeoutExpired as e:
+        raise LabError(f"`{' '.join(argv)[:200]}` did not end in {TOOL_LIMIT_S} s") from e
     if done.returncode:
         where = f" in {netns}" if netns else ""
         raise LabError(f"`{' '.join(argv)[:200]}`{where} failed: {(done.stderr or done.stdout).strip()}")
@@ -54,6 +59,25 @@ def spawn(argv, netns, log, listener=None, extra_env=None):
         actions.append((os.POSIX_SPAWN_DUP2, listener.fileno(), LISTEN_FD))
     return os.posix_spawnp("nsenter", inside(netns, argv), env, file_actions=actions, setsid=True,
                            setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGPIPE])
+
+
+@contextlib.contextmanager
+def undisturbed():
+    """Signals that ask us to end wait: a half-done removal would leave things behind."""
+    asks = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, asks)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def in_netns(pid, netns):
+    """Whether a process that spawn() started has arrived in its namespace."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat(NETNS_DIR / netns).st_ino
+    except OSError:
+        return False
 
 
 def started_at(pid):

@@ -53,10 +53,15 @@ def bpffs_mount(directory):
     tool(["mount", "-t", "bpf", "corenat-lab", directory])
 
 
+def mounts(directory):
+    """Mount points at or below a directory."""
+    points = [m.split()[1] for m in pathlib.Path("/proc/self/mounts").read_text().splitlines()]
+    return [p for p in points if p == str(directory) or p.startswith(f"{directory}/")]
+
+
 def bpffs_unmount(directory):
-    mounts = pathlib.Path("/proc/self/mounts").read_text().splitlines()
-    for _ in [m for m in mounts if m.split()[1] == str(directory)]:
-        tool(["umount", directory])
+    for point in reversed(mounts(directory)):
+        tool(["umount", point])
 
 
 def attach(build, pins, program, netns, device, hook):

@@ -3,7 +3,7 @@
 import random
 import socket
 
-from .process import tail
+from .process import in_netns, tail
 from .topology import OUTSIDE_INET, SERVERS
 
 PAGE = "<!doctype html><title>CoreNAT lab</title><p>A page of the Internet.\n"
@@ -64,18 +64,16 @@ def write_files(state):
     (run / "nginx.conf").write_text(NGINX.format(dir=run))
 
 
-def listening(netns_pid):
-    """TCP ports somebody listens on, in the namespace of a process."""
-    ports = set()
+def listening(pid, netns):
+    """TCP ports somebody listens on in a namespace, seen through one of its processes."""
+    if not in_netns(pid, netns):
+        return set()
     try:
-        with open(f"/proc/{netns_pid}/net/tcp", encoding="ascii") as f:
+        with open(f"/proc/{pid}/net/tcp", encoding="ascii") as f:
             rows = [line.split() for line in f][1:]
     except OSError:
-        return ports
-    for row in rows:
-        if row[3] == "0A":
-            ports.add(int(row[1].split(":")[1], 16))
-    return ports
+        return set()
+    return {int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A"}
 
 
 def describe():
