@@ -21,16 +21,18 @@ POOL = "198.51.100.0/28"
 
 
 def generate(state, options):
+    over = load(options.config) if options.config else {}
+    n = over.get("arena", {}).get("engines", options.engines)
     rss = {"mode": "single"}
     if options.rss == "toeplitz":
-        table = [i % options.engines for i in range(RSS_TABLE_LEN)]
+        table = [i % n for i in range(RSS_TABLE_LEN)]
         rss = {"mode": "toeplitz", "key": RSS_KEY, "table": table}
     run = state.dir
     cpus = sorted(os.sched_getaffinity(0))
     document = {
-        "arena": {"name": f"/corenat-{state['id']}", "engines": options.engines,
+        "arena": {"name": f"/corenat-{state['id']}", "engines": n,
                   "sessions": options.sessions},
-        "engine": {"cpus": [cpus[i % len(cpus)] for i in range(options.engines)]},
+        "engine": {"cpus": [cpus[i % len(cpus)] for i in range(n)]},
         "inside": {"interface": "cgn-in", "prefixes": ["100.64.0.0/10"], "rss": rss},
         "outside": {"interface": "cgn-out", "rss": copy.deepcopy(rss)},
         "pools": [{"name": "main", "addresses": [POOL]}],
@@ -38,8 +40,7 @@ def generate(state, options):
         "api": {"web_dir": str(REPO / "build/web")},
         "history": {"file": str(run / "history.db")},
     }
-    if options.config:
-        merge(document, load(options.config))
+    merge(document, over)
     return document
 
 

@@ -52,6 +52,7 @@ class Lab:
     def open(cls, lab_id=None):
         lab = cls()
         lab.state = State.load(lab_id)
+        lab.options = Options(**lab.state.get("options", {}))
         cfg = lab.state.dir / "config.json"
         lab.document = json.loads(cfg.read_text()) if cfg.exists() else None
         return lab
