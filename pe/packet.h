@@ -1,0 +1,30 @@
+/* packet: one frame on its way through an engine.
+ *
+ * What       where the bytes are, which side they came from, and what was decided about them. The I/O
+ *            backend fills the first group, the NAT core the second.
+ * Units      len in bytes from the Ethernet header on.
+ * Ownership  data belongs to the I/O backend; whoever holds the struct may read and write
+ *            data[0..len) until it hands the packet back by io send, io drop.
+ * Calls      the engine's thread.
+ * Errors     none.
+ */
+#ifndef CORENAT_PE_PACKET_H
+#define CORENAT_PE_PACKET_H
+
+#include "common/units.h"
+#include "common/verdicts.h"
+
+struct packet {
+	uint8_t *data;
+	uint64_t frame;  /* the backend's own name for the buffer: umem address, or index */
+	uint32_t len;
+	uint8_t side;    /* enum side: where it was received */
+
+	uint8_t out;     /* enum side: where to send it; meaningful when forwarded */
+	uint8_t verdict; /* enum verdict */
+	uint8_t forward; /* 1: send it; 0: drop it, or hold it when verdict is held */
+};
+
+enum { BURST_MAX = 64 };
+
+#endif
