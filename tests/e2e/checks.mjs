@@ -1,0 +1,179 @@
+/* Checks that compare what the page shows with what the API says.
+ *
+ * The appliance is alive while we look, so totals are caught between two answers of the API: one from well
+ * before the page is read, one after. Each check takes { page, api, traffic } and throws when it does not hold. */
+
+import assert from "node:assert/strict";
+
+const LAG_MS = 3500; /* the page may be one poll and one aggregator interval behind */
+
+/* "1 234 567" -> 1234567; "12.3 k" -> 12300 */
+export function parse(text) {
+	const [, digits, prefix] = /^<?([\d.]+)([kMGT]?)/.exec(text.replace(/\s/gu, "")) ?? [];
+	assert.ok(digits !== undefined, `"${text}" is not a number`);
+	return Number(digits) * { "": 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12 }[prefix];
+}
+
+const texts = (page, selector) => page.locator(selector).allTextContents();
+
+async function sectionsExist({ page }) {
+	for (const title of ["Engines", "Verdicts", "Pools", "Session search", "All counters"])
+		assert.equal(await page.getByRole("heading", { name: title, exact: true, level: 2 }).count(), 1, title);
+	for (const title of ["Throughput", "Packets", "Sessions", "Session setup"])
+		assert.equal(await page.getByRole("heading", { name: title, exact: true, level: 3 }).count(), 1, title);
+	assert.equal(await page.locator(".plot canvas").count(), 4);
+}
+
+async function healthAgrees({ page, api }) {
+	const health = await api("health");
+	assert.equal(await page.locator("#health").getAttribute("data-status"), health.status);
+	assert.match(await page.locator("#health-summary").textContent(), new RegExp(`^${health.engines_up} of ${health.engines} engines up`));
+	assert.deepEqual(await texts(page, "#health-reasons li"), health.reasons);
+	assert.match(await page.locator("#version").textContent(), new RegExp(health.version.replaceAll(".", "\\.")));
+}
+
+async function enginesAgree({ page, api }) {
+	const { engines } = await api("engines");
+	const row = (label) => texts(page, `#engines-body [data-label="${label}"]`);
+	assert.ok(engines.length > 0);
+	assert.deepEqual(await row("Engine"), engines.map((e) => String(e.engine)));
+	assert.deepEqual(await row("State"), engines.map((e) => e.state));
+	assert.deepEqual(await row("CPU"), engines.map((e) => String(e.cpu)));
+	for (const [i, text] of (await row("XDP inside / outside")).entries())
+		assert.ok(text.includes(engines[i].inside) && text.includes(engines[i].outside), text);
+}
+
+async function verdictsAgree({ page, api }) {
+	const { verdicts } = await api("stats/schema");
+	assert.deepEqual(await texts(page, "#verdicts-body code"), byClass(verdicts).map((v) => v.name));
+	assert.deepEqual(await texts(page, "#verdicts-body td:nth-child(2)"), byClass(verdicts).map((v) => v.help));
+
+	const before = (await api("stats")).appliance.verdicts;
+	await page.waitForTimeout(LAG_MS);
+	const shown = await texts(page, "#verdicts-body td:nth-child(4)");
+	await page.waitForTimeout(LAG_MS);
+	const after = (await api("stats")).appliance.verdicts;
+	byClass(verdicts).forEach(({ name }, i) => {
+		const total = parse(shown[i]);
+		assert.ok(before[name] <= total && total <= after[name], `${name}: ${before[name]} <= ${total} <= ${after[name]}`);
+	});
+}
+
+/* The page groups by class and keeps the order in which classes first appear. */
+function byClass(verdicts) {
+	const classes = [...new Set(verdicts.map((v) => v.class))];
+	return classes.flatMap((c) => verdicts.filter((v) => v.class === c));
+}
+
+/* Rates wander: what is shown must lie in the range, with some room, that history tells of the last seconds. */
+async function throughputAgrees({ page, api, traffic }) {
+	const charts = [["#chart-packets", "packets", 1], ["#chart-bits", "bytes", 8]];
+	for (const [chart, unit, scale] of charts) {
+		const shown = (await texts(page, `${chart} .value`)).map(parse);
+		for (const [i, side] of ["outside", "inside"].entries()) {
+			const { points } = await api(`stats/history?counter=tx_${side}_${unit}`);
+			const recent = points.slice(-10).map(([, value]) => (value ?? 0) * scale);
+			const [low, high] = [0.5 * Math.min(...recent) - 1, 2 * Math.max(...recent) + 1];
+			assert.ok(low <= shown[i] && shown[i] <= high, `${chart} to ${side}: ${low} <= ${shown[i]} <= ${high}`);
+			assert.ok(!traffic || shown[i] > 0, `${chart} to ${side} shows no traffic`);
+		}
+	}
+	assert.match(await page.locator("#chart-bits-summary").textContent(), /Outbound: now .*bit\/s, mean .*Inbound: now /);
+}
+
+async function poolsAgree({ page, api }) {
+	const { pools } = await api("pools");
+	assert.deepEqual(await texts(page, ".pool h3"), pools.map((p) => p.name));
+	for (const [i, pool] of pools.entries()) {
+		const box = page.locator(".pool").nth(i);
+		const [used, total] = (await box.locator(".pool-head .meter-number").textContent()).split(" of ").map(parse);
+		assert.equal(total, pool.ports_total);
+		assert.ok(used <= total);
+		assert.equal(await box.locator("tbody tr").count(), Math.min(pool.addresses.length, 256));
+	}
+}
+
+async function sessionsFound({ page, api, traffic }) {
+	const { sessions } = await api("sessions?limit=1");
+	if (traffic)
+		assert.ok(sessions.length === 1, "no session although traffic flows");
+	if (sessions.length === 0)
+		return;
+	const address = sessions[0].inside.split(":")[0];
+	await page.getByLabel("Inside").fill(address);
+	await page.getByLabel("Inside").press("Enter");
+	await page.locator('#sessions-body [data-label="Inside"]').first().waitFor();
+	const found = await texts(page, '#sessions-body [data-label="Inside"]');
+	assert.ok(found.every((text) => text.startsWith(`${address}:`)), found.join(" "));
+}
+
+async function sessionSearchRefusesNonsense({ page }) {
+	const kept = await page.getByLabel("Inside").inputValue();
+	await page.getByLabel("Inside").fill("999.1.1.1");
+	await page.getByRole("button", { name: "Search" }).click();
+	assert.match(await page.locator("#sessions-note").textContent(), /IPv4 address/);
+	assert.equal(await page.getByLabel("Inside").getAttribute("aria-invalid"), "true");
+	await page.getByLabel("Inside").fill(kept);
+	await page.getByRole("button", { name: "Search" }).click();
+	assert.equal(await page.getByLabel("Inside").getAttribute("aria-invalid"), "false");
+}
+
+async function numbersMove({ page, api, traffic }) {
+	const clock = await page.locator("#clock").textContent();
+	await page.waitForFunction((old) => document.getElementById("clock").textContent !== old, clock, { timeout: 8000 });
+	if (traffic) {
+		const { interval_ms } = await api("stats");
+		assert.ok(interval_ms > 0);
+	}
+}
+
+async function chartAnswersKeys({ page }) {
+	const plot = page.getByRole("slider", { name: /^Throughput/ });
+	await plot.focus();
+	await page.keyboard.press("ArrowLeft");
+	assert.match(await plot.getAttribute("aria-valuetext"), /^\d\d:\d\d:\d\d: Outbound .*bit\/s, Inbound .*bit\/s$/);
+	await page.keyboard.press("Escape");
+	assert.match(await plot.getAttribute("aria-valuetext"), /^now: /);
+}
+
+/* Everything that can be operated is reached by Tab alone, in document order. */
+async function keyboardReachesAll({ page }) {
+	const wanted = await page.evaluate(() => [...document.querySelectorAll("a[href], button:enabled, input, summary, [tabindex='0']")]
+		.filter((n) => n.checkVisibility()).length);
+	const reached = new Set();
+	await page.evaluate(() => document.activeElement.blur());
+	for (let i = 0; i < wanted + 5; i++) {
+		await page.keyboard.press("Tab");
+		reached.add(await page.evaluate(() => {
+			const all = [...document.querySelectorAll("*")];
+			return all.indexOf(document.activeElement);
+		}));
+	}
+	assert.ok(reached.size >= wanted, `${reached.size} of ${wanted} controls reached`);
+}
+
+/* An API that stops answering is said plainly, and the page finds back by itself. */
+async function outageIsTold({ page }) {
+	const banner = page.locator("#health");
+	await page.route("**/api/v1/**", (route) => route.abort());
+	await page.locator('#health[data-status="unreachable"]').waitFor({ timeout: 10000 });
+	assert.match(await banner.textContent(), /does not answer.*Last answer at \d\d:\d\d:\d\d.*Trying again/s);
+	assert.match(await page.title(), /^Unreachable/);
+	await page.unroute("**/api/v1/**");
+	await page.locator('#health:not([data-status="unreachable"])').waitFor({ timeout: 10000 });
+}
+
+export const CHECKS = [
+	["all sections are there", sectionsExist],
+	["health as the API says", healthAgrees],
+	["engines as the API says", enginesAgree],
+	["numbers move", numbersMove],
+	["throughput as the API says", throughputAgrees],
+	["verdicts: names, meanings and totals as the API says", verdictsAgree],
+	["pools as the API says", poolsAgree],
+	["a session is found by its inside address", sessionsFound],
+	["session search refuses what is no address", sessionSearchRefusesNonsense],
+	["a chart is explored by keyboard", chartAnswersKeys],
+	["every control is reached by keyboard", keyboardReachesAll],
+];
+export const OUTAGE = ["an outage of the API is told and survived", outageIsTold];

@@ -1,0 +1,47 @@
+/* Every counter of the appliance with its meaning; rows come from the API's own table. */
+
+import { Rows, byId, setText, table, tableRow } from "./dom.js";
+import { NONE, grouped, quantity } from "./format.js";
+
+const COLUMNS = [
+	{ id: "name", label: "Counter" },
+	{ id: "help", label: "Meaning" },
+	{ id: "rate", label: "Rate", num: true },
+	{ id: "value", label: "Value", num: true },
+	{ id: "unit", label: "Unit" },
+];
+
+export class Counters {
+	#rows;
+	#schema = [];
+	#appliance = { counters: {} };
+
+	constructor() {
+		const { node, body } = table(COLUMNS, { label: "All counters" });
+		byId("counters-body").append(node);
+		this.#rows = new Rows(body, () => tableRow(COLUMNS), (row, c) => this.#refresh(row, c));
+	}
+
+	explain({ counters }) {
+		this.#schema = counters;
+		this.#show();
+	}
+
+	update({ appliance }) {
+		this.#appliance = appliance;
+		this.#show();
+	}
+
+	#show() {
+		this.#rows.show(this.#schema, (c) => c.name);
+	}
+
+	#refresh({ cells }, { name, help, unit }) {
+		const rate = this.#appliance.rates?.[name];
+		setText(cells.name, name);
+		setText(cells.help, help);
+		setText(cells.rate, rate === undefined ? NONE : `${quantity(rate)}/s`);
+		setText(cells.value, grouped(this.#appliance.counters[name]));
+		setText(cells.unit, unit);
+	}
+}

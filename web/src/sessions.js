@@ -1,0 +1,106 @@
+/* Session search: by inside or NAT address, page by page, refreshed while it is on the screen. */
+
+import { get, poll } from "./api.js";
+import { Rows, byId, setAttr, setText, table, tableRow } from "./dom.js";
+import { NONE, duration } from "./format.js";
+
+const PAGE = 50;
+const REFRESH_MS = 2000;
+const ENDPOINT = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?::(\d{1,5}))?$/;
+const COLUMNS = [
+	{ id: "protocol", label: "Protocol" },
+	{ id: "inside", label: "Inside" },
+	{ id: "nat", label: "NAT" },
+	{ id: "remote", label: "Remote" },
+	{ id: "tcp", label: "TCP state" },
+	{ id: "age", label: "Age", num: true },
+	{ id: "owner", label: "Engine", num: true, title: "the engine that created the session" },
+	{ id: "adopters", label: "Adopted by", num: true, title: "engines that receive its replies" },
+];
+
+/* "" and a.b.c.d[:port] are well formed; the server checks again. */
+export function endpointOk(text) {
+	const parts = text === "" ? [] : ENDPOINT.exec(text);
+	return parts !== null && parts.slice(1, 5).every((octet) => Number(octet) <= 255) && Number(parts[5] ?? 0) <= 65535;
+}
+
+export class Sessions {
+	#form = byId("session-form");
+	#body = byId("sessions-body");
+	#rows;
+	#grid;
+	#query = null; /* what was last submitted; null: nothing asked yet */
+	#cursor = ""; /* of the page shown */
+	#next = null;
+	#ask;
+
+	constructor() {
+		const { node, body } = table(COLUMNS, { label: "Sessions found", cards: true });
+		this.#grid = node;
+		this.#grid.hidden = true;
+		this.#body.append(node);
+		this.#rows = new Rows(body, () => tableRow(COLUMNS), this.#refresh);
+		this.#form.addEventListener("submit", (e) => this.#submit(e));
+		byId("session-first").addEventListener("click", () => this.#page(""));
+		byId("session-next").addEventListener("click", () => this.#page(this.#next));
+		this.#ask = poll(() => this.#due() ? this.#load() : null, REFRESH_MS, () => {}, (e) => this.#note(e.message, "warning"));
+	}
+
+	#due() {
+		return this.#query !== null && this.#form.live.checked && !document.hidden;
+	}
+
+	#submit(event) {
+		event.preventDefault();
+		const query = { inside: this.#form.inside.value.trim(), nat: this.#form.nat.value.trim() };
+		const wrong = ["inside", "nat"].filter((name) => !endpointOk(query[name]));
+		for (const name of ["inside", "nat"])
+			this.#form[name].setAttribute("aria-invalid", wrong.includes(name));
+		if (wrong.length > 0) {
+			this.#form[wrong[0]].focus();
+			return this.#note("Write an IPv4 address, or address:port.", "warning");
+		}
+		this.#query = query;
+		this.#page("");
+	}
+
+	async #page(cursor) {
+		this.#cursor = cursor;
+		try {
+			await this.#load();
+		} catch (e) {
+			this.#note(e.message, "warning");
+		}
+	}
+
+	/* An answer to a question that is no longer the last one asked is thrown away. */
+	async #load() {
+		const [query, cursor] = [this.#query, this.#cursor];
+		const { sessions, next } = await get("sessions", { ...query, cursor, limit: PAGE });
+		if (query !== this.#query || cursor !== this.#cursor)
+			return;
+		this.#next = next;
+		this.#grid.hidden = sessions.length === 0;
+		this.#rows.show(sessions, (s) => `${s.protocol} ${s.inside} ${s.nat} ${s.remote}`);
+		byId("session-first").disabled = cursor === "";
+		byId("session-next").disabled = !next;
+		const count = sessions.length === 1 ? "1 session" : `${sessions.length} sessions`;
+		this.#note(sessions.length === 0 ? "No session matches." : `${count}${next ? " on this page, more follow" : ""}${cursor ? " (later page)" : ""}`);
+	}
+
+	#note(text, level = "normal") {
+		setAttr(byId("sessions-note"), "data-level", level);
+		setText(byId("sessions-note"), text);
+	}
+
+	#refresh({ cells }, s) {
+		setText(cells.protocol, s.protocol);
+		setText(cells.inside, s.inside);
+		setText(cells.nat, s.nat);
+		setText(cells.remote, s.remote);
+		setText(cells.tcp, s.protocol === "tcp" && s.tcp ? s.tcp : NONE);
+		setText(cells.age, duration(s.created_s_ago));
+		setText(cells.owner, s.owner);
+		setText(cells.adopters, s.adopters?.length ? s.adopters.join(", ") : NONE);
+	}
+}
