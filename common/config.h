@@ -1,13 +1,14 @@
 /* config: the appliance's configuration, parsed, checked, printed.
  *
- * What       one JSON document, validated against the one option table in options.h, becomes a
- * plain struct. Parse, check, print and apply are separate steps (style, habit 26). Units      in
- * the field's name; addresses in host order where arithmetic on them is meant (ranges). Ownership
- * struct config is a plain value with no pointers: copy it freely. Calls      pure; any thread of
- * mgmtd, corenat-pe (geometry, replay), aggregator. Errors     false, with one sentence in `struct
- * config_error` that names the option, what was wrong and what would be right. The target is then
- * left as it was. Use        struct config c; struct config_error e; if (!config_parse(&c, text,
- * len, &e)) die("%s", e.text);
+ * What       one JSON document, validated against the one option table in options.h, becomes a plain
+ *            struct. Parse, check, print and apply are separate steps (style, habit 26).
+ * Units      in the field's name; addresses in host order where arithmetic on them is meant (ranges).
+ * Ownership  struct config is a plain value with no pointers: copy it freely.
+ * Calls      pure; any thread of mgmtd, corenat-pe (geometry, replay), aggregator.
+ * Errors     false, with one sentence in `struct config_error` that names the option, what was wrong
+ *            and what would be right. The target is then left as it was.
+ * Use        struct config c; struct config_error e;
+ *            if (!config_parse(&c, text, len, &e)) die("%s", e.text);
  */
 #ifndef CORENAT_CONFIG_H
 #define CORENAT_CONFIG_H
@@ -21,8 +22,7 @@ enum {
 	CONFIG_PATH_SIZE = 108,   /* fits sun_path */
 	CONFIG_PREFIXES_MAX = 64, /* subscriber prefixes */
 	CONFIG_POOLS_MAX = 16,    /* pools */
-	CONFIG_RANGES_MAX =
-		64, /* address ranges of one pool; need not be contiguous (RFC 6888 REQ-3) */
+	CONFIG_RANGES_MAX = 64,   /* ranges of one pool; need not be contiguous (RFC 6888 REQ-3) */
 	CONFIG_ADDRESSES_MAX = 4096, /* NAT addresses of all pools together */
 	RSS_KEY_SIZE = 52,           /* bytes; 40 is usual, some NICs take 52 */
 	RSS_TABLE_MAX = 2048,        /* entries of the indirection table */
@@ -47,7 +47,7 @@ struct rss {
 	enum rss_mode mode;
 	uint8_t key[RSS_KEY_SIZE];
 	uint16_t key_size;            /* bytes; 40 or 52 */
-	uint16_t table_len;           /* entries, a power of two, 1..RSS_TABLE_MAX; SINGLE: as given, or 1 */
+	uint16_t table_len;           /* entries, a power of two, 1..RSS_TABLE_MAX */
 	uint8_t table[RSS_TABLE_MAX]; /* queue of each entry */
 };
 

@@ -1,14 +1,17 @@
 /* options: the one table of what can be configured.
  *
  * What       one row per option: where it stands in the document, where in struct config, its type,
- * bounds, default, unit, whether it changes live, and its help. Parser, printer and schema walk the
- * rows; adding an option is adding a row (and a member of struct config). Units      `min` and
- * `max` bound an integer's value, a text's length in bytes, a list's number of entries. Ownership
- * constants. Calls      any process, any thread. Errors     option_find: NULL when no row has that
- * path. Use        for (unsigned i = 0; i < option_count; i++) puts(options[i].path);
+ *            bounds, default, unit, whether it changes live, and its help. Parser, printer and schema
+ *            walk the rows; adding an option is adding a row (and a member of struct config).
+ * Units      `min` and `max` bound an integer's value, a text's length in bytes, a list's number of
+ *            entries.
+ * Ownership  constants.
+ * Calls      any process, any thread.
+ * Errors     option_find: NULL when no row has that path.
+ * Use        for (unsigned i = 0; i < option_count; i++) puts(options[i].path);
  *
- * A path is the keys from the root of the document, joined by dots. "pools[].name" is the name of
- * each entry of the list "pools"; its offsets count from the entry, not from struct config.
+ * A path is the keys from the root of the document, joined by dots. "pools[].name" is the name of each
+ * entry of the list "pools"; its offsets count from the entry, not from struct config.
  */
 #ifndef CORENAT_OPTIONS_H
 #define CORENAT_OPTIONS_H

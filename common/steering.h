@@ -1,12 +1,14 @@
 /* steering: which engine receives a packet.
  *
  * What       the model of one interface's RSS: Toeplitz hash, then indirection table. Queue N is
- * engine N. Units      engines by number. Ownership  a plain value without pointers (about 14 KiB):
- * it may lie in shared memory and be copied. Calls      steering_init: whoever compiles a
- * configuration. The rest is pure, any thread, and has no branch that depends on the packet but the
- * one for its protocol. Errors     steering_init: -EINVAL when the table's length is not a power of
- * two up to RSS_TABLE_MAX or an entry names no engine; a checked configuration never does. Use
- * engine = steering_engine(&s[SIDE_OUTSIDE], IPPROTO_UDP, remote, nat, rport, nport);
+ *            engine N.
+ * Units      engines by number.
+ * Ownership  a plain value without pointers (about 14 KiB): it may lie in shared memory and be copied.
+ * Calls      steering_init: whoever compiles a configuration. The rest is pure, any thread, and has no
+ *            branch that depends on the packet but the one for its protocol.
+ * Errors     steering_init: -EINVAL when the table's length is not a power of two up to RSS_TABLE_MAX
+ *            or an entry names no engine; a checked configuration never does.
+ * Use        engine = steering_engine(&s[SIDE_OUTSIDE], IPPROTO_UDP, remote, nat, rport, nport);
  */
 #ifndef CORENAT_STEERING_H
 #define CORENAT_STEERING_H

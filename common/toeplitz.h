@@ -1,7 +1,7 @@
 /* toeplitz: the hash by which NICs spread packets over receive queues.
  *
- * What       Microsoft's RSS hash ("Verifying the RSS Hash Calculation"): for each set bit of the
- * input the 32 key bits at its position are XORed. toeplitz_hash is the plain form for any input;
+ * What       Microsoft's RSS hash ("Verifying the RSS Hash Calculation"): for each set bit of the input
+ *            the 32 key bits at its position are XORed. toeplitz_hash is the plain form for any input;
  *            struct toeplitz the same, precomputed, for the 12 bytes of an IPv4 tuple.
  * Units      keys and input in bytes, in the order in which they stand on the wire.
  * Ownership  struct toeplitz is a plain value of 12 KiB: copy it freely.
@@ -9,8 +9,8 @@
  * Errors     none. Key bits beyond key_size count as zero.
  * Use        toeplitz_init(&t, key, 40); hash = toeplitz_tuple(&t, src, dst, sport, dport);
  *
- * The hash is linear: hash(a ^ b) == hash(a) ^ hash(b). Port allocation relies on it: what one
- * field contributes is the hash of a tuple whose other fields are zero.
+ * The hash is linear: hash(a ^ b) == hash(a) ^ hash(b). Port allocation relies on it: what one field
+ * contributes is the hash of a tuple whose other fields are zero.
  */
 #ifndef CORENAT_TOEPLITZ_H
 #define CORENAT_TOEPLITZ_H
