@@ -1,0 +1,32 @@
+/* fib: an engine's private copy of the routes, as sorted intervals.
+ *
+ * What       longest-prefix match by binary search over the address space cut where any prefix begins or ends.
+ * Units      host-order addresses.
+ * Ownership  the engine's. Calls: its thread. fib_load copies out of the arena. Errors: none.
+ * Use        r = fib_find(&fib, dst); if (r.kind == ROUTE_GATEWAY) ...
+ */
+#ifndef CORENAT_PE_FIB_H
+#define CORENAT_PE_FIB_H
+
+#include "shm/nexthop.h"
+
+struct fib_interval {
+	uint32_t first;  /* up to the next interval's first - 1 */
+	uint32_t route;  /* index into set.route; FIB_NO_ROUTE */
+};
+
+enum { FIB_NO_ROUTE = ROUTES_MAX };
+
+struct fib {
+	uint32_t generation;
+	uint32_t n;
+	struct route_set set;
+	struct fib_interval interval[2 * ROUTES_MAX + 1];
+};
+
+/* Takes the routes in force. */
+void fib_load(struct fib *f, const struct nexthop *nh);
+/* kind ROUTE_NONE when nothing matches. */
+struct route fib_find(const struct fib *f, uint32_t address);
+
+#endif

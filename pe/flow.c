@@ -1,0 +1,102 @@
+#include "pe/flow.h"
+
+/* Both ports of TCP and UDP lie first, source then destination, like the keys' halves. */
+static enum verdict parse_ports(struct flow *f, const uint8_t *l4)
+{
+	uint32_t ports;
+
+	memcpy(&ports, l4, sizeof ports);
+	f->key.b |= ports;
+	return N_VERDICTS;
+}
+
+static uint8_t tcp_bits(uint8_t flags, enum dir dir)
+{
+	if (flags & TCP_FLAG_RST)
+		return TCP_RST;
+	if (flags & TCP_FLAG_SYN)
+		return dir == DIR_OUTBOUND ? TCP_OUT_SYN : TCP_IN_SYN;
+	uint8_t data = dir == DIR_OUTBOUND ? TCP_OUT_DATA : TCP_IN_DATA;
+	if (flags & TCP_FLAG_FIN)
+		data |= dir == DIR_OUTBOUND ? TCP_OUT_FIN : TCP_IN_FIN;
+	return data;
+}
+
+static enum verdict parse_tcp(struct flow *f, const uint8_t *l4)
+{
+	f->tcp = tcp_bits(((const struct tcp_header *)l4)->flags, f->dir);
+	return parse_ports(f, l4);
+}
+
+/* The query identifier is the inside endpoint's port; the remote's is zero (RFC 5508 §3.1). */
+static enum verdict parse_icmp(struct flow *f, const uint8_t *l4)
+{
+	const struct icmp_header *icmp = (const struct icmp_header *)l4;
+	uint8_t wanted = f->dir == DIR_OUTBOUND ? ICMP_ECHO_REQUEST : ICMP_ECHO_REPLY;
+	uint16_t ports[2] = {0, 0};
+	uint32_t word;
+
+	if (icmp->type != wanted)
+		return VERDICT_drop_icmp_type;
+	ports[f->dir == DIR_OUTBOUND ? 0 : 1] = icmp->id.net;
+	memcpy(&word, ports, sizeof word);
+	f->key.b |= word;
+	return N_VERDICTS;
+}
+
+/* What differs by protocol, as rows. */
+static const struct l4_row {
+	uint8_t protocol, min_bytes;
+	enum verdict (*parse)(struct flow *f, const uint8_t *l4);
+} l4_rows[N_L4] = {
+	[L4_TCP] = {PROTO_TCP, sizeof(struct tcp_header), parse_tcp},
+	[L4_UDP] = {PROTO_UDP, sizeof(struct udp_header), parse_ports},
+	[L4_ICMP] = {PROTO_ICMP, sizeof(struct icmp_header), parse_icmp},
+};
+
+static enum l4 l4_of(uint8_t protocol)
+{
+	return protocol == PROTO_TCP    ? L4_TCP
+		: protocol == PROTO_UDP ? L4_UDP
+		: protocol == PROTO_ICMP ? L4_ICMP
+					 : N_L4;
+}
+
+/* Checks that the headers are whole; sets where the transport header starts. */
+static enum verdict check_ip4(struct flow *f, const struct packet *p)
+{
+	const struct eth_header *eth = (const struct eth_header *)p->data;
+	const struct ip4_header *ip = flow_ip4(p);
+
+	if (p->len < sizeof *eth || eth->type.net != htons(ETHERTYPE_IPV4))
+		return VERDICT_drop_not_ipv4;
+	if (p->len < sizeof *eth + sizeof *ip || ip->version_ihl >> 4 != 4)
+		return VERDICT_drop_short_l3;
+	unsigned header = (ip->version_ihl & 15u) * 4u;
+	f->size = be16_host(ip->total_size);
+	f->l4_at = (uint16_t)(sizeof *eth + header);
+	if (header < sizeof *ip || f->size < header || f->size + sizeof *eth > p->len)
+		return VERDICT_drop_short_l3;
+	if (ip->fragment.net & htons(IP4_FRAGMENT_MASK))
+		return VERDICT_drop_fragment;
+	return ip->ttl > 1 ? N_VERDICTS : VERDICT_drop_ttl;
+}
+
+enum verdict flow_parse(struct flow *f, const struct packet *p)
+{
+	enum verdict refused = check_ip4(f, p);
+
+	if (refused != N_VERDICTS)
+		return refused;
+	const struct ip4_header *ip = flow_ip4(p);
+	f->l4 = (uint8_t)l4_of(ip->protocol);
+	if (f->l4 == N_L4)
+		return VERDICT_drop_protocol;
+	if (f->l4_at + l4_rows[f->l4].min_bytes > f->size + sizeof(struct eth_header))
+		return VERDICT_drop_short_l4;
+	f->dir = p->side == SIDE_INSIDE ? DIR_OUTBOUND : DIR_INBOUND;
+	f->tcp = 0;
+	memcpy(&f->key.a, &ip->src, sizeof f->key.a); /* source and destination, like the session's pairs */
+	f->key.b = (uint64_t)f->l4 << 48 | (uint64_t)f->dir << 56;
+	return l4_rows[f->l4].parse(f, p->data + f->l4_at);
+}

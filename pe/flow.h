@@ -1,0 +1,34 @@
+/* flow: what a packet's headers say, for the NAT core.
+ *
+ * What       parses Ethernet, IPv4 and the transport header, checks every length once, and makes the key under which
+ *            the packet's session is found.
+ * Units      offsets in bytes from the Ethernet header.
+ * Ownership  plain values; the packet's bytes are only read.
+ * Calls      the engine's thread; pure.
+ * Errors     a verdict: why the packet cannot be translated. N_VERDICTS: it can.
+ */
+#ifndef CORENAT_PE_FLOW_H
+#define CORENAT_PE_FLOW_H
+
+#include "common/headers.h"
+#include "pe/packet.h"
+#include "shm/session.h"
+
+struct flow {
+	struct flow_key key; /* in the direction the packet travels */
+	uint64_t hash;
+	uint16_t l4_at;      /* offset of the transport header */
+	uint16_t size;       /* IPv4 total length */
+	uint8_t l4;          /* enum l4 */
+	uint8_t dir;         /* enum dir */
+	uint8_t tcp;         /* TCP_* bits this segment sets */
+};
+
+enum verdict flow_parse(struct flow *f, const struct packet *p);
+
+static inline struct ip4_header *flow_ip4(const struct packet *p)
+{
+	return (struct ip4_header *)(p->data + sizeof(struct eth_header));
+}
+
+#endif

@@ -1,0 +1,75 @@
+/* nat: the NAT core of one engine.
+ *
+ * What       translates bursts of packets between the inside and the outside: bytes, shared state and `now` in, a
+ *            verdict per packet out. Pure: no clock, no system call, no logging (architecture: life of a packet).
+ * Units      now in mono_t; idle times in whole seconds.
+ * Ownership  struct nat is private to the engine's thread; the arena is shared by its own rules.
+ * Calls      the engine's thread only; AF_XDP, replay, tests and benchmarks drive the very same calls.
+ * Errors     a verdict for every packet; nothing else fails after nat_init.
+ * Use        nat_init(nat, arena, engine, seed); nat_configure(nat); for (;;) { nat_burst(...); nat_housekeep(...); }
+ */
+#ifndef CORENAT_PE_NAT_H
+#define CORENAT_PE_NAT_H
+
+#include "common/steering.h"
+#include "pe/fib.h"
+#include "pe/flow.h"
+#include "shm/engine.h"
+#include "shm/global_table.h"
+#include "shm/local_table.h"
+#include "shm/snapshot.h"
+
+/* Sessions whose flow has ended but which still wait: for adopters to let go, or for the users of the mapping they
+ * carry. Chained through session.link; rebuilt from the pages after a restart. */
+struct pending {
+	uint32_t first, last, n;
+};
+
+/* A walk over this engine's tables, a slice at a time, that comes round once every period. */
+struct sweep {
+	enum dir dir;
+	uint32_t bucket;
+	mono_t started; /* of the pass */
+};
+
+struct nat {
+	struct arena *arena;
+	struct actor *actor;
+	unsigned engine;
+	uint64_t seed;             /* of hashes */
+	uint64_t random;           /* state of the port randomiser */
+	struct local_table local[N_DIRS];
+	struct global_table sessions, mappings;
+	struct nexthop *nexthop;
+	bool configured;
+	struct snapshot config;
+	struct steering steering;  /* of the outside interface: who receives a reply */
+	struct fib fib;
+	struct pending pending;
+	struct sweep sweep;
+	uint32_t now_s;            /* of the burst or turn in hand */
+	uint64_t verdicts[N_VERDICTS]; /* since the last nat_flush_counters */
+};
+
+/* Takes over engine `engine`'s part of the arena, settling what a predecessor left half-done. `random` seeds the choice
+ * of ports. Returns the number of sessions found. */
+uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t random, mono_t now);
+
+/* Takes the configuration in force, if there is one; true when it is a new one. */
+bool nat_configure(struct nat *n);
+
+/* Takes the routes in force; true when they are new. */
+bool nat_load_routes(struct nat *n);
+
+/* Translates burst[0..count), all received on the same side, count <= BURST_MAX: each gets forward, out and verdict.
+ * Bytes are changed only where forward is set. */
+void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now);
+
+/* One bounded slice of aging. */
+void nat_housekeep(struct nat *n, mono_t now);
+
+void nat_count(struct nat *n, enum verdict v);
+/* Adds the verdicts counted since the last call to the engine's block. */
+void nat_flush_counters(struct nat *n);
+
+#endif

@@ -1,0 +1,61 @@
+/* global_table: sessions, or mappings, that any engine may need to find.
+ *
+ * What       buckets of a lock and seven entries; two buckets per key, both locked while the key's fate is decided, so
+ *            that insert_unique, lookup-and-reference and remove-if-unreferenced are each one atomic step for that key.
+ * Units      none.
+ * Ownership  arena; any engine writes, under the bucket locks.
+ * Calls      engines. Locking spins a bounded number of turns and never sleeps.
+ * Errors     global_lock: false when a lock stayed held (its holder may be dead): refuse the packet, never wait.
+ *            global_insert: false when both buckets are full.
+ *
+ * Entry      tag:32 | index:32; zero is empty. One store each.
+ * Lock       the bucket's word holds its holder + 1. Both buckets are locked in ascending order: no deadlock.
+ * Recipe     lock (acquire) ... find / insert / remove ... unlock (release). Objects are published before insertion.
+ * Price      no lock-free reader: this table is met once per session and engine, never per packet.
+ * Death      the locks stay held by the dead; the successor releases them (global_release_all) after settling its
+ *            intent. Entries are single words: each is in or not.
+ */
+#ifndef CORENAT_SHM_GLOBAL_TABLE_H
+#define CORENAT_SHM_GLOBAL_TABLE_H
+
+#include "shm/session.h"
+
+enum { GLOBAL_ENTRIES = 7, GLOBAL_SPINS = 20000 };
+
+struct global_bucket {
+	_Alignas(CACHE_LINE) _Atomic uint64_t lock; /* [A] actor + 1; 0: free */
+	_Atomic uint64_t entry[GLOBAL_ENTRIES];     /* [L] under the lock */
+};
+
+/* A process's view; private memory. */
+struct global_table {
+	struct global_bucket *bucket;
+	uint32_t n;
+	unsigned actor; /* who locks */
+};
+
+/* The two buckets of a key, locked; first may equal second. */
+struct global_pair {
+	uint32_t first, second;
+	uint32_t tag;
+};
+
+struct global_table global_sessions(const struct arena *a, unsigned actor);
+struct global_table global_mappings(const struct arena *a, unsigned actor);
+
+bool global_lock(struct global_table *t, uint64_t hash, struct global_pair *pair);
+void global_unlock(struct global_table *t, const struct global_pair *pair);
+
+/* With the pair locked. */
+
+/* Walks indexes whose tag fits, from cursor 0; 0 at the end. The caller compares keys. */
+uint32_t global_next(const struct global_table *t, const struct global_pair *pair, unsigned *cursor);
+bool global_insert(struct global_table *t, const struct global_pair *pair, uint32_t index);
+bool global_remove(struct global_table *t, const struct global_pair *pair, uint32_t index);
+
+/* True when the buckets of `hash` are locked by this table's actor: after a crash, what the predecessor held. */
+bool global_holds(const struct global_table *t, uint64_t hash);
+/* Releases every lock the actor's predecessor held; returns how many. */
+unsigned global_release_all(struct global_table *t);
+
+#endif

@@ -1,0 +1,104 @@
+#include "shm/local_table.h"
+
+struct local_table local_table_of(const struct arena *a, unsigned engine, enum dir dir)
+{
+	uint32_t n = a->header->geometry.local_buckets;
+	struct local_bucket *all = arena_region(a, ARENA_locals);
+
+	return (struct local_table){all + ((uint64_t)engine * N_DIRS + dir) * n, n};
+}
+
+local_place local_next(const struct local_table *t, uint64_t hash, unsigned *cursor)
+{
+	uint32_t tag = local_hash_tag(hash), first = local_first(t, hash);
+
+	for (; *cursor < 2 * LOCAL_ENTRIES; ++*cursor) {
+		uint32_t b = *cursor < LOCAL_ENTRIES ? first : local_other(t, first, tag);
+		local_place place = &t->bucket[b].entry[*cursor % LOCAL_ENTRIES];
+		uint64_t e = atomic_load_explicit(place, memory_order_acquire);
+
+		if (e && local_tag(e) == tag) {
+			++*cursor;
+			return place;
+		}
+	}
+	return NULL;
+}
+
+/* ---- owner ---- */
+
+static local_place empty_in(struct local_table *t, uint32_t bucket)
+{
+	for (unsigned i = 0; i < LOCAL_ENTRIES; i++) {
+		local_place place = &t->bucket[bucket].entry[i];
+
+		if (!atomic_load_explicit(place, memory_order_relaxed))
+			return place;
+	}
+	return NULL;
+}
+
+/* Frees a place in `bucket` by moving one entry to its other bucket, or, `depth` permitting, by first making room there. */
+static local_place make_room(struct local_table *t, uint32_t bucket, int depth)
+{
+	for (unsigned i = 0; i < LOCAL_ENTRIES; i++) {
+		local_place from = &t->bucket[bucket].entry[i];
+		uint64_t e = atomic_load_explicit(from, memory_order_relaxed);
+		uint32_t other = local_other(t, bucket, local_tag(e));
+		local_place to = other == bucket ? NULL : empty_in(t, other);
+
+		if (!to && depth > 0 && other != bucket)
+			to = make_room(t, other, depth - 1);
+		if (!to)
+			continue;
+		/* A deeper move may have come back through this bucket and changed the entry. */
+		if (atomic_load_explicit(from, memory_order_relaxed) != e)
+			return empty_in(t, bucket);
+		atomic_store_explicit(to, e, memory_order_release);
+		atomic_store_explicit(from, 0, memory_order_release);
+		return from;
+	}
+	return NULL;
+}
+
+bool local_insert(struct local_table *t, uint64_t hash, uint32_t index, unsigned class, uint32_t now_s)
+{
+	uint32_t tag = local_hash_tag(hash);
+	uint32_t first = local_first(t, hash), other = local_other(t, first, tag);
+	local_place place = empty_in(t, first);
+
+	if (!place)
+		place = empty_in(t, other);
+	if (!place)
+		place = make_room(t, first, 1);
+	if (!place)
+		place = make_room(t, other, 1);
+	if (!place)
+		return false;
+	atomic_store_explicit(place, local_entry(index, class, tag, now_s), memory_order_release);
+	return true;
+}
+
+local_place local_find(const struct local_table *t, uint64_t hash, uint32_t index)
+{
+	unsigned cursor = 0;
+	local_place place;
+
+	while ((place = local_next(t, hash, &cursor)))
+		if (local_index(atomic_load_explicit(place, memory_order_relaxed)) == index)
+			return place;
+	return NULL;
+}
+
+bool local_remove(struct local_table *t, uint64_t hash, uint32_t index)
+{
+	local_place place;
+	bool found = false;
+
+	/* All of them: a predecessor killed in the middle of a move leaves two. */
+	while ((place = local_find(t, hash, index))) {
+		atomic_store_explicit(place, 0, memory_order_release);
+		found = true;
+	}
+	return found;
+}

@@ -1,0 +1,113 @@
+/* local_table: one engine's own table of sessions in one direction.
+ *
+ * What       maps a hash to session indexes: 64-byte buckets of eight entries, each one atomic word. Keys live only in
+ *            the session; the caller compares them. Two buckets per key, the second derived from the first and the tag,
+ *            so an entry can move without its key.
+ * Units      last seen in whole seconds of the caller's clock, modulo 2^17 (36 h).
+ * Ownership  the engine writes its own tables; anyone reads.
+ * Calls      insert, remove, touch, sweep: owner. Lookup: anyone. None blocks or makes a system call.
+ * Errors     insert: false when both buckets and every place their entries could move to are full.
+ *
+ * Entry      index:28 | class:4 | tag:15 | seen:17; zero is empty (index 0 names nothing).
+ * Publish    one store (release) of the entry, after the session is published.
+ * Read       one load (acquire); compare the session's key; a reader in another engine checks the session's generation.
+ * Move       the copy is stored in the other bucket before the original is overwritten: the owner never misses; a reader
+ *            elsewhere may miss once.
+ * Retire     one store of zero.
+ * Death      each step is one store: whatever instant the owner dies, each entry is whole. A move cut in half leaves a
+ *            duplicate, which the successor's sweep removes.
+ */
+#ifndef CORENAT_SHM_LOCAL_TABLE_H
+#define CORENAT_SHM_LOCAL_TABLE_H
+
+#include "shm/session.h"
+
+enum { LOCAL_ENTRIES = 8, LOCAL_SEEN_BITS = 17, LOCAL_TAG_BITS = 15, LOCAL_CLASS_BITS = 4 };
+
+struct local_bucket {
+	_Alignas(CACHE_LINE) _Atomic uint64_t entry[LOCAL_ENTRIES];
+};
+
+/* A process's view of a table; private memory. */
+struct local_table {
+	struct local_bucket *bucket;
+	uint32_t n; /* buckets; any number */
+};
+
+/* Where an entry was found: the entry's word itself. NULL: not found. */
+typedef _Atomic uint64_t *local_place;
+
+struct local_table local_table_of(const struct arena *a, unsigned engine, enum dir dir);
+
+static inline uint32_t local_index(uint64_t e)
+{
+	return (uint32_t)(e >> 36);
+}
+
+static inline unsigned local_class(uint64_t e)
+{
+	return (unsigned)(e >> 32) & ((1u << LOCAL_CLASS_BITS) - 1);
+}
+
+static inline uint32_t local_tag(uint64_t e)
+{
+	return (uint32_t)(e >> LOCAL_SEEN_BITS) & ((1u << LOCAL_TAG_BITS) - 1);
+}
+
+/* Seconds since the entry was last touched, at `now_s`. */
+static inline uint32_t local_idle_s(uint64_t e, uint32_t now_s)
+{
+	return (now_s - (uint32_t)e) & ((1u << LOCAL_SEEN_BITS) - 1);
+}
+
+static inline uint64_t local_entry(uint32_t index, unsigned class, uint32_t tag, uint32_t now_s)
+{
+	return (uint64_t)index << 36 | (uint64_t)class << 32 | (uint64_t)tag << LOCAL_SEEN_BITS |
+		(now_s & ((1u << LOCAL_SEEN_BITS) - 1));
+}
+
+static inline uint32_t local_hash_tag(uint64_t hash)
+{
+	return (uint32_t)hash & ((1u << LOCAL_TAG_BITS) - 1);
+}
+
+/* The bucket to look in first. */
+static inline uint32_t local_first(const struct local_table *t, uint64_t hash)
+{
+	return (uint32_t)((hash >> 32) * t->n >> 32);
+}
+
+/* The other bucket of an entry: an involution, so either leads to the other, whatever n is. */
+static inline uint32_t local_other(const struct local_table *t, uint32_t bucket, uint32_t tag)
+{
+	uint32_t sum = (uint32_t)((uint64_t)(tag * 0x9e3779b1u) * t->n >> 32);
+
+	return sum >= bucket ? sum - bucket : sum + t->n - bucket;
+}
+
+static inline void local_prefetch(const struct local_table *t, uint64_t hash)
+{
+	__builtin_prefetch(&t->bucket[local_first(t, hash)]);
+}
+
+/* Walks the entries whose tag fits: start with cursor 0; each call returns the next place, or NULL. The first eight
+ * cursors are the first bucket, the next eight the other one. */
+local_place local_next(const struct local_table *t, uint64_t hash, unsigned *cursor);
+
+/* Owner: marks the entry seen now, in class `class`; a store only when it changes something. */
+static inline void local_touch(local_place place, unsigned class, uint32_t now_s)
+{
+	uint64_t e = atomic_load_explicit(place, memory_order_relaxed);
+	uint64_t seen = local_entry(local_index(e), class, local_tag(e), now_s);
+
+	if (seen != e)
+		atomic_store_explicit(place, seen, memory_order_release);
+}
+
+bool local_insert(struct local_table *t, uint64_t hash, uint32_t index, unsigned class, uint32_t now_s);
+
+/* The place of exactly this session, or NULL. */
+local_place local_find(const struct local_table *t, uint64_t hash, uint32_t index);
+bool local_remove(struct local_table *t, uint64_t hash, uint32_t index);
+
+#endif

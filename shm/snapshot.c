@@ -1,0 +1,133 @@
+#include "shm/snapshot.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct snapshot *slot_of(const struct arena *a, uint32_t generation)
+{
+	return (struct snapshot *)arena_region(a, ARENA_snapshots) + (generation & 1);
+}
+
+/* ---- port tables ---- */
+
+static uint32_t port_table_find(const struct arena *a, be32_t address)
+{
+	uint32_t i = 0;
+
+	while ((i = slab_next_live(a, SLAB_port_table, i + 1)))
+		if (port_table_at(a, i)->address.net == address.net)
+			return i;
+	return 0;
+}
+
+static uint32_t port_table_make(struct arena *a, be32_t address)
+{
+	struct slab *slab = &actor_of(a, ACTOR_MGMTD)->slab[SLAB_port_table];
+	uint32_t i = slab_take(a, slab, ACTOR_MGMTD, SLAB_port_table);
+
+	if (!i)
+		return 0;
+	struct port_table *t = port_table_at(a, i);
+
+	t->address = address;
+	memset((void *)t->used, 0, sizeof t->used);
+	memset((void *)t->bits, 0, sizeof t->bits);
+	slab_publish(t);
+	return i;
+}
+
+static bool add_address(struct arena *a, struct snapshot *s, uint32_t host, struct config_error *err)
+{
+	be32_t address = be32_of(host);
+	uint32_t ports = port_table_find(a, address);
+
+	if (!ports)
+		ports = port_table_make(a, address);
+	if (!ports) {
+		snprintf(err->text, sizeof err->text,
+			"pools: no arena page left for the port table of the address after %u of them; "
+			"make the arena anew with a larger arena.sessions",
+			s->n_addresses);
+		return false;
+	}
+	s->addresses[s->n_addresses++] = (struct snapshot_address){address, ports};
+	return true;
+}
+
+static bool add_pool(
+	struct arena *a, const struct config_pool *p, struct snapshot *s, struct config_error *err)
+{
+	for (uint32_t r = 0; r < p->n_ranges; r++) {
+		s->ranges[s->n_ranges++] = p->ranges[r];
+		for (uint64_t host = p->ranges[r].first; host <= p->ranges[r].last; host++)
+			if (!add_address(a, s, (uint32_t)host, err))
+				return false;
+	}
+	return true;
+}
+
+bool snapshot_compile(struct arena *a, const struct config *c, struct snapshot *out, struct config_error *err)
+{
+	assert(config_address_count(c) <= CONFIG_ADDRESSES_MAX);
+	memset(out, 0, sizeof *out);
+	out->n_prefixes = c->net.n_prefixes;
+	memcpy(out->prefixes, c->net.prefixes, sizeof out->prefixes);
+	out->timeout_s[TIMEOUT_UDP] = c->nat.udp_timeout_s;
+	out->timeout_s[TIMEOUT_ICMP] = c->nat.icmp_timeout_s;
+	out->timeout_s[TIMEOUT_TCP_TRANSITORY] = c->nat.tcp_transitory_timeout_s;
+	out->timeout_s[TIMEOUT_TCP_ESTABLISHED] = c->nat.tcp_established_timeout_s;
+	out->port_first = c->nat.port_first;
+	out->port_last = c->nat.port_last;
+	for (int side = 0; side < N_SIDES; side++)
+		out->rss[side] = c->net.side[side].rss;
+	for (uint32_t p = 0; p < c->n_pools; p++)
+		if (!add_pool(a, &c->pools[p], out, err))
+			return false;
+	return true;
+}
+
+/* ---- commit and pick-up ---- */
+
+/* True when no living engine still reads the generation before the one in force. */
+static bool spare_is_free(const struct arena *a, uint32_t in_force)
+{
+	for (unsigned e = 0; e < a->header->geometry.engines; e++) {
+		uint32_t ack = atomic_load_explicit(&actor_of(a, e)->config_ack, memory_order_acquire);
+
+		if (ack != in_force && arena_claimed(a, e))
+			return false;
+	}
+	return true;
+}
+
+int64_t snapshot_commit(struct arena *a, const struct snapshot *s)
+{
+	_Atomic uint32_t *generation = &a->header->config_generation;
+	uint32_t in_force = atomic_load_explicit(generation, memory_order_relaxed);
+
+	if (in_force && !spare_is_free(a, in_force))
+		return -EBUSY;
+	struct snapshot *slot = slot_of(a, in_force + 1);
+
+	memcpy(slot, s, sizeof *slot);
+	slot->generation = in_force + 1;
+	atomic_store_explicit(generation, in_force + 1, memory_order_release);
+	return in_force + 1;
+}
+
+bool snapshot_read(const struct arena *a, struct snapshot *out)
+{
+	_Atomic uint32_t *generation = &a->header->config_generation;
+
+	for (;;) {
+		uint32_t g = atomic_load_explicit(generation, memory_order_acquire);
+
+		if (!g)
+			return false;
+		memcpy(out, slot_of(a, g), sizeof *out);
+		atomic_thread_fence(memory_order_acquire);
+		if (atomic_load_explicit(generation, memory_order_relaxed) == g)
+			return true;
+	}
+}
