@@ -24,7 +24,7 @@ struct aggregator {
 static bool start(struct aggregator *g)
 {
 	const struct config *c = &g->config;
-	struct agent_error err;
+	struct agent_error err = {""};
 
 	g->board = board_open(c->arena.engines);
 	if (!g->board) {

@@ -52,7 +52,7 @@ static int long_options(const struct arg *args, struct option *out)
 {
 	int n = 0;
 
-	for (; args[n].name && n < ARGS_MAX; n++)
+	for (; n < ARGS_MAX && args[n].name; n++)
 		out[n] = (struct option){
 			args[n].name, args[n].value ? required_argument : no_argument, NULL, n};
 	out[n] = (struct option){"help", no_argument, NULL, VAL_HELP};

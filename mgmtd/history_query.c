@@ -87,9 +87,9 @@ static bool unpack(const unsigned char *at, size_t size, int index, uint64_t *ou
 
 /* ---- steps ---- */
 
-/* Every stretch between two neighbouring samples has one value (a rate, or a mean level); a step is the mean of
- * the stretches that overlap it, weighted by their overlap. So samples that come a little early or late
- * leave no holes, and a step without any stretch is a gap. */
+/* Every stretch between two neighbouring samples has one value (a rate, or a mean level); a step is
+ * the mean of the stretches that overlap it, weighted by their overlap. So samples that come a
+ * little early or late leave no holes, and a step without any stretch is a gap. */
 struct steps {
 	int64_t from_ms, step_ms;
 	unsigned n;

@@ -1,4 +1,4 @@
-/* history: what goes in comes out as rates and averages, gaps stay gaps, and bad files do not stop it. */
+/* history: what goes in comes out as rates and averages, gaps stay, bad files do not stop it. */
 #include "mgmtd/history_internal.h"
 
 #include <dirent.h>
