@@ -134,7 +134,7 @@ $(B)/bin/corenat-aggregator: $(B)/aggregator/main.o $(AGGREGATOR) $(SHM) $(COMMO
 	$(LINK) $(LDLIBS_aggregator)
 $(B)/bin/corenat-mgmtd: $(B)/mgmtd/main.o $(MGMTD) $(SHM) $(COMMON)
 	$(LINK) $(LDLIBS_mgmtd)
-$(B)/bin/corenatctl: $(call obj,$(wildcard mgmtd/ctl/*.c)) $(SHM) $(COMMON)
+$(B)/bin/corenatctl: $(call obj,$(wildcard mgmtd/ctl/*.c) pe/xdp.c pe/xdp_dir.c) $(SHM) $(COMMON)
 	$(LINK) $(LDLIBS_ctl)
 $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(UNIT_HELP) $(PE) $(AGGREGATOR) $(MGMTD) $(SHM) $(COMMON)
 	$(LINK) -lcmocka $(LDLIBS_pe) $(LDLIBS_mgmtd)
