@@ -5,7 +5,7 @@
 
 import uPlot from "uplot";
 import { el, setAttr, setText } from "./dom.js";
-import { NONE, axisLabel, quantity, scaled, timeOfDay } from "./format.js";
+import { NONE, axisLabel, quantity, rate, scaled, timeOfDay } from "./format.js";
 import { SPAN_S } from "./series.js";
 
 const HEIGHT = 132;
@@ -35,7 +35,7 @@ export class Chart {
 	#area;
 	node;
 
-	/* def: { id, title, unit, lines: [{ label, counter, tone: "out" | "in", fill }] } */
+	/* def: { id, title, unit, counts: are the values counts rather than rates, lines: [{ label, counter, tone: "out" | "in", fill }] } */
 	constructor(def) {
 		this.#def = def;
 		this.#lines = def.lines.map((line) => this.#readout(line));
@@ -87,8 +87,8 @@ export class Chart {
 				return `${line.label}: no values yet.`;
 			const peak = Math.max(...known);
 			const mean = known.reduce((a, b) => a + b, 0) / known.length;
-			return `${line.label}: now ${quantity(this.#last(i), this.#def.unit)}, mean ${quantity(mean, this.#def.unit)}, ` +
-				`peak ${quantity(peak, this.#def.unit)} at ${timeOfDay(seconds[values.indexOf(peak)])}.`;
+			return `${line.label}: now ${this.#say(this.#last(i))}, mean ${this.#say(mean)}, ` +
+				`peak ${this.#say(peak)} at ${timeOfDay(seconds[values.indexOf(peak)])}.`;
 		});
 		setText(this.#summary, `Last ten minutes. ${parts.join(" ")}`);
 	}
@@ -104,6 +104,10 @@ export class Chart {
 		return { node, digits, unit, peak };
 	}
 
+	#say(v, unit = this.#def.unit) {
+		return this.#def.counts ? quantity(v, unit) : rate(v, unit);
+	}
+
 	#last(i) {
 		return this.#data[i + 1].findLast((v) => v != null);
 	}
@@ -114,11 +118,11 @@ export class Chart {
 		const frozen = at != null && seconds[at] !== undefined;
 		setText(this.#moment, frozen ? timeOfDay(seconds[at]) : "now");
 		this.#lines.forEach((line, i) => {
-			const { digits, prefix } = scaled(frozen ? this.#data[i + 1][at] : this.#last(i));
+			const { digits, prefix } = scaled(frozen ? this.#data[i + 1][at] : this.#last(i), this.#def.counts);
 			setText(line.digits, digits);
 			setText(line.unit, prefix + this.#def.unit);
 			const known = this.#data[i + 1].filter((v) => v != null);
-			setText(line.peak, known.length ? `peak ${quantity(Math.max(...known))}` : "");
+			setText(line.peak, known.length ? `peak ${this.#say(Math.max(...known), "")}` : "");
 		});
 	}
 
@@ -143,7 +147,7 @@ export class Chart {
 		const last = this.#data[0].at(-1) ?? 0;
 		setAttr(this.#area, "aria-valuenow", second === null ? 0 : Math.max(second - last, -SPAN_S));
 		const values = this.#def.lines.map((line, i) =>
-			`${line.label} ${quantity(this.#shown == null ? this.#last(i) : this.#data[i + 1][this.#shown], this.#def.unit)}`);
+			`${line.label} ${this.#say(this.#shown == null ? this.#last(i) : this.#data[i + 1][this.#shown])}`);
 		setAttr(this.#area, "aria-valuetext", `${second === null ? "now" : timeOfDay(second)}: ${values.join(", ")}`);
 	}
 

@@ -1,7 +1,7 @@
 /* Every counter of the appliance with its meaning; rows come from the API's own table. */
 
 import { Rows, byId, setText, table, tableRow } from "./dom.js";
-import { NONE, grouped, quantity } from "./format.js";
+import { NONE, grouped, rate } from "./format.js";
 
 const COLUMNS = [
 	{ id: "name", label: "Counter" },
@@ -37,10 +37,10 @@ export class Counters {
 	}
 
 	#refresh({ cells }, { name, help, unit }) {
-		const rate = this.#appliance.rates?.[name];
+		const now = this.#appliance.rates?.[name];
 		setText(cells.name, name);
 		setText(cells.help, help);
-		setText(cells.rate, rate === undefined ? NONE : `${quantity(rate)}/s`);
+		setText(cells.rate, now === undefined ? NONE : `${rate(now)}/s`);
 		setText(cells.value, grouped(this.#appliance.counters[name]));
 		setText(cells.unit, unit);
 	}

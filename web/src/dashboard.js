@@ -40,12 +40,16 @@ async function explain(version) {
 }
 
 /* A section whose source fails says so; when nothing answers at all the banner says it once for all. */
-function watch(path, notes, onAnswer) {
+function watch(path, notes, onAnswer, onRefusal = () => {}) {
 	const tell = (text) => notes.forEach((id) => setText(byId(id), text));
 	poll(() => get(path), EVERY_MS, (answer) => {
 		tell("");
 		onAnswer(answer);
-	}, (error) => tell(error.reached ? `Not current: ${error.message}` : ""));
+	}, (error) => {
+		tell(error.reached ? `Not current: ${error.message}` : "");
+		if (error.reached)
+			onRefusal();
+	});
 }
 
 poll(() => get("health", {}, { accept: [503] }), EVERY_MS, (answer) => {
@@ -53,11 +57,11 @@ poll(() => get("health", {}, { accept: [503] }), EVERY_MS, (answer) => {
 	explain(answer.version);
 }, (error) => health.fail(error));
 
-watch("stats", ["verdicts-note"], (answer) => {
+watch("stats", ["traffic-note", "verdicts-note"], (answer) => {
 	for (const view of [traffic, verdicts, counters])
 		view.update(answer);
 	engines.updateStats(answer);
 	setText(byId("clock"), timeOfDay(answer.time));
-});
+}, () => engines.updateStats({ engines: [] }));
 watch("engines", ["engines-note"], (answer) => engines.update(answer));
 watch("pools", ["pools-note"], (answer) => pools.update(answer));

@@ -1,18 +1,18 @@
 /* Engines side by side, one row each: state from /engines, rates and freshness from /stats. */
 
 import { Rows, byId, meter, setAttr, setText, table, tableRow } from "./dom.js";
-import { NONE, grouped, milliseconds, percent, quantity } from "./format.js";
+import { NONE, grouped, milliseconds, percent, rate } from "./format.js";
 
 const COLUMNS = [
 	{ id: "engine", label: "Engine" },
 	{ id: "state", label: "State" },
 	{ id: "cpu", label: "CPU", num: true, title: "the core this engine is pinned to" },
-	{ id: "xdp", label: "XDP inside / outside" },
-	{ id: "sessions", label: "Sessions", num: true },
 	{ id: "pages", label: "Pages", num: true, title: "arena pages of 2 MiB this engine owns" },
-	{ id: "outbound", label: "Outbound packets/s", num: true },
-	{ id: "inbound", label: "Inbound packets/s", num: true },
+	{ id: "sessions", label: "Sessions", num: true, title: "sessions this engine owns" },
 	{ id: "adopted", label: "Adopted", num: true, title: "other engines' sessions taken into the own table" },
+	{ id: "outbound", label: "Outbound pps", num: true, title: "packets per second sent on the outside interface" },
+	{ id: "inbound", label: "Inbound pps", num: true, title: "packets per second sent on the inside interface" },
+	{ id: "xdp", label: "XDP inside / outside" },
 	{ id: "home", label: "Replies home", title: "share of sessions whose replies land on the engine that created them" },
 	{ id: "drops", label: "Ring drops", num: true, title: "packets the kernel dropped: receive or fill ring full" },
 	{ id: "heartbeat", label: "Heartbeat age", num: true, title: "age of the engine's own sign of life" },
@@ -52,7 +52,7 @@ export class Engines {
 	}
 
 	#refresh({ node, cells, home }, e) {
-		const stats = this.#stats.get(e.engine) ?? { state: "never" };
+		const stats = this.#stats.get(e.engine);
 		const up = e.state === "up";
 		const xdp = e.inside === e.outside ? e.inside : `${e.inside} / ${e.outside}`;
 		const { replies_home = 0, replies_away = 0, sessions_adopted, rx_ring_drops } = e.counters ?? {};
@@ -67,14 +67,14 @@ export class Engines {
 		setText(cells.xdp, xdp || NONE);
 		setText(cells.sessions, grouped(e.sessions));
 		setText(cells.pages, grouped(e.pages));
-		setText(cells.outbound, quantity(stats.rates?.tx_outside_packets));
-		setText(cells.inbound, quantity(stats.rates?.tx_inside_packets));
+		setText(cells.outbound, rate(stats?.rates?.tx_outside_packets));
+		setText(cells.inbound, rate(stats?.rates?.tx_inside_packets));
 		setText(cells.adopted, grouped(sessions_adopted));
 		home.set(replies ? replies_home / replies : 0, percent(replies_home, replies),
 			`${grouped(replies_home)} home, ${grouped(replies_away)} away`);
 		setText(cells.drops, grouped(rx_ring_drops));
 		setText(cells.heartbeat, up ? milliseconds(e.heartbeat_age_ms) : NONE);
-		setText(cells.fresh, stats.state === "never" ? "never" : milliseconds(stats.age_ms));
-		setAttr(cells.fresh, "data-state", stats.state === "up" ? "ok" : "down");
+		setText(cells.fresh, stats?.state === "never" ? "never" : milliseconds(stats?.age_ms));
+		setAttr(cells.fresh, "data-state", !stats ? "unknown" : stats.state === "up" ? "ok" : "down");
 	}
 }

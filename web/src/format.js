@@ -16,8 +16,9 @@ function threeDigits(v) {
 	return v.toFixed(digits);
 }
 
-/* 1234567 -> { digits: "1.23", prefix: "M" } */
-export function scaled(v) {
+/* 1234567 -> { digits: "1.23", prefix: "M" }. `whole`: a small integer is a count and has no decimals; a rate
+ * keeps them, so that it does not change its shape whenever it happens to be even. */
+export function scaled(v, whole = true) {
 	if (!known(v))
 		return { digits: NONE, prefix: "" };
 	let step = 0;
@@ -26,15 +27,17 @@ export function scaled(v) {
 		rest /= 1000;
 		step++;
 	}
-	const whole = step === 0 && Number.isInteger(v);
-	return { digits: (v < 0 ? "−" : "") + (whole ? String(rest) : threeDigits(rest)), prefix: PREFIXES[step] };
+	const count = whole && step === 0 && Number.isInteger(v);
+	return { digits: (v < 0 ? "−" : "") + (count ? String(rest) : threeDigits(rest)), prefix: PREFIXES[step] };
 }
 
-/* 1234567, "bit/s" -> "1.23 Mbit/s"; without a unit "1.23 M". */
-export function quantity(v, unit = "") {
-	const { digits, prefix } = scaled(v);
-	return digits === NONE ? NONE : `${digits} ${prefix}${unit}`.trimEnd();
-}
+const joined = ({ digits, prefix }, unit) => digits === NONE ? NONE : `${digits} ${prefix}${unit}`.trimEnd();
+
+/* 1234567 -> "1.23 M", 7 -> "7" */
+export const quantity = (v, unit = "") => joined(scaled(v), unit);
+
+/* 1234567, "bit/s" -> "1.23 Mbit/s", 7 -> "7.00" */
+export const rate = (v, unit = "") => joined(scaled(v, false), unit);
 
 /* Labels on a chart axis: as short as they can be without lying. */
 export function axisLabel(v) {

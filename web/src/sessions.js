@@ -5,6 +5,7 @@ import { Rows, byId, setAttr, setText, table, tableRow } from "./dom.js";
 import { NONE, duration } from "./format.js";
 
 const PAGE = 50;
+const TURNS = 8; /* requests one page may take */
 const REFRESH_MS = 2000;
 const ENDPOINT = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?::(\d{1,5}))?$/;
 const COLUMNS = [
@@ -24,6 +25,18 @@ export function endpointOk(text) {
 	return parts !== null && parts.slice(1, 5).every((octet) => Number(octet) <= 255) && Number(parts[5] ?? 0) <= 65535;
 }
 
+/* The server may end an answer early, having looked at many sessions that do not match: go on a few times. */
+async function onePage(query, cursor) {
+	const sessions = [];
+	let next = cursor;
+	for (let turn = 0; turn < TURNS && next !== null && sessions.length < PAGE; turn++) {
+		const answer = await get("sessions", { ...query, cursor: next, limit: PAGE - sessions.length });
+		sessions.push(...answer.sessions);
+		next = answer.next;
+	}
+	return { sessions, next };
+}
+
 export class Sessions {
 	#form = byId("session-form");
 	#body = byId("sessions-body");
@@ -32,7 +45,6 @@ export class Sessions {
 	#query = null; /* what was last submitted; null: nothing asked yet */
 	#cursor = ""; /* of the page shown */
 	#next = null;
-	#ask;
 
 	constructor() {
 		const { node, body } = table(COLUMNS, { label: "Sessions found", cards: true });
@@ -43,7 +55,7 @@ export class Sessions {
 		this.#form.addEventListener("submit", (e) => this.#submit(e));
 		byId("session-first").addEventListener("click", () => this.#page(""));
 		byId("session-next").addEventListener("click", () => this.#page(this.#next));
-		this.#ask = poll(() => this.#due() ? this.#load() : null, REFRESH_MS, () => {}, (e) => this.#note(e.message, "warning"));
+		poll(() => this.#due() ? this.#load() : null, REFRESH_MS, () => {}, (e) => this.#note(e.message, "warning"));
 	}
 
 	#due() {
@@ -76,7 +88,7 @@ export class Sessions {
 	/* An answer to a question that is no longer the last one asked is thrown away. */
 	async #load() {
 		const [query, cursor] = [this.#query, this.#cursor];
-		const { sessions, next } = await get("sessions", { ...query, cursor, limit: PAGE });
+		const { sessions, next } = await onePage(query, cursor);
 		if (query !== this.#query || cursor !== this.#cursor)
 			return;
 		this.#next = next;
@@ -85,7 +97,7 @@ export class Sessions {
 		byId("session-first").disabled = cursor === "";
 		byId("session-next").disabled = !next;
 		const count = sessions.length === 1 ? "1 session" : `${sessions.length} sessions`;
-		this.#note(sessions.length === 0 ? "No session matches." : `${count}${next ? " on this page, more follow" : ""}${cursor ? " (later page)" : ""}`);
+		this.#note(sessions.length === 0 ? (next ? "None so far; the next page looks further." : "No session matches.") : `${count}${next ? " on this page, more follow" : ""}${cursor ? " (later page)" : ""}`);
 	}
 
 	#note(text, level = "normal") {

@@ -10,16 +10,16 @@ const SUMMARY_EVERY_S = 5;
 
 /* What was sent is what was translated: outbound leaves on the outside interface, inbound on the inside. */
 const CHARTS = [
-	{ id: "chart-bits", title: "Throughput", unit: "bit/s", lines: [
+	{ id: "chart-bits", title: "Throughput", unit: "bit/s", counts: false, lines: [
 		{ label: "Outbound", counter: "tx_outside_bytes", scale: 8, tone: "out" },
 		{ label: "Inbound", counter: "tx_inside_bytes", scale: 8, tone: "in", fill: true }] },
-	{ id: "chart-packets", title: "Packets", unit: "pps", lines: [
+	{ id: "chart-packets", title: "Packets", unit: "pps", counts: false, lines: [
 		{ label: "Outbound", counter: "tx_outside_packets", tone: "out" },
 		{ label: "Inbound", counter: "tx_inside_packets", tone: "in", fill: true }] },
-	{ id: "chart-sessions", title: "Sessions", unit: "", lines: [
+	{ id: "chart-sessions", title: "Sessions", unit: "", counts: true, lines: [
 		{ label: "Sessions", counter: "sessions", gauge: true, tone: "out", fill: true },
 		{ label: "Mappings", counter: "mappings", gauge: true, tone: "in" }] },
-	{ id: "chart-setup", title: "Session setup", unit: "/s", lines: [
+	{ id: "chart-setup", title: "Session setup", unit: "/s", counts: false, lines: [
 		{ label: "Created", counter: "sessions_created", tone: "out", fill: true },
 		{ label: "Ended", counter: "sessions_ended", tone: "in" }] },
 ];
@@ -35,6 +35,7 @@ export class Traffic {
 		byId("charts").append(...this.#charts.map((c) => c.node));
 		readPalette();
 		CHARTS.forEach((def, i) => this.#charts[i].open(this.#columns(def)));
+		this.#fill();
 	}
 
 	recolour() {
@@ -85,10 +86,10 @@ export class Traffic {
 					if (value !== null)
 						this.#series.put(second, counter, value * scale);
 			}));
-			setText(byId("traffic-note"), "");
+			setText(byId("history-note"), "");
 			this.#draw();
 		} catch (e) {
-			setText(byId("traffic-note"), `History: ${e.message}. The charts begin now.`);
+			setText(byId("history-note"), `History: ${e.message}. The charts begin now.`);
 		}
 		this.#filling = false;
 	}

@@ -2,7 +2,7 @@
  * configuration or malformed packets as a warning, lack of resources as the appliance's own trouble. */
 
 import { Rows, byId, el, setAttr, setText, table, tableRow } from "./dom.js";
-import { grouped, quantity } from "./format.js";
+import { grouped, rate } from "./format.js";
 import { RateMeter } from "./rates.js";
 
 const COLUMNS = [
@@ -43,7 +43,7 @@ export class Verdicts {
 		const { rates } = this.#answer;
 		const sums = this.#groups.map(({ rows, name, verdicts }) => {
 			rows.show(verdicts, (v) => v.name);
-			return `${name} ${quantity(verdicts.reduce((sum, v) => sum + (rates[v.name] ?? 0), 0))}`;
+			return `${name} ${rate(verdicts.reduce((sum, v) => sum + (rates[v.name] ?? 0), 0))}`;
 		});
 		setText(byId("verdicts-sum"), sums.length ? `packets/s: ${sums.join(" · ")}` : "");
 	}
@@ -56,11 +56,11 @@ export class Verdicts {
 	}
 
 	#refresh({ node, cells }, v) {
-		const rate = this.#answer.rates[v.name];
+		const now = this.#answer.rates[v.name];
 		const total = this.#answer.totals[v.name];
-		const dropping = isDrop(v.name) && rate > 0;
+		const dropping = isDrop(v.name) && now > 0;
 		setAttr(node, "data-level", !dropping ? (total ? "normal" : "idle") : v.class === "resource" ? "critical" : "warning");
-		setText(cells.rate, quantity(rate));
+		setText(cells.rate, rate(now));
 		setText(cells.total, grouped(total));
 	}
 }
