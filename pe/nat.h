@@ -68,6 +68,7 @@ void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now);
 /* One bounded slice of aging. */
 void nat_housekeep(struct nat *n, mono_t now);
 
+/* Counts a packet's last word: after transmission, which may still fail. */
 void nat_count(struct nat *n, enum verdict v);
 /* Adds the verdicts counted since the last call to the engine's block. */
 void nat_flush_counters(struct nat *n);

@@ -223,8 +223,6 @@ void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now)
 	for (unsigned i = 0; i < n_first; i++)
 		burst[first[i]].verdict =
 			(uint8_t)first_packet(n, &burst[first[i]], &flow[first[i]]);
-	for (unsigned i = 0; i < count; i++)
-		n->verdicts[burst[i].verdict]++;
 }
 
 void nat_count(struct nat *n, enum verdict v)

@@ -111,7 +111,7 @@ uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t rand
 	n->engine = engine;
 	n->actor = actor_of(a, engine);
 	n->seed = a->header->seed;
-	n->random = random | 1;
+	n->random = XXH3_64bits(&random, sizeof random) | 1;
 	n->now_s = (uint32_t)(now.ns / 1000000000u);
 	n->sweep.started = now;
 	n->nexthop = arena_region(a, ARENA_nexthop);

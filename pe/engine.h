@@ -1,0 +1,39 @@
+/* engine: one turn of a packet engine's loop, whatever the packet backend and whoever's clock.
+ *
+ * What       takes a burst from each side, has the NAT core translate it, sends, drops or holds, and does a slice of
+ *            the housekeeping.
+ * Units      mono_t. Ownership  struct engine is private to its thread; it is large: allocate it.
+ * Calls      the engine's thread only. Errors  none after engine_init.
+ * Use        engine_init(e, arena, 0, io, seed, now); while (running) engine_turn(e, mono_now());
+ */
+#ifndef CORENAT_PE_ENGINE_H
+#define CORENAT_PE_ENGINE_H
+
+#include "pe/io.h"
+#include "pe/nat.h"
+
+enum { HELD_MAX = 256 };
+
+/* A packet that waits for its next hop's Ethernet address. */
+struct held {
+	struct packet packet;
+	mono_t until;
+};
+
+struct engine {
+	struct nat nat;
+	struct io *io;
+	struct held held[HELD_MAX]; /* oldest first */
+	unsigned n_held;
+	mono_t retry; /* when the held are tried again */
+	mono_t housekeep;
+};
+
+/* Returns the sessions taken over from a predecessor. */
+uint32_t engine_init(struct engine *e, struct arena *a, unsigned number, struct io *io, uint64_t random,
+	mono_t now);
+
+/* Returns the packets received: 0 tells the caller that it may sleep. */
+unsigned engine_turn(struct engine *e, mono_t now);
+
+#endif

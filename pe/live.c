@@ -1,0 +1,267 @@
+#include "pe/live.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/service.h"
+#include "pe/engine.h"
+#include "pe/io_afxdp.h"
+#include "shm/mailbox.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+static const span_t awake_for = {100000u};       /* spin this long after the last packet */
+static const span_t look_every = {20000000u};    /* configuration, routes */
+static const span_t report_every = {100000000u}; /* heartbeat, counters of the backend */
+enum { SLEEP_MS = 10, SLEEP_HELD_MS = 1 };
+
+struct live {
+	const struct config *config;
+	unsigned number;
+	struct arena *arena;
+	struct io *io;
+	struct mailbox *mailbox;
+	struct engine engine;
+	mono_t last_packet, look, report;
+	struct prefix local[ROUTES_MAX]; /* the appliance's own addresses, for the XDP program */
+};
+
+/* ---- opening ---- */
+
+static unsigned cpu_of(const struct config *c, unsigned engine)
+{
+	if (c->engine.n_cpus)
+		return c->engine.cpus[engine];
+	return engine % (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+static void pin(struct live *l, unsigned cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof set, &set) != 0)
+		log_warning("engine %u: cannot run on CPU %u: %s", l->number, cpu, strerror(errno));
+	atomic_store(&actor_of(l->arena, l->number)->cpu, cpu);
+}
+
+static bool open_arena(struct live *l)
+{
+	struct arena_error err;
+
+	l->arena = arena_open(l->config, &err);
+	if (!l->arena) {
+		log_error("%s", err.text);
+		return false;
+	}
+	if (l->number >= l->arena->header->geometry.engines) {
+		log_error("engine %u: the arena %s was made for %u engines (0 to %u)", l->number,
+			l->arena->name, l->arena->header->geometry.engines,
+			l->arena->header->geometry.engines - 1);
+		return false;
+	}
+	if (arena_claim(l->arena, l->number) != 0) {
+		log_error("engine %u is already run by process %d", l->number,
+			atomic_load(&actor_of(l->arena, l->number)->pid));
+		return false;
+	}
+	log_notice("engine %u: arena %s on %s", l->number, l->arena->name, l->arena->backing);
+	return true;
+}
+
+static bool open_io(struct live *l)
+{
+	const struct config *c = l->config;
+	struct actor *actor = actor_of(l->arena, l->number);
+	struct io_afxdp_params params = {
+		.interface = {c->net.side[SIDE_INSIDE].name, c->net.side[SIDE_OUTSIDE].name},
+		.bpffs = c->system.bpffs,
+		.queue = l->number,
+		.ring_size = c->engine.ring_size,
+		.mode = c->engine.xdp,
+		.zero_copy = c->engine.zero_copy,
+	};
+
+	l->io = io_afxdp_open(&params);
+	if (!l->io)
+		return false;
+	for (int side = 0; side < N_SIDES; side++) {
+		snprintf(actor->io[side], sizeof actor->io[side], "%s",
+			io_afxdp_describe(l->io, side));
+		log_notice("engine %u: %s queue %u: %s", l->number, params.interface[side], l->number,
+			actor->io[side]);
+	}
+	return true;
+}
+
+static bool open_mailbox(struct live *l)
+{
+	l->mailbox = mailbox_open(l->arena->name, l->number);
+	if (!l->mailbox)
+		log_error("engine %u: cannot open its mailbox: %s", l->number,
+			mailbox_explain(errno));
+	return l->mailbox != NULL;
+}
+
+/* ---- between turns ---- */
+
+static void tell_xdp(struct live *l)
+{
+	const struct nat *n = &l->engine.nat;
+	unsigned n_local = 0;
+
+	for (uint32_t i = 0; i < n->fib.set.n; i++) {
+		const struct route *r = &n->fib.set.route[i];
+
+		if (r->kind == ROUTE_LOCAL)
+			l->local[n_local++] = (struct prefix){r->prefix, r->length};
+	}
+	struct xdp_rules rules = {
+		.subscribers = n->config.prefixes,
+		.n_subscribers = n->config.n_prefixes,
+		.local = l->local,
+		.n_local = n_local,
+		.pool = n->config.ranges,
+		.n_pool = n->config.n_ranges,
+	};
+	xdp_sync(l->io, &rules);
+}
+
+static void look_for_news(struct live *l)
+{
+	struct nat *n = &l->engine.nat;
+	bool configured = nat_configure(n), routed = nat_load_routes(n);
+
+	if (configured || (routed && n->configured))
+		tell_xdp(l);
+	if (configured) {
+		atomic_store_explicit(
+			&n->actor->config_ack, n->config.generation, memory_order_release);
+		log_notice("engine %u: configuration %u in force, %u NAT addresses", l->number,
+			n->config.generation, n->config.n_addresses);
+	}
+	if (routed)
+		atomic_store_explicit(
+			&n->actor->routes_ack, n->fib.generation, memory_order_release);
+}
+
+static void report(struct live *l, mono_t now)
+{
+	struct actor *actor = l->engine.nat.actor;
+	struct io_stats stats;
+
+	l->io->ops->stats(l->io, &stats);
+	counter_set(&actor->counters[COUNTER_kicks], stats.kicks);
+	counter_set(&actor->counters[COUNTER_rx_ring_drops], stats.rx_ring_drops);
+	counter_set(&actor->counters[COUNTER_xdp_no_engine], stats.xdp_no_engine);
+	counter_set(&actor->counters[COUNTER_xdp_to_kernel], stats.xdp_to_kernel);
+	atomic_store_explicit(&actor->heartbeat_ns, now.ns, memory_order_release);
+	service_alive(now);
+}
+
+static void answer_mailbox(struct live *l, mono_t now)
+{
+	const struct actor *actor = l->engine.nat.actor;
+	struct engine_report r = {.time_ns = now.ns};
+
+	for (int c = 0; c < N_COUNTERS; c++)
+		r.counters[c] = counter_get(&actor->counters[c]);
+	for (int v = 0; v < N_VERDICTS; v++)
+		r.verdicts[v] = counter_get(&actor->verdicts[v]);
+	mailbox_write(l->mailbox, &r);
+}
+
+static void between_turns(struct live *l, mono_t now)
+{
+	if (mailbox_requested(l->mailbox))
+		answer_mailbox(l, now);
+	if (mono_due(now, l->look)) {
+		l->look = mono_after(now, look_every);
+		look_for_news(l);
+	}
+	if (mono_due(now, l->report)) {
+		l->report = mono_after(now, report_every);
+		report(l, now);
+	}
+}
+
+/* Polls while there is work and shortly after; then sleeps until a packet comes or something is due. */
+static void rest(struct live *l, mono_t now)
+{
+	if (mono_since(now, l->last_packet).ns < awake_for.ns)
+		return;
+	counter_add(&l->engine.nat.actor->counters[COUNTER_idle_waits], 1);
+	l->io->ops->wait(l->io, l->engine.n_held ? SLEEP_HELD_MS : SLEEP_MS);
+}
+
+static void loop(struct live *l)
+{
+	while (!service_stop_asked()) {
+		mono_t now = mono_now();
+
+		if (engine_turn(&l->engine, now))
+			l->last_packet = now;
+		else
+			rest(l, now);
+		between_turns(l, now);
+	}
+}
+
+/* ---- the whole ---- */
+
+static void announce(struct live *l, uint32_t sessions)
+{
+	struct actor *actor = l->engine.nat.actor;
+	char status[128];
+
+	atomic_store(&actor->heartbeat_ns, mono_now().ns);
+	atomic_store(&actor->pid, getpid());
+	atomic_fetch_add(&actor->incarnation, 1);
+	snprintf(status, sizeof status, "engine %u: forwarding, %u sessions taken over", l->number,
+		sessions);
+	service_ready(status);
+}
+
+static bool run(struct live *l)
+{
+	uint64_t random;
+	mono_t now = mono_now();
+
+	if (!open_arena(l) || !open_mailbox(l))
+		return false;
+	pin(l, cpu_of(l->config, l->number));
+	if (!open_io(l) || getrandom(&random, sizeof random, 0) != sizeof random)
+		return false;
+	uint32_t sessions = engine_init(&l->engine, l->arena, l->number, l->io, random, now);
+	atomic_store(&l->engine.nat.actor->config_ack, 0);
+	look_for_news(l);
+	announce(l, sessions);
+	loop(l);
+	return true;
+}
+
+bool live_run(const struct config *c, unsigned engine)
+{
+	struct live *l = calloc(1, sizeof *l);
+
+	if (!l)
+		return false;
+	l->config = c;
+	l->number = engine;
+	bool ok = run(l);
+
+	service_close();
+	if (l->io)
+		l->io->ops->close(l->io);
+	if (l->mailbox)
+		mailbox_close(l->mailbox);
+	arena_close(l->arena);
+	free(l);
+	return ok;
+}

@@ -1,0 +1,279 @@
+#include "pe/replay.h"
+
+#include "common/log.h"
+#include "pe/engine.h"
+#include "pe/io_replay.h"
+
+#include <pcap/pcap.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SNAP = 65535, QUIET_TURNS = 64 };
+
+/* One capture being read: its next packet. */
+struct source {
+	pcap_t *pcap;
+	struct pcap_pkthdr *header;
+	const uint8_t *data;
+	bool ended;
+};
+
+struct replay {
+	const struct config *config;
+	struct arena *arena;
+	struct source source[N_SIDES];
+	pcap_t *link; /* what pcap_dump_open wants to know about the written files */
+	pcap_dumper_t *sink[N_SIDES];
+	struct steering steering[N_SIDES];
+	struct engine *engine[ENGINE_MAX];
+	unsigned engines;
+	mono_t now;
+	uint64_t packets;
+};
+
+/* ---- files ---- */
+
+static void source_next(struct source *s)
+{
+	if (!s->pcap || pcap_next_ex(s->pcap, &s->header, &s->data) != 1)
+		s->ended = true;
+}
+
+static bool source_open(struct source *s, const char *path)
+{
+	char err[PCAP_ERRBUF_SIZE];
+
+	if (path) {
+		s->pcap = pcap_open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_NANO, err);
+		if (!s->pcap) {
+			log_error("cannot read %s: %s", path, err);
+			return false;
+		}
+		if (pcap_datalink(s->pcap) != DLT_EN10MB) {
+			log_error("%s holds %s frames; replay takes Ethernet", path,
+				pcap_datalink_val_to_name(pcap_datalink(s->pcap)));
+			return false;
+		}
+	}
+	source_next(s);
+	return true;
+}
+
+static bool sinks_open(struct replay *r, const char *const path[N_SIDES])
+{
+	r->link = pcap_open_dead_with_tstamp_precision(DLT_EN10MB, SNAP, PCAP_TSTAMP_PRECISION_NANO);
+	for (int side = 0; side < N_SIDES; side++) {
+		if (!path[side])
+			continue;
+		r->sink[side] = pcap_dump_open(r->link, path[side]);
+		if (!r->sink[side]) {
+			log_error("cannot write %s: %s", path[side], pcap_geterr(r->link));
+			return false;
+		}
+	}
+	return true;
+}
+
+static void sent(void *context, enum side side, const uint8_t *data, uint32_t len)
+{
+	struct replay *r = context;
+	struct pcap_pkthdr h = {
+		.ts = {(time_t)(r->now.ns / 1000000000u), (suseconds_t)(r->now.ns % 1000000000u)},
+		.caplen = len,
+		.len = len,
+	};
+
+	if (r->sink[side])
+		pcap_dump((u_char *)r->sink[side], &h, data);
+}
+
+/* ---- the appliance in miniature ---- */
+
+/* Without a kernel to ask: one router on each side, with addresses and MACs for documentation (RFC 5737, RFC 7042). */
+static const struct {
+	be32_t address;
+	struct link_header link;
+} routers[N_SIDES] = {
+	[SIDE_INSIDE] = {{0x020200c0}, {{2, 0, 0, 0, 1, 2}, {2, 0, 0, 0, 1, 1}, 1500, SIDE_INSIDE,
+					       ADJACENCY_RESOLVED}},
+	[SIDE_OUTSIDE] = {{0x010200c0}, {{2, 0, 0, 0, 2, 2}, {2, 0, 0, 0, 2, 1}, 1500, SIDE_OUTSIDE,
+						ADJACENCY_RESOLVED}},
+};
+
+static void add_routes(struct replay *r)
+{
+	struct nexthop *nh = arena_region(r->arena, ARENA_nexthop);
+	struct route_set *set = nexthop_spare_routes(nh);
+
+	for (int side = 0; side < N_SIDES; side++)
+		nexthop_set_adjacency(nh, routers[side].address, &routers[side].link);
+	set->n = 0;
+	set->route[set->n++] = (struct route){
+		0, be32_host(routers[SIDE_OUTSIDE].address), 0, ROUTE_GATEWAY, SIDE_OUTSIDE, 0};
+	for (uint32_t i = 0; i < r->config->net.n_prefixes; i++) {
+		const struct prefix *p = &r->config->net.prefixes[i];
+
+		set->route[set->n++] = (struct route){p->addr,
+			be32_host(routers[SIDE_INSIDE].address), p->len, ROUTE_GATEWAY, SIDE_INSIDE, 0};
+	}
+	nexthop_publish_routes(nh);
+}
+
+static bool open_arena(struct replay *r, uint64_t seed)
+{
+	struct arena_geometry g = arena_plan(r->config);
+	struct arena_error arena_err;
+	struct config_error config_err;
+	struct snapshot *s = calloc(1, sizeof *s);
+	bool ok = false;
+
+	r->arena = arena_open_private(&g, seed, &arena_err);
+	if (!r->arena)
+		log_error("%s", arena_err.text);
+	else if (!s || !snapshot_compile(r->arena, r->config, s, &config_err))
+		log_error("%s", config_err.text);
+	else
+		ok = snapshot_commit(r->arena, s) > 0;
+	free(s);
+	return ok;
+}
+
+static bool engines_open(struct replay *r, uint64_t seed)
+{
+	r->engines = r->config->arena.engines;
+	for (int side = 0; side < N_SIDES; side++)
+		steering_init(&r->steering[side], &r->config->net.side[side].rss, r->engines);
+	for (unsigned i = 0; i < r->engines; i++) {
+		struct engine *e = r->engine[i] = calloc(1, sizeof *e);
+		struct io *io = io_replay_open(sent, r);
+
+		if (!e || !io) {
+			log_error("no memory for engine %u", i);
+			return false;
+		}
+		engine_init(e, r->arena, i, io, seed + i * 0x9e3779b97f4a7c15u, r->now);
+		nat_configure(&e->nat);
+		nat_load_routes(&e->nat);
+	}
+	return true;
+}
+
+/* ---- running ---- */
+
+/* The engine whose queue this packet would land on. */
+static unsigned receiver(const struct replay *r, enum side side, const uint8_t *data, uint32_t len)
+{
+	const struct ip4_header *ip = (const struct ip4_header *)(data + sizeof(struct eth_header));
+	be16_t port[2] = {{0}, {0}};
+	uint32_t l4 = sizeof(struct eth_header);
+
+	if (len < l4 + sizeof *ip)
+		return 0;
+	l4 += (ip->version_ihl & 15u) * 4u;
+	if ((ip->fragment.net & htons(IP4_FRAGMENT_MASK)) || len < l4 + sizeof port)
+		return steering_engine_addresses(&r->steering[side], ip->src, ip->dst);
+	memcpy(port, data + l4, sizeof port);
+	return steering_engine(&r->steering[side], ip->protocol, ip->src, ip->dst, port[0], port[1]);
+}
+
+/* Lets the time until `to` pass in steps, so that aging gets its turns. */
+static void pass_time(struct replay *r, mono_t to)
+{
+	uint64_t step = mono_since(to, r->now).ns / QUIET_TURNS;
+
+	for (int turn = 0; turn < QUIET_TURNS && step; turn++) {
+		r->now.ns += step;
+		for (unsigned i = 0; i < r->engines; i++)
+			engine_turn(r->engine[i], r->now);
+	}
+	r->now = to;
+}
+
+static mono_t time_of(const struct source *s)
+{
+	return (mono_t){(uint64_t)s->header->ts.tv_sec * 1000000000u + (uint64_t)s->header->ts.tv_usec};
+}
+
+/* The side whose next packet is due first; inside when they tie. N_SIDES at the end. */
+static enum side earliest(const struct replay *r)
+{
+	const struct source *in = &r->source[SIDE_INSIDE], *out = &r->source[SIDE_OUTSIDE];
+
+	if (in->ended)
+		return out->ended ? N_SIDES : SIDE_OUTSIDE;
+	return !out->ended && time_of(out).ns < time_of(in).ns ? SIDE_OUTSIDE : SIDE_INSIDE;
+}
+
+static bool run(struct replay *r)
+{
+	enum side side;
+
+	while ((side = earliest(r)) != N_SIDES) {
+		struct source *s = &r->source[side];
+		struct engine *e = r->engine[receiver(r, side, s->data, s->header->caplen)];
+
+		pass_time(r, time_of(s));
+		if (!io_replay_give(e->io, side, s->data, s->header->caplen)) {
+			log_error("packet %llu is larger than %d bytes",
+				(unsigned long long)r->packets + 1, REPLAY_FRAME_BYTES);
+			return false;
+		}
+		engine_turn(e, r->now);
+		r->packets++;
+		source_next(s);
+	}
+	return true;
+}
+
+/* What became of the packets, summed over the engines; one line per verdict that occurred. */
+static void print_verdicts(const struct replay *r)
+{
+	printf("packets %llu\n", (unsigned long long)r->packets);
+	for (int v = 0; v < N_VERDICTS; v++) {
+		uint64_t n = 0;
+
+		for (unsigned i = 0; i < r->engines; i++)
+			n += counter_get(&r->engine[i]->nat.actor->verdicts[v]);
+		if (n)
+			printf("%s %llu\n", verdict_info[v].name, (unsigned long long)n);
+	}
+}
+
+static void finish(struct replay *r)
+{
+	for (unsigned i = 0; i < r->engines; i++) {
+		if (r->engine[i] && r->engine[i]->io)
+			r->engine[i]->io->ops->close(r->engine[i]->io);
+		free(r->engine[i]);
+	}
+	for (int side = 0; side < N_SIDES; side++) {
+		if (r->source[side].pcap)
+			pcap_close(r->source[side].pcap);
+		if (r->sink[side])
+			pcap_dump_close(r->sink[side]);
+	}
+	if (r->link)
+		pcap_close(r->link);
+	arena_close(r->arena);
+}
+
+bool replay_run(const struct config *c, const struct replay_params *params)
+{
+	struct replay r = {.config = c};
+	bool ok = source_open(&r.source[SIDE_INSIDE], params->read[SIDE_INSIDE]) &&
+		source_open(&r.source[SIDE_OUTSIDE], params->read[SIDE_OUTSIDE]) &&
+		sinks_open(&r, params->write) && open_arena(&r, params->seed);
+
+	if (ok) {
+		enum side first = earliest(&r);
+
+		r.now = first == N_SIDES ? (mono_t){0} : time_of(&r.source[first]);
+		add_routes(&r);
+		ok = engines_open(&r, params->seed) && run(&r);
+		if (ok)
+			print_verdicts(&r);
+	}
+	finish(&r);
+	return ok;
+}
