@@ -1,0 +1,84 @@
+/* api: what the REST handlers answer from, and the handlers themselves.
+ *
+ * What       one handler per resource of docs/interfaces.md; rest_routes.c says which path, role and parameters.
+ * Units      times are mono_t; JSON fields carry their unit in the name.
+ * Ownership  struct api is mgmtd's and outlives the server. Handlers read the arena and change nothing.
+ * Calls      handlers run on the server's threads, several at once; nothing they share is written but what has a
+ *            letter below.
+ * Errors     every answer is a reply; one without a response means there was no memory.
+ * Use        static const struct rest_route routes[] = {{"/api/v1/health", ROLE_VIEWER, {NULL}, api_health}, …};
+ */
+#ifndef CORENAT_MGMTD_API_H
+#define CORENAT_MGMTD_API_H
+
+#include "common/config.h"
+#include "mgmtd/reply.h"
+#include "shm/engine.h"
+
+struct feed;
+struct history;
+struct MHD_Connection;
+
+/* Legend  [I] fixed while the server runs  [M] the main loop writes */
+struct api {
+	const struct config *config; /* [I] */
+	struct arena *arena;         /* [I] */
+	struct feed *feed;           /* [I] the aggregator's answers */
+	struct history *history;     /* [I] NULL: its file cannot be opened, which is in the log */
+	_Atomic bool
+		commit_waits; /* [M] an engine still uses the configuration before the last one */
+};
+
+/* One GET under way. */
+struct request {
+	const struct api *api;
+	struct MHD_Connection *connection;
+	const char *path; /* decoded, from the first slash, without the query */
+};
+
+/* The value of a query parameter; NULL when absent. */
+const char *request_parameter(const struct request *rq, const char *name);
+/* A whole number; *value stays when the parameter is absent. False: *refused says what would be right. */
+bool request_number(const struct request *rq, const char *name, uint64_t min, uint64_t max,
+	uint64_t *value, struct reply *refused);
+/* Plain decimal from min to max and nothing else. */
+bool decimal_read(const char *text, uint64_t min, uint64_t max, uint64_t *out);
+
+struct reply api_health(const struct request *rq);
+struct reply api_config(const struct request *rq);
+struct reply api_config_schema(const struct request *rq);
+struct reply api_engines(const struct request *rq);
+struct reply api_sessions(const struct request *rq);
+struct reply api_pools(const struct request *rq);
+struct reply api_stats(const struct request *rq);
+struct reply api_stats_schema(const struct request *rq);
+struct reply api_stats_history(const struct request *rq);
+struct reply api_metrics(const struct request *rq);
+
+/* A file of api.web_dir. */
+struct reply static_file(const struct request *rq);
+
+/* ---- shared by handlers ---- */
+
+enum engine_life {
+	ENGINE_LIFE_UP,
+	ENGINE_LIFE_STALLED, /* its process is there but its loop does not turn */
+	ENGINE_LIFE_DOWN,
+};
+
+enum engine_life engine_life(const struct api *api, unsigned engine, mono_t now);
+uint64_t engine_heartbeat_age_ms(const struct api *api, unsigned engine, mono_t now);
+const char *engine_life_name(enum engine_life life);
+
+/* Ports in use and in total of one pool, both tables of all its addresses. */
+struct pool_use {
+	uint64_t used, total;
+};
+
+struct snapshot;
+/* The configuration in force; malloced. NULL when none is, or there is no memory. */
+struct snapshot *api_snapshot(const struct api *api);
+struct pool_use pool_use(
+	const struct api *api, const struct snapshot *in_force, const struct config_pool *p);
+
+#endif

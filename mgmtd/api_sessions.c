@@ -1,0 +1,182 @@
+/* GET /sessions: a walk over the live sessions of all engines, page by page.
+ *
+ * The walk reads what engines write: each session is copied, and counts only when its generation is the same before
+ * and after. The cursor is the place in the arena, so pages are stable: what lives all the while is seen exactly once.
+ */
+#include "common/clock.h"
+#include "mgmtd/api.h"
+#include "shm/session.h"
+
+#include <microhttpd.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+	LIMIT_DEFAULT = 100,
+	LIMIT_MAX = 1000,
+	/* Sessions looked at in one request. Past it the answer ends early, with a cursor to go on: no request
+	 * keeps a server thread for more than a fraction of a second. */
+	LOOK_MAX = 2u << 20,
+};
+
+struct endpoint {
+	bool given, with_port;
+	be32_t address;
+	be16_t port;
+};
+
+struct session_query {
+	struct endpoint inside, nat;
+	uint64_t limit;
+	uint64_t cursor; /* "next" of the answer before: where in the arena to go on */
+};
+
+/* ---- the question ---- */
+
+static bool read_endpoint(
+	const struct request *rq, const char *name, struct endpoint *out, struct reply *refused)
+{
+	const char *text = request_parameter(rq, name);
+	const char *colon = text ? strchr(text, ':') : NULL;
+	char address[INET_ADDRSTRLEN];
+	uint64_t port = 0;
+	struct in_addr in;
+	int len;
+
+	if (!text)
+		return true;
+	len = colon ? (int)(colon - text) : (int)strlen(text);
+	snprintf(address, sizeof address, "%.*s", len, text);
+	if (len >= (int)sizeof address || inet_pton(AF_INET, address, &in) != 1 ||
+		(colon && !decimal_read(colon + 1, 0, UINT16_MAX, &port))) {
+		*refused = reply_problem(MHD_HTTP_BAD_REQUEST,
+			"%s: \"%.40s\" is not an IPv4 address or address:port; give one like "
+			"100.64.0.2 "
+			"or 100.64.0.2:5000",
+			name, text);
+		return false;
+	}
+	*out = (struct endpoint){true, colon != NULL, {in.s_addr}, be16_of((uint16_t)port)};
+	return true;
+}
+
+static bool read_query(const struct request *rq, struct session_query *q, struct reply *refused)
+{
+	q->limit = LIMIT_DEFAULT;
+	return read_endpoint(rq, "inside", &q->inside, refused) &&
+	       read_endpoint(rq, "nat", &q->nat, refused) &&
+	       request_number(rq, "limit", 1, LIMIT_MAX, &q->limit, refused) &&
+	       request_number(rq, "cursor", 0, UINT32_MAX, &q->cursor, refused);
+}
+
+/* ---- the answer ---- */
+
+static bool endpoint_matches(const struct endpoint *e, be32_t address, be16_t port)
+{
+	return !e->given ||
+	       (e->address.net == address.net && (!e->with_port || e->port.net == port.net));
+}
+
+/* A copy that was the same session from first to last byte; false when it changed hands meanwhile. */
+static bool copy_session(const struct arena *a, uint32_t index, struct session *out)
+{
+	const struct session *s = session_at(a, index);
+	uint32_t generation = atomic_load_explicit(&s->generation, memory_order_acquire);
+
+	memcpy(out, s, sizeof *out);
+	atomic_thread_fence(memory_order_acquire);
+	return (generation & 1) &&
+	       atomic_load_explicit(&s->generation, memory_order_relaxed) == generation;
+}
+
+static const char *tcp_state(uint8_t seen)
+{
+	enum { SYN = TCP_OUT_SYN | TCP_IN_SYN, FIN = TCP_OUT_FIN | TCP_IN_FIN };
+
+	if (seen & TCP_RST)
+		return "reset";
+	if ((seen & FIN) == FIN)
+		return "closed";
+	if (seen & FIN)
+		return "closing";
+	return (seen & SYN) == SYN || (seen & TCP_OUT_DATA) ? "established" : "opening";
+}
+
+static void add_endpoint(
+	struct json_object *o, const char *key, be32_t address, be16_t port, bool with_port)
+{
+	char text[INET_ADDRSTRLEN + 8];
+
+	inet_ntop(AF_INET, &address.net, text, sizeof text);
+	if (with_port)
+		snprintf(text + strlen(text), 8, ":%u", be16_host(port));
+	json_object_object_add(o, key, json_object_new_string(text));
+}
+
+static struct json_object *adopters(uint64_t set)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (; set; set &= set - 1)
+		json_object_array_add(list, json_object_new_int(__builtin_ctzll(set)));
+	return list;
+}
+
+static struct json_object *session_row(const struct session *s, uint64_t now_s)
+{
+	static const char *const protocol[N_L4] = {"tcp", "udp", "icmp"};
+	struct json_object *o = json_object_new_object();
+	uint64_t age = now_s > s->created_s ? now_s - s->created_s : 0;
+
+	json_object_object_add(o, "protocol", json_object_new_string(protocol[s->l4]));
+	add_endpoint(o, "inside", s->inside, s->inside_port, true);
+	add_endpoint(o, "nat", s->nat, s->nat_port, true);
+	add_endpoint(o, "remote", s->remote, s->remote_port, s->l4 != L4_ICMP);
+	json_object_object_add(o, "owner", json_object_new_int(s->owner));
+	json_object_object_add(o, "adopters", adopters(s->adopters));
+	json_object_object_add(
+		o, "tcp", s->l4 == L4_TCP ? json_object_new_string(tcp_state(s->tcp)) : NULL);
+	json_object_object_add(o, "created_s_ago", json_object_new_uint64(age));
+	json_object_object_add(
+		o, "mapping", json_object_new_boolean((s->flags & SESSION_CARRIES) != 0));
+	return o;
+}
+
+/* Fills `rows` and returns where to go on; 0 when all have been seen. */
+static uint32_t collect(
+	const struct arena *a, const struct session_query *q, struct json_object *rows)
+{
+	uint64_t now_s = mono_now().ns / 1000000000u;
+	uint32_t looked = 0;
+	struct session s;
+
+	for (uint32_t i = slab_next_live(a, SLAB_session, (uint32_t)q->cursor); i;
+		i = slab_next_live(a, SLAB_session, i + 1)) {
+		if (json_object_array_length(rows) == q->limit || looked++ == LOOK_MAX)
+			return i;
+		/* A session without a flow only keeps a mapping for others. */
+		if (copy_session(a, i, &s) && (s.flags & SESSION_FLOW) && s.l4 < N_L4 &&
+			endpoint_matches(&q->inside, s.inside, s.inside_port) &&
+			endpoint_matches(&q->nat, s.nat, s.nat_port))
+			json_object_array_add(rows, session_row(&s, now_s));
+	}
+	return 0;
+}
+
+struct reply api_sessions(const struct request *rq)
+{
+	struct session_query q = {0};
+	struct reply refused;
+	char next[16];
+
+	if (!read_query(rq, &q, &refused))
+		return refused;
+
+	struct json_object *o = json_object_new_object(), *rows = json_object_new_array();
+	uint32_t at = collect(rq->api->arena, &q, rows);
+
+	snprintf(next, sizeof next, "%u", at);
+	json_object_object_add(o, "sessions", rows);
+	json_object_object_add(o, "next", at ? json_object_new_string(next) : NULL);
+	return reply_json(MHD_HTTP_OK, o);
+}

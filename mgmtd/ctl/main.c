@@ -1,0 +1,67 @@
+/* corenatctl: looks at the appliance, and takes it away. */
+#include "common/args.h"
+#include "common/log.h"
+#include "mgmtd/ctl/ctl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { STATUS_USAGE = 2, WORDS = 2 };
+
+static const struct command {
+	const char *word[WORDS];
+	const char *help;
+	int (*run)(const struct config *c);
+} commands[] = {
+	{{"arena", "info"}, "geometry, who is alive, what its pages hold", ctl_arena_info},
+	{{"arena", "remove"}, "remove arena, mailboxes, XDP programs; nothing may run",
+		ctl_arena_remove},
+};
+
+static const struct command *find_command(int n, char **words)
+{
+	for (unsigned i = 0; i < sizeof commands / sizeof commands[0]; i++)
+		if (n == WORDS && strcmp(words[0], commands[i].word[0]) == 0 &&
+			strcmp(words[1], commands[i].word[1]) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+static void list_commands(void)
+{
+	fprintf(stderr, "corenatctl: the commands are\n");
+	for (unsigned i = 0; i < sizeof commands / sizeof commands[0]; i++)
+		fprintf(stderr, "  %s %-8s %s\n", commands[i].word[0], commands[i].word[1],
+			commands[i].help);
+}
+
+int main(int argc, char **argv)
+{
+	static struct config config;
+	static const char *file;
+	static const struct arg args[] = {
+		{"config", "FILE", "the configuration of the appliance", .text = &file,
+			.required = true},
+		{.name = NULL},
+	};
+	struct config_error wrong;
+	int rest, status = args_parse(argc, argv, "corenatctl",
+			  "arena info, arena remove: looks at the appliance, takes it away", args,
+			  &rest);
+
+	if (status != ARGS_RUN)
+		return status;
+	log_open("corenatctl");
+
+	const struct command *command = find_command(argc - rest, argv + rest);
+
+	if (!command) {
+		list_commands();
+		return STATUS_USAGE;
+	}
+	if (!config_load(&config, file, &wrong)) {
+		log_error("%s", wrong.text);
+		return STATUS_USAGE;
+	}
+	return command->run(&config);
+}

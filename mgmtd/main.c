@@ -1,0 +1,232 @@
+/* corenat-mgmtd: puts the configuration in force, keeps the engines' next hops, answers people. */
+#include "common/args.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/service.h"
+#include "mgmtd/commit.h"
+#include "mgmtd/feed.h"
+#include "mgmtd/history.h"
+#include "mgmtd/mirror.h"
+#include "mgmtd/rest.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { COMMIT_RETRY_MS = 100, STATUS_FAILED = 1, STATUS_USAGE = 2 };
+
+struct mgmtd {
+	struct config config;
+	struct arena *arena;
+	struct actor *self;
+	struct commit commit;
+	mono_t commit_due;
+	struct mirror *mirror;
+	struct history *history;
+	struct feed *feed;
+	struct api api;
+	struct rest *rest;
+};
+
+/* ---- starting ---- */
+
+/* The role comes first: all that follows writes what only one mgmtd may. */
+static bool take_arena(struct mgmtd *m)
+{
+	struct arena_error wrong;
+	int err;
+
+	m->arena = arena_open(&m->config, &wrong);
+	if (!m->arena) {
+		log_error("%s", wrong.text);
+		return false;
+	}
+	err = arena_claim(m->arena, ACTOR_MGMTD);
+	if (err) {
+		log_error("arena %s: %s", m->arena->name,
+			err == -EBUSY ? "another corenat-mgmtd manages it already"
+				      : strerror(-err));
+		return false;
+	}
+	log_notice("arena %s: %s", m->arena->name, m->arena->backing);
+	m->self = actor_of(m->arena, ACTOR_MGMTD);
+	slab_attach(m->arena, &m->self->slab[SLAB_port_table], ACTOR_MGMTD, SLAB_port_table, NULL,
+		NULL);
+	atomic_fetch_add(&m->self->incarnation, 1);
+	atomic_store(&m->self->heartbeat_ns, mono_now().ns);
+	atomic_store(&m->self->pid, getpid());
+	return true;
+}
+
+static bool take_config(struct mgmtd *m)
+{
+	struct config_error wrong;
+	uint32_t engines = m->arena->header->geometry.engines;
+
+	if (engines != m->config.arena.engines)
+		log_warning(
+			"the arena was made for %u engines, arena.engines says %u: remove it with "
+			"`corenatctl arena remove` for that to take effect",
+			engines, m->config.arena.engines);
+	if (commit_open(&m->commit, m->arena, &m->config, &wrong))
+		return true;
+	log_error("%s", wrong.text);
+	return false;
+}
+
+static bool start_mirror(struct mgmtd *m)
+{
+	const char *const interface[N_SIDES] = {
+		m->config.net.side[SIDE_INSIDE].name,
+		m->config.net.side[SIDE_OUTSIDE].name,
+	};
+
+	m->mirror = mirror_open(arena_region(m->arena, ARENA_nexthop),
+		m->arena->header->geometry.engines, interface);
+	if (!m->mirror)
+		log_error("cannot read routes and neighbours: %s", strerror(errno));
+	return m->mirror != NULL;
+}
+
+static void store_sample(void *context, int64_t unix_ms, const struct engine_report *appliance)
+{
+	history_add(context, unix_ms, appliance); /* tells by itself what goes wrong */
+}
+
+/* Without a history everything else works; /health says so. */
+static bool start_feed(struct mgmtd *m)
+{
+	const struct config *c = &m->config;
+	struct history_error wrong;
+
+	m->history =
+		history_open(c->history.file, c->history.keep_s, c->statistics.interval_ms, &wrong);
+	if (!m->history)
+		log_error("history: %s", wrong.text);
+
+	struct feed_sink sink = {store_sample, m->history};
+
+	m->feed = feed_open(
+		c->system.runtime_dir, c->statistics.interval_ms, m->history ? &sink : NULL);
+	if (!m->feed)
+		log_error("cannot start to ask the aggregator: %s", strerror(errno));
+	return m->feed != NULL;
+}
+
+static bool start_rest(struct mgmtd *m)
+{
+	struct rest_error wrong;
+	int fd = rest_listen(m->config.api.listen, &wrong);
+
+	if (fd < 0) {
+		log_error("api.listen: %s", wrong.text);
+		return false;
+	}
+	m->api.config = &m->config;
+	m->api.arena = m->arena;
+	m->api.feed = m->feed;
+	m->api.history = m->history;
+	m->rest = rest_open(fd, &m->api);
+	return m->rest != NULL;
+}
+
+static bool start(struct mgmtd *m)
+{
+	return take_arena(m) && take_config(m) && start_mirror(m) && start_feed(m) && start_rest(m);
+}
+
+/* Every part takes NULL, so this undoes a start that failed half-way too. Requests end before what they read. */
+static void stop(struct mgmtd *m)
+{
+	rest_close(m->rest);
+	feed_close(m->feed);
+	history_close(m->history);
+	mirror_close(m->mirror);
+	commit_close(&m->commit);
+	if (m->self)
+		atomic_store(&m->self->pid, 0);
+	arena_close(m->arena);
+}
+
+/* ---- running ---- */
+
+static void commit_turn(struct mgmtd *m, mono_t now)
+{
+	char status[128];
+
+	if (m->commit.done || !mono_due(now, m->commit_due))
+		return;
+	m->commit_due = mono_after(now, span_ms(COMMIT_RETRY_MS));
+	m->api.commit_waits = !commit_try(&m->commit, now);
+	if (!m->commit.done)
+		return;
+	atomic_store(&m->self->config_ack, m->arena->header->config_generation);
+	snprintf(status, sizeof status, "manages %u engines, API on %s",
+		m->arena->header->geometry.engines, m->config.api.listen);
+	service_ready(status);
+}
+
+static void run(struct mgmtd *m)
+{
+	struct pollfd p[] = {
+		{.fd = service_stop_fd(), .events = POLLIN},
+		{.fd = mirror_fd(m->mirror), .events = POLLIN},
+	};
+
+	while (!service_stop_asked()) {
+		mono_t now = mono_now();
+
+		atomic_store_explicit(&m->self->heartbeat_ns, now.ns, memory_order_relaxed);
+		commit_turn(m, now);
+		mirror_run(m->mirror, now);
+		service_alive(now);
+		poll(p, 2, MIRROR_TICK_MS);
+	}
+}
+
+static int check(const struct config *c)
+{
+	char *text = config_print(c);
+	bool ok = text && fputs(text, stdout) >= 0 && fflush(stdout) == 0;
+
+	free(text);
+	return ok ? 0 : STATUS_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+	static struct mgmtd mgmtd;
+	static const char *file;
+	static bool only_check;
+	static const struct arg args[] = {
+		{"config", "FILE", "the configuration", .text = &file, .required = true},
+		{"check", NULL, "print the effective configuration and exit", .flag = &only_check},
+		{.name = NULL},
+	};
+	struct config_error wrong;
+	int err = args_parse(argc, argv, "corenat-mgmtd",
+		"configures the appliance and serves its API and dashboard", args, NULL);
+
+	if (err != ARGS_RUN)
+		return err;
+	err = service_open("corenat-mgmtd");
+	if (err) {
+		log_error("cannot start: %s", strerror(-err));
+		return STATUS_FAILED;
+	}
+	if (!config_load(&mgmtd.config, file, &wrong)) {
+		log_error("%s", wrong.text);
+		return STATUS_USAGE;
+	}
+	if (only_check)
+		return check(&mgmtd.config);
+	bool ok = start(&mgmtd);
+	if (ok)
+		run(&mgmtd);
+	service_close();
+	stop(&mgmtd);
+	return ok ? 0 : STATUS_FAILED;
+}
