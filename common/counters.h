@@ -11,31 +11,31 @@
 #ifndef CORENAT_COUNTERS_H
 #define CORENAT_COUNTERS_H
 
-#define COUNTERS(C)                                                                                \
-	C(rx_inside_packets, SUM, "packets", "Packets taken from the inside interface")            \
-	C(rx_inside_bytes, SUM, "bytes", "Bytes taken from the inside interface")                  \
-	C(rx_outside_packets, SUM, "packets", "Packets taken from the outside interface")          \
-	C(rx_outside_bytes, SUM, "bytes", "Bytes taken from the outside interface")                \
-	C(tx_inside_packets, SUM, "packets", "Packets sent on the inside interface")               \
-	C(tx_inside_bytes, SUM, "bytes", "Bytes sent on the inside interface")                     \
-	C(tx_outside_packets, SUM, "packets", "Packets sent on the outside interface")             \
-	C(tx_outside_bytes, SUM, "bytes", "Bytes sent on the outside interface")                   \
-	C(sessions, GAUGE, "sessions", "Sessions this engine owns now")                            \
-	C(sessions_created, SUM, "sessions", "Sessions created")                                   \
-	C(sessions_ended, SUM, "sessions", "Sessions that idled out or were cleared")              \
-	C(sessions_adopted, SUM, "sessions", "Other engines' sessions taken into the own table")   \
-	C(mappings, GAUGE, "mappings", "Mappings this engine owns now")                            \
-	C(mappings_created, SUM, "mappings", "Mappings created, one port each")                    \
-	C(replies_home, SUM, "sessions", "Sessions whose replies land on the creating engine")     \
-	C(replies_away, SUM, "sessions", "Sessions whose replies land on another engine")          \
-	C(pages, GAUGE, "pages", "Arena pages of 2 MiB this engine owns")                          \
-	C(bursts, SUM, "bursts", "Receive bursts that held at least one packet")                   \
-	C(idle_waits, SUM, "waits", "Times the engine slept because nothing arrived")              \
-	C(kicks, SUM, "calls", "System calls that asked the kernel to transmit")                   \
-	C(rx_ring_drops, SUM, "packets", "Packets the kernel dropped: receive or fill ring full")  \
-	C(xdp_no_engine, SUM, "packets", "Packets dropped on this queue while no engine was there")\
-	C(xdp_to_kernel, SUM, "packets", "Packets of this queue given to the kernel")              \
-	C(held_packets, GAUGE, "packets", "Packets that wait for a next hop")                      \
+#define COUNTERS(C)                                                                                                    \
+	C(rx_inside_packets, SUM, "packets", "Packets taken from the inside interface")                                \
+	C(rx_inside_bytes, SUM, "bytes", "Bytes taken from the inside interface")                                      \
+	C(rx_outside_packets, SUM, "packets", "Packets taken from the outside interface")                              \
+	C(rx_outside_bytes, SUM, "bytes", "Bytes taken from the outside interface")                                    \
+	C(tx_inside_packets, SUM, "packets", "Packets sent on the inside interface")                                   \
+	C(tx_inside_bytes, SUM, "bytes", "Bytes sent on the inside interface")                                         \
+	C(tx_outside_packets, SUM, "packets", "Packets sent on the outside interface")                                 \
+	C(tx_outside_bytes, SUM, "bytes", "Bytes sent on the outside interface")                                       \
+	C(sessions, GAUGE, "sessions", "Sessions this engine owns now")                                                \
+	C(sessions_created, SUM, "sessions", "Sessions created")                                                       \
+	C(sessions_ended, SUM, "sessions", "Sessions that idled out or were cleared")                                  \
+	C(sessions_adopted, SUM, "sessions", "Other engines' sessions taken into the own table")                       \
+	C(mappings, GAUGE, "mappings", "Mappings this engine owns now")                                                \
+	C(mappings_created, SUM, "mappings", "Mappings created, one port each")                                        \
+	C(replies_home, SUM, "sessions", "Sessions whose replies land on the creating engine")                         \
+	C(replies_away, SUM, "sessions", "Sessions whose replies land on another engine")                              \
+	C(pages, GAUGE, "pages", "Arena pages of 2 MiB this engine owns")                                              \
+	C(bursts, SUM, "bursts", "Receive bursts that held at least one packet")                                       \
+	C(idle_waits, SUM, "waits", "Times the engine slept because nothing arrived")                                  \
+	C(kicks, SUM, "calls", "System calls that asked the kernel to transmit")                                       \
+	C(rx_ring_drops, SUM, "packets", "Packets the kernel dropped: receive or fill ring full")                      \
+	C(xdp_no_engine, SUM, "packets", "Packets dropped on this queue while no engine was there")                    \
+	C(xdp_to_kernel, SUM, "packets", "Packets of this queue given to the kernel")                                  \
+	C(held_packets, GAUGE, "packets", "Packets that wait for a next hop")                                          \
 	C(sweeps, SUM, "passes", "Complete aging passes over the engine's tables")
 
 enum counter_kind { COUNTER_SUM, COUNTER_GAUGE };

@@ -31,8 +31,9 @@ void log_line(enum log_level level, const char *format, ...)
 		n = snprintf(line, sizeof line, "<%d>", level);
 	else
 		n = snprintf(line, sizeof line, "%s: %s", log_to.program,
-			level <= LOG_LEVEL_ERROR ? "error: "
-			: level == LOG_LEVEL_WARNING ? "warning: " : "");
+			level <= LOG_LEVEL_ERROR     ? "error: "
+			: level == LOG_LEVEL_WARNING ? "warning: "
+						     : "");
 	va_start(args, format);
 	int m = vsnprintf(line + n, sizeof line - (size_t)n - 1, format, args);
 	va_end(args);

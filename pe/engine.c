@@ -6,10 +6,8 @@ static const span_t hold_time = {1000000000u};
 static const span_t retry_every = {2000000u};
 static const span_t housekeep_every = {1000000u};
 
-static const enum counter rx_packets[N_SIDES] = {
-	COUNTER_rx_inside_packets, COUNTER_rx_outside_packets};
-static const enum counter tx_packets[N_SIDES] = {
-	COUNTER_tx_inside_packets, COUNTER_tx_outside_packets};
+static const enum counter rx_packets[N_SIDES] = {COUNTER_rx_inside_packets, COUNTER_rx_outside_packets};
+static const enum counter tx_packets[N_SIDES] = {COUNTER_tx_inside_packets, COUNTER_tx_outside_packets};
 /* Of each side's counters, bytes follow packets. */
 _Static_assert(COUNTER_rx_inside_bytes == COUNTER_rx_inside_packets + 1, "order in counters.h");
 _Static_assert(COUNTER_tx_outside_bytes == COUNTER_tx_outside_packets + 1, "order in counters.h");
@@ -117,8 +115,7 @@ static unsigned receive(struct engine *e, enum side side, mono_t now)
 	return n;
 }
 
-uint32_t engine_init(
-	struct engine *e, struct arena *a, unsigned number, struct io *io, uint64_t random, mono_t now)
+uint32_t engine_init(struct engine *e, struct arena *a, unsigned number, struct io *io, uint64_t random, mono_t now)
 {
 	memset(e, 0, sizeof *e);
 	e->io = io;

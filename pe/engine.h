@@ -30,8 +30,7 @@ struct engine {
 };
 
 /* Returns the sessions taken over from a predecessor. */
-uint32_t engine_init(struct engine *e, struct arena *a, unsigned number, struct io *io, uint64_t random,
-	mono_t now);
+uint32_t engine_init(struct engine *e, struct arena *a, unsigned number, struct io *io, uint64_t random, mono_t now);
 
 /* Returns the packets received: 0 tells the caller that it may sleep. */
 unsigned engine_turn(struct engine *e, mono_t now);

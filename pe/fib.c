@@ -34,8 +34,7 @@ static void build(struct fib *f)
 	f->n = 0;
 	cut(f, 0, FIB_NO_ROUTE);
 	for (uint32_t i = 0; i <= f->set.n; i++) {
-		while (depth && (i == f->set.n ||
-					f->set.route[i].prefix > last_of(&f->set.route[open[depth - 1]]))) {
+		while (depth && (i == f->set.n || f->set.route[i].prefix > last_of(&f->set.route[open[depth - 1]]))) {
 			uint32_t end = last_of(&f->set.route[open[--depth]]);
 
 			if (end != UINT32_MAX)

@@ -11,8 +11,8 @@
 #include "shm/nexthop.h"
 
 struct fib_interval {
-	uint32_t first;  /* up to the next interval's first - 1 */
-	uint32_t route;  /* index into set.route; FIB_NO_ROUTE */
+	uint32_t first; /* up to the next interval's first - 1 */
+	uint32_t route; /* index into set.route; FIB_NO_ROUTE */
 };
 
 enum { FIB_NO_ROUTE = ROUTES_MAX };

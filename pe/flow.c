@@ -57,9 +57,9 @@ static const struct l4_row {
 static enum l4 l4_of(uint8_t protocol)
 {
 	return protocol == PROTO_TCP    ? L4_TCP
-		: protocol == PROTO_UDP ? L4_UDP
-		: protocol == PROTO_ICMP ? L4_ICMP
-					 : N_L4;
+	       : protocol == PROTO_UDP  ? L4_UDP
+	       : protocol == PROTO_ICMP ? L4_ICMP
+					: N_L4;
 }
 
 /* Checks that the headers are whole; sets where the transport header starts. */

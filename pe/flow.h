@@ -17,11 +17,11 @@
 struct flow {
 	struct flow_key key; /* in the direction the packet travels */
 	uint64_t hash;
-	uint16_t l4_at;      /* offset of the transport header */
-	uint16_t size;       /* IPv4 total length */
-	uint8_t l4;          /* enum l4 */
-	uint8_t dir;         /* enum dir */
-	uint8_t tcp;         /* TCP_* bits this segment sets */
+	uint16_t l4_at; /* offset of the transport header */
+	uint16_t size;  /* IPv4 total length */
+	uint8_t l4;     /* enum l4 */
+	uint8_t dir;    /* enum dir */
+	uint8_t tcp;    /* TCP_* bits this segment sets */
 };
 
 enum verdict flow_parse(struct flow *f, const struct packet *p);

@@ -105,8 +105,8 @@ bool io_replay_give(struct io *io, enum side side, const uint8_t *data, uint32_t
 		return false;
 	uint64_t frame = r->free[--r->n_free];
 	memcpy(r->frame[frame], data, len);
-	q->packet[(q->first + q->n) % REPLAY_FRAMES] = (struct packet){
-		.data = r->frame[frame], .frame = frame, .len = len, .side = (uint8_t)side};
+	q->packet[(q->first + q->n) % REPLAY_FRAMES] =
+		(struct packet){.data = r->frame[frame], .frame = frame, .len = len, .side = (uint8_t)side};
 	q->n++;
 	return true;
 }

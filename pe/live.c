@@ -61,9 +61,8 @@ static bool open_arena(struct live *l)
 		return false;
 	}
 	if (l->number >= l->arena->header->geometry.engines) {
-		log_error("engine %u: the arena %s was made for %u engines (0 to %u)", l->number,
-			l->arena->name, l->arena->header->geometry.engines,
-			l->arena->header->geometry.engines - 1);
+		log_error("engine %u: the arena %s was made for %u engines (0 to %u)", l->number, l->arena->name,
+			l->arena->header->geometry.engines, l->arena->header->geometry.engines - 1);
 		return false;
 	}
 	if (arena_claim(l->arena, l->number) != 0) {
@@ -92,10 +91,8 @@ static bool open_io(struct live *l)
 	if (!l->io)
 		return false;
 	for (int side = 0; side < N_SIDES; side++) {
-		snprintf(actor->io[side], sizeof actor->io[side], "%s",
-			io_afxdp_describe(l->io, side));
-		log_notice("engine %u: %s queue %u: %s", l->number, params.interface[side], l->number,
-			actor->io[side]);
+		snprintf(actor->io[side], sizeof actor->io[side], "%s", io_afxdp_describe(l->io, side));
+		log_notice("engine %u: %s queue %u: %s", l->number, params.interface[side], l->number, actor->io[side]);
 	}
 	return true;
 }
@@ -104,8 +101,7 @@ static bool open_mailbox(struct live *l)
 {
 	l->mailbox = mailbox_open(l->arena->name, l->number);
 	if (!l->mailbox)
-		log_error("engine %u: cannot open its mailbox: %s", l->number,
-			mailbox_explain(errno));
+		log_error("engine %u: cannot open its mailbox: %s", l->number, mailbox_explain(errno));
 	return l->mailbox != NULL;
 }
 
@@ -141,14 +137,12 @@ static void look_for_news(struct live *l)
 	if (configured || (routed && n->configured))
 		tell_xdp(l);
 	if (configured) {
-		atomic_store_explicit(
-			&n->actor->config_ack, n->config.generation, memory_order_release);
-		log_notice("engine %u: configuration %u in force, %u NAT addresses", l->number,
-			n->config.generation, n->config.n_addresses);
+		atomic_store_explicit(&n->actor->config_ack, n->config.generation, memory_order_release);
+		log_notice("engine %u: configuration %u in force, %u NAT addresses", l->number, n->config.generation,
+			n->config.n_addresses);
 	}
 	if (routed)
-		atomic_store_explicit(
-			&n->actor->routes_ack, n->fib.generation, memory_order_release);
+		atomic_store_explicit(&n->actor->routes_ack, n->fib.generation, memory_order_release);
 }
 
 static void report(struct live *l, mono_t now)
@@ -223,8 +217,7 @@ static void announce(struct live *l, uint32_t sessions)
 	atomic_store(&actor->heartbeat_ns, mono_now().ns);
 	atomic_store(&actor->pid, getpid());
 	atomic_fetch_add(&actor->incarnation, 1);
-	snprintf(status, sizeof status, "engine %u: forwarding, %u sessions taken over", l->number,
-		sessions);
+	snprintf(status, sizeof status, "engine %u: forwarding, %u sessions taken over", l->number, sessions);
 	service_ready(status);
 }
 

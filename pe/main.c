@@ -12,8 +12,7 @@ enum { NO_ENGINE = ENGINE_MAX };
 static int live(const struct config *c, unsigned engine)
 {
 	if (engine >= c->arena.engines) {
-		log_error("--engine must be 0 to %u, as arena.engines says, not %u",
-			c->arena.engines - 1, engine);
+		log_error("--engine must be 0 to %u, as arena.engines says, not %u", c->arena.engines - 1, engine);
 		return STATUS_USAGE;
 	}
 	if (service_open("corenat-pe") != 0)
@@ -27,19 +26,16 @@ int main(int argc, char **argv)
 	unsigned engine = NO_ENGINE, seed = 1;
 	bool replay = false, remove = false;
 	struct replay_params r = {{NULL, NULL}, {NULL, NULL}, 0};
-	const struct arg args[] = {
-		{"config", "FILE", "the configuration", .text = &file, .required = true},
-		{"engine", "N", "run engine N on queue N of both interfaces", .number = &engine,
-			.max = ENGINE_MAX - 1},
+	const struct arg args[] = {{"config", "FILE", "the configuration", .text = &file, .required = true},
+		{"engine", "N", "run engine N on queue N of both interfaces", .number = &engine, .max = ENGINE_MAX - 1},
 		{"remove-xdp", NULL, "detach and unpin the XDP program, then exit", .flag = &remove},
 		{"replay", NULL, "translate captures instead of live traffic", .flag = &replay},
 		{"inside", "PCAP", "replay: what arrives inside", .text = &r.read[SIDE_INSIDE]},
 		{"outside", "PCAP", "replay: what arrives outside", .text = &r.read[SIDE_OUTSIDE]},
 		{"write-inside", "PCAP", "replay: what is sent inside", .text = &r.write[SIDE_INSIDE]},
-		{"write-outside", "PCAP", "replay: what is sent outside",
-			.text = &r.write[SIDE_OUTSIDE]},
-		{"seed", "N", "replay: of ports and hashes; the same seed gives the same bytes",
-			.number = &seed, .max = UINT32_MAX},
+		{"write-outside", "PCAP", "replay: what is sent outside", .text = &r.write[SIDE_OUTSIDE]},
+		{"seed", "N", "replay: of ports and hashes; the same seed gives the same bytes", .number = &seed,
+			.max = UINT32_MAX},
 		{0}};
 	int status = args_parse(argc, argv, "corenat-pe", "one packet engine", args, NULL);
 	struct config c;

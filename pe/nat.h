@@ -36,18 +36,18 @@ struct nat {
 	struct arena *arena;
 	struct actor *actor;
 	unsigned engine;
-	uint64_t seed;             /* of hashes */
-	uint64_t random;           /* state of the port randomiser */
+	uint64_t seed;   /* of hashes */
+	uint64_t random; /* state of the port randomiser */
 	struct local_table local[N_DIRS];
 	struct global_table sessions, mappings;
 	struct nexthop *nexthop;
 	bool configured;
 	struct snapshot config;
-	struct steering steering;  /* of the outside interface: who receives a reply */
+	struct steering steering; /* of the outside interface: who receives a reply */
 	struct fib fib;
 	struct pending pending;
 	struct sweep sweep;
-	uint32_t now_s;            /* of the burst or turn in hand */
+	uint32_t now_s;                /* of the burst or turn in hand */
 	uint64_t verdicts[N_VERDICTS]; /* since the last nat_flush_counters */
 };
 

@@ -53,12 +53,10 @@ static unsigned port_offset(const struct flow *f)
 {
 	if (f->l4 == L4_ICMP)
 		return offsetof(struct icmp_header, id);
-	return f->dir == DIR_OUTBOUND ? offsetof(struct udp_header, src)
-				      : offsetof(struct udp_header, dst);
+	return f->dir == DIR_OUTBOUND ? offsetof(struct udp_header, src) : offsetof(struct udp_header, dst);
 }
 
-static void rewrite(struct packet *p, const struct flow *f, const struct session *s,
-	const struct link_header *link)
+static void rewrite(struct packet *p, const struct flow *f, const struct session *s, const struct link_header *link)
 {
 	struct ip4_header *ip = flow_ip4(p);
 	uint8_t *l4 = p->data + f->l4_at;
@@ -88,8 +86,8 @@ static uint32_t next_hop_of(struct nat *n, struct session *s, const struct flow 
 		return cached >> 16;
 	uint32_t i = nat_next_hop(n, f->dir, f->dir == DIR_OUTBOUND ? s->remote : s->inside, refused);
 	if (i != ADJACENCY_NONE)
-		atomic_store_explicit(&s->next_hop[f->dir], i << 16 | (uint16_t)n->fib.generation,
-			memory_order_relaxed);
+		atomic_store_explicit(
+			&s->next_hop[f->dir], i << 16 | (uint16_t)n->fib.generation, memory_order_relaxed);
 	return i;
 }
 
@@ -116,8 +114,7 @@ static void note_tcp(struct session *s, uint8_t bits)
 /* Translates; `as` is the verdict when all goes well. */
 static enum verdict translate(struct nat *n, struct packet *p, const struct flow *f, local_place place, enum verdict as)
 {
-	struct session *s = session_at(
-		n->arena, local_index(atomic_load_explicit(place, memory_order_relaxed)));
+	struct session *s = session_at(n->arena, local_index(atomic_load_explicit(place, memory_order_relaxed)));
 	enum verdict refused = VERDICT_drop_no_route;
 	uint32_t hop = next_hop_of(n, s, f, &refused);
 
@@ -151,8 +148,7 @@ static bool still_good(struct nat *n, local_place place)
 		nat_session_let_go(n, index);
 		return false;
 	}
-	if (mine && local_idle_s(e, n->now_s) >= n->config.timeout_s[local_class(e)] &&
-		nat_session_idle(n, s)) {
+	if (mine && local_idle_s(e, n->now_s) >= n->config.timeout_s[local_class(e)] && nat_session_idle(n, s)) {
 		nat_session_end(n, index);
 		return false;
 	}
@@ -194,8 +190,8 @@ static void burst_look_up(struct nat *n, const struct packet *burst, const struc
 			continue;
 		local_place place = local_next(&n->local[flow[i].dir], flow[i].hash, &cursor);
 		if (place)
-			__builtin_prefetch(session_at(n->arena,
-				local_index(atomic_load_explicit(place, memory_order_relaxed))));
+			__builtin_prefetch(
+				session_at(n->arena, local_index(atomic_load_explicit(place, memory_order_relaxed))));
 	}
 }
 
@@ -215,14 +211,12 @@ void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now)
 			continue;
 		local_place place = nat_find_local(n, f->dir, f->key, f->hash);
 		if (place && still_good(n, place))
-			burst[i].verdict = (uint8_t)translate(
-				n, &burst[i], f, place, hit_verdict[f->dir]);
+			burst[i].verdict = (uint8_t)translate(n, &burst[i], f, place, hit_verdict[f->dir]);
 		else
 			first[n_first++] = i;
 	}
 	for (unsigned i = 0; i < n_first; i++)
-		burst[first[i]].verdict =
-			(uint8_t)first_packet(n, &burst[first[i]], &flow[first[i]]);
+		burst[first[i]].verdict = (uint8_t)first_packet(n, &burst[first[i]], &flow[first[i]]);
 }
 
 void nat_count(struct nat *n, enum verdict v)

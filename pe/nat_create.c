@@ -29,8 +29,7 @@ uint32_t nat_next_hop(struct nat *n, enum dir dir, be32_t destination, enum verd
 
 static bool is_mapping_of(const struct session *m, const struct session *s)
 {
-	return slab_live(m) && session_has(m, SESSION_CARRIES) &&
-		flow_key_equal(mapping_key(m), mapping_key(s));
+	return slab_live(m) && session_has(m, SESSION_CARRIES) && flow_key_equal(mapping_key(m), mapping_key(s));
 }
 
 static uint32_t mapping_find(struct nat *n, const struct global_pair *pair, const struct session *s)
@@ -57,14 +56,12 @@ static uint32_t next_random(struct nat *n)
 static bool take_port(struct nat *n, struct session *s)
 {
 	const struct snapshot *c = &n->config;
-	uint32_t pick = (uint32_t)flow_key_hash(
-		(struct flow_key){s->inside.net, s->realm}, n->seed);
+	uint32_t pick = (uint32_t)flow_key_hash((struct flow_key){s->inside.net, s->realm}, n->seed);
 
 	for (uint32_t i = 0; i < c->n_addresses; i++) {
 		const struct snapshot_address *to = &c->addresses[(pick + i) % c->n_addresses];
-		int port = ports_take(port_table_at(n->arena, to->ports), to->ports,
-			port_set_of(s->l4), c->port_first, c->port_last, next_random(n),
-			&n->actor->intent.port);
+		int port = ports_take(port_table_at(n->arena, to->ports), to->ports, port_set_of(s->l4), c->port_first,
+			c->port_last, next_random(n), &n->actor->intent.port);
 
 		if (port >= 0) {
 			s->nat = to->address;
@@ -86,13 +83,12 @@ static void compute_deltas(struct session *s)
 	s->l4_delta = s->l4 == L4_ICMP ? port : csum_fold((uint32_t)s->l3_delta + port);
 }
 
-static const uint8_t l4_protocol[N_L4] = {
-	[L4_TCP] = PROTO_TCP, [L4_UDP] = PROTO_UDP, [L4_ICMP] = PROTO_ICMP};
+static const uint8_t l4_protocol[N_L4] = {[L4_TCP] = PROTO_TCP, [L4_UDP] = PROTO_UDP, [L4_ICMP] = PROTO_ICMP};
 
 static void decide_reply(struct nat *n, struct session *s)
 {
-	unsigned engine = steering_engine(
-		&n->steering, l4_protocol[s->l4], s->remote, s->nat, s->remote_port, s->nat_port);
+	unsigned engine =
+		steering_engine(&n->steering, l4_protocol[s->l4], s->remote, s->nat, s->remote_port, s->nat_port);
 
 	if (engine != n->engine)
 		session_set(s, SESSION_AWAY, 0);
@@ -166,14 +162,12 @@ static enum verdict insert(struct nat *n, uint32_t index, struct session *s, uin
 	if (session_has(s, SESSION_AWAY)) {
 		if (!insert_global(n, index, s, &refused))
 			return refused;
-	} else if (!local_insert(&n->local[DIR_INBOUND],
-			   flow_key_hash(session_key(s, DIR_INBOUND), n->seed), index, class,
-			   n->now_s)) {
+	} else if (!local_insert(&n->local[DIR_INBOUND], flow_key_hash(session_key(s, DIR_INBOUND), n->seed), index,
+			   class, n->now_s)) {
 		return refused;
 	}
-	return local_insert(&n->local[DIR_OUTBOUND], hash, index, class, n->now_s)
-		? N_VERDICTS
-		: VERDICT_drop_table_full;
+	return local_insert(&n->local[DIR_OUTBOUND], hash, index, class, n->now_s) ? N_VERDICTS
+										   : VERDICT_drop_table_full;
 }
 
 /* ---- creating ---- */
@@ -281,14 +275,14 @@ local_place nat_adopt(struct nat *n, const struct flow *f, enum verdict *verdict
 	uint32_t index = find_to_adopt(n, f, &pair);
 	if (index) {
 		intent_begin(n, INTENT_ADOPT, index);
-		atomic_fetch_or_explicit(&session_at(n->arena, index)->adopters,
-			1ull << n->engine, memory_order_acq_rel);
+		atomic_fetch_or_explicit(
+			&session_at(n->arena, index)->adopters, 1ull << n->engine, memory_order_acq_rel);
 	}
 	global_unlock(&n->sessions, &pair);
 	if (!index)
 		return NULL;
-	if (!local_insert(&n->local[DIR_INBOUND], f->hash, index,
-		    session_class(session_at(n->arena, index)), n->now_s)) {
+	if (!local_insert(
+		    &n->local[DIR_INBOUND], f->hash, index, session_class(session_at(n->arena, index)), n->now_s)) {
 		nat_session_let_go(n, index);
 		*verdict = VERDICT_drop_table_full;
 		return NULL;

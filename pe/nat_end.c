@@ -17,12 +17,12 @@ static uint64_t key_hash(const struct nat *n, const struct session *s, enum dir 
 /* Seconds since the engine whose table it is last saw the session in this direction; UINT32_MAX when it is not there. */
 static uint32_t seen_ago(const struct nat *n, const struct session *s, unsigned engine, enum dir dir)
 {
-	uint32_t index = (uint32_t)(((const uint8_t *)s - (const uint8_t *)session_at(n->arena,
-						slab_per_page(SLAB_session))) / sizeof *s) +
+	uint32_t index =
+		(uint32_t)(((const uint8_t *)s - (const uint8_t *)session_at(n->arena, slab_per_page(SLAB_session))) /
+			   sizeof *s) +
 		slab_per_page(SLAB_session);
 	struct local_table other = local_table_of(n->arena, engine, dir);
-	local_place place = local_find(engine == n->engine ? &n->local[dir] : &other,
-		key_hash(n, s, dir), index);
+	local_place place = local_find(engine == n->engine ? &n->local[dir] : &other, key_hash(n, s, dir), index);
 
 	if (!place)
 		return UINT32_MAX;
@@ -83,8 +83,7 @@ static bool drop_mapping(struct nat *n, struct session *s)
 	if (!global_lock(&n->mappings, flow_key_hash(mapping_key(s), n->seed), &pair))
 		return false;
 	intent_refs(n, INTENT_UNMAPPING, s->mapping);
-	atomic_fetch_sub_explicit(
-		&session_at(n->arena, s->mapping)->refs, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&session_at(n->arena, s->mapping)->refs, 1, memory_order_relaxed);
 	s->mapping = 0;
 	intent_step(n, INTENT_UNMAPPED);
 	global_unlock(&n->mappings, &pair);
@@ -240,8 +239,7 @@ static void sweep_entry(struct nat *n, enum dir dir, uint64_t e)
 		return;
 	s = session_at(n->arena, index);
 	if (s->owner != n->engine) {
-		if (session_has(s, SESSION_DYING) ||
-			local_idle_s(e, n->now_s) >= n->config.timeout_s[session_class(s)])
+		if (session_has(s, SESSION_DYING) || local_idle_s(e, n->now_s) >= n->config.timeout_s[session_class(s)])
 			nat_session_let_go(n, index);
 	} else if (dir == DIR_OUTBOUND && nat_session_idle(n, s)) {
 		nat_session_end(n, index);
@@ -300,7 +298,6 @@ void nat_housekeep(struct nat *n, mono_t now)
 	if (n->configured)
 		sweep_slice(n, now);
 	pending_slice(n);
-	counter_set(&actor->counters[COUNTER_sessions],
-		actor->slab[SLAB_session].used - n->pending.n);
+	counter_set(&actor->counters[COUNTER_sessions], actor->slab[SLAB_session].used - n->pending.n);
 	counter_set(&actor->counters[COUNTER_pages], actor->slab[SLAB_session].pages);
 }

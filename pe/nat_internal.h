@@ -63,8 +63,7 @@ static inline void intent_begin(struct nat *n, enum intent_step step, uint32_t s
 static inline void intent_refs(struct nat *n, enum intent_step step, uint32_t mapping)
 {
 	n->actor->intent.mapping = mapping;
-	n->actor->intent.old_refs = atomic_load_explicit(
-		&session_at(n->arena, mapping)->refs, memory_order_relaxed);
+	n->actor->intent.old_refs = atomic_load_explicit(&session_at(n->arena, mapping)->refs, memory_order_relaxed);
 	intent_step(n, step);
 }
 

@@ -17,8 +17,8 @@ static struct session *intent_session(const struct nat *n, uint32_t index)
 static void settle_refs(struct nat *n, struct session *s, bool taking)
 {
 	const struct intent *in = &n->actor->intent;
-	bool changed = atomic_load_explicit(&session_at(n->arena, in->mapping)->refs,
-			       memory_order_relaxed) != in->old_refs;
+	bool changed =
+		atomic_load_explicit(&session_at(n->arena, in->mapping)->refs, memory_order_relaxed) != in->old_refs;
 
 	s->mapping = taking == changed ? in->mapping : 0;
 }
@@ -59,8 +59,8 @@ static bool port_has_owner(const struct nat *n, be32_t address, enum port_set se
 	while ((i = slab_next_live(n->arena, SLAB_session, i + 1))) {
 		const struct session *s = session_at(n->arena, i);
 
-		if (session_has(s, SESSION_CARRIES) && s->nat.net == address.net &&
-			be16_host(s->nat_port) == port && port_set_of(s->l4) == set)
+		if (session_has(s, SESSION_CARRIES) && s->nat.net == address.net && be16_host(s->nat_port) == port &&
+			port_set_of(s->l4) == set)
 			return true;
 	}
 	return false;
@@ -69,8 +69,8 @@ static bool port_has_owner(const struct nat *n, be32_t address, enum port_set se
 static bool port_is_intended(const struct nat *n, uint64_t name)
 {
 	for (unsigned e = 0; e < n->arena->header->geometry.engines; e++)
-		if (e != n->engine && atomic_load_explicit(&actor_of(n->arena, e)->intent.port,
-					      memory_order_acquire) == name)
+		if (e != n->engine &&
+			atomic_load_explicit(&actor_of(n->arena, e)->intent.port, memory_order_acquire) == name)
 			return true;
 	return false;
 }
@@ -86,8 +86,7 @@ static void settle_port(struct nat *n)
 	if (!name || !slab_valid(n->arena, SLAB_port_table, table))
 		return;
 	struct port_table *t = port_table_at(n->arena, table);
-	if (ports_is_set(t, set, port) && !port_is_intended(n, name) &&
-		!port_has_owner(n, t->address, set, port))
+	if (ports_is_set(t, set, port) && !port_is_intended(n, name) && !port_has_owner(n, t->address, set, port))
 		ports_put(t, set, port);
 }
 

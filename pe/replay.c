@@ -95,10 +95,9 @@ static const struct {
 	be32_t address;
 	struct link_header link;
 } routers[N_SIDES] = {
-	[SIDE_INSIDE] = {{0x020200c0}, {{2, 0, 0, 0, 1, 2}, {2, 0, 0, 0, 1, 1}, 1500, SIDE_INSIDE,
-					       ADJACENCY_RESOLVED}},
-	[SIDE_OUTSIDE] = {{0x010200c0}, {{2, 0, 0, 0, 2, 2}, {2, 0, 0, 0, 2, 1}, 1500, SIDE_OUTSIDE,
-						ADJACENCY_RESOLVED}},
+	[SIDE_INSIDE] = {{0x020200c0}, {{2, 0, 0, 0, 1, 2}, {2, 0, 0, 0, 1, 1}, 1500, SIDE_INSIDE, ADJACENCY_RESOLVED}},
+	[SIDE_OUTSIDE] = {{0x010200c0},
+		{{2, 0, 0, 0, 2, 2}, {2, 0, 0, 0, 2, 1}, 1500, SIDE_OUTSIDE, ADJACENCY_RESOLVED}},
 };
 
 static void add_routes(struct replay *r)
@@ -109,13 +108,13 @@ static void add_routes(struct replay *r)
 	for (int side = 0; side < N_SIDES; side++)
 		nexthop_set_adjacency(nh, routers[side].address, &routers[side].link);
 	set->n = 0;
-	set->route[set->n++] = (struct route){
-		0, be32_host(routers[SIDE_OUTSIDE].address), 0, ROUTE_GATEWAY, SIDE_OUTSIDE, 0};
+	set->route[set->n++] =
+		(struct route){0, be32_host(routers[SIDE_OUTSIDE].address), 0, ROUTE_GATEWAY, SIDE_OUTSIDE, 0};
 	for (uint32_t i = 0; i < r->config->net.n_prefixes; i++) {
 		const struct prefix *p = &r->config->net.prefixes[i];
 
-		set->route[set->n++] = (struct route){p->addr,
-			be32_host(routers[SIDE_INSIDE].address), p->len, ROUTE_GATEWAY, SIDE_INSIDE, 0};
+		set->route[set->n++] = (struct route){
+			p->addr, be32_host(routers[SIDE_INSIDE].address), p->len, ROUTE_GATEWAY, SIDE_INSIDE, 0};
 	}
 	nexthop_publish_routes(nh);
 }
@@ -215,8 +214,8 @@ static bool run(struct replay *r)
 
 		pass_time(r, time_of(s));
 		if (!io_replay_give(e->io, side, s->data, s->header->caplen)) {
-			log_error("packet %llu is larger than %d bytes",
-				(unsigned long long)r->packets + 1, REPLAY_FRAME_BYTES);
+			log_error("packet %llu is larger than %d bytes", (unsigned long long)r->packets + 1,
+				REPLAY_FRAME_BYTES);
 			return false;
 		}
 		engine_turn(e, r->now);
@@ -262,8 +261,8 @@ bool replay_run(const struct config *c, const struct replay_params *params)
 {
 	struct replay r = {.config = c};
 	bool ok = source_open(&r.source[SIDE_INSIDE], params->read[SIDE_INSIDE]) &&
-		source_open(&r.source[SIDE_OUTSIDE], params->read[SIDE_OUTSIDE]) &&
-		sinks_open(&r, params->write) && open_arena(&r, params->seed);
+		  source_open(&r.source[SIDE_OUTSIDE], params->read[SIDE_OUTSIDE]) && sinks_open(&r, params->write) &&
+		  open_arena(&r, params->seed);
 
 	if (ok) {
 		enum side first = earliest(&r);

@@ -24,8 +24,7 @@
 enum { REGION_ALIGN = 4096 };
 #define MIB(bytes) ((bytes) >> 20)
 
-static bool refuse(struct arena_error *err, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+static bool refuse(struct arena_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static bool refuse(struct arena_error *err, const char *format, ...)
 {
@@ -42,13 +41,27 @@ static bool refuse(struct arena_error *err, const char *format, ...)
 uint32_t arena_layout(void)
 {
 	const uint32_t sizes[] = {
-		sizeof(struct arena_header), sizeof(struct actor), offsetof(struct actor, intent),
-		offsetof(struct actor, slab), offsetof(struct actor, counters), N_COUNTERS, N_VERDICTS,
-		N_SLAB_CLASSES, sizeof(struct page), sizeof(struct session),
-		offsetof(struct session, refs), sizeof(struct port_table), sizeof(struct local_bucket),
-		sizeof(struct global_bucket), sizeof(struct snapshot),
-		offsetof(struct snapshot, addresses), sizeof(struct nexthop),
-		offsetof(struct nexthop, adjacency), sizeof(struct adjacency), ARENA_PAGE, ENGINE_MAX,
+		sizeof(struct arena_header),
+		sizeof(struct actor),
+		offsetof(struct actor, intent),
+		offsetof(struct actor, slab),
+		offsetof(struct actor, counters),
+		N_COUNTERS,
+		N_VERDICTS,
+		N_SLAB_CLASSES,
+		sizeof(struct page),
+		sizeof(struct session),
+		offsetof(struct session, refs),
+		sizeof(struct port_table),
+		sizeof(struct local_bucket),
+		sizeof(struct global_bucket),
+		sizeof(struct snapshot),
+		offsetof(struct snapshot, addresses),
+		sizeof(struct nexthop),
+		offsetof(struct nexthop, adjacency),
+		sizeof(struct adjacency),
+		ARENA_PAGE,
+		ENGINE_MAX,
 	};
 
 	return (uint32_t)XXH3_64bits(sizes, sizeof sizes);
@@ -116,7 +129,7 @@ struct arena_geometry arena_plan(const struct config *c)
 		.engines = engines,
 		.sessions = c->arena.sessions,
 		.pages = (uint32_t)(sessions / slab_per_page(SLAB_session)) + 2 * engines +
-			tables / slab_per_page(SLAB_port_table) + 2,
+			 tables / slab_per_page(SLAB_port_table) + 2,
 		.local_buckets = buckets_for(share, LOCAL_ENTRIES, 85),
 		.global_buckets = buckets_for(engines == 1 ? 1 : sessions, GLOBAL_ENTRIES, 80),
 		.mapping_buckets = buckets_for(sessions, GLOBAL_ENTRIES, 80),
@@ -128,7 +141,7 @@ struct arena_geometry arena_plan(const struct config *c)
 static bool geometry_valid(const struct arena_geometry *g)
 {
 	return g->engines >= 1 && g->engines <= ENGINE_MAX && g->pages >= 1 && g->pages <= ARENA_PAGES_MAX &&
-		g->local_buckets && g->global_buckets && g->mapping_buckets;
+	       g->local_buckets && g->global_buckets && g->mapping_buckets;
 }
 
 bool arena_header_valid(const struct arena_header *h, uint64_t mapped, struct arena_error *err)
@@ -143,8 +156,8 @@ bool arena_header_valid(const struct arena_header *h, uint64_t mapped, struct ar
 			"arena has layout %u.%u (%08x), this program needs %u.%u (%08x): stop all "
 			"processes of the other version and remove it with `corenatctl arena remove`; "
 			"its sessions are lost",
-			h->version_major, h->version_minor, h->layout, ARENA_VERSION_MAJOR,
-			ARENA_VERSION_MINOR, arena_layout());
+			h->version_major, h->version_minor, h->layout, ARENA_VERSION_MAJOR, ARENA_VERSION_MINOR,
+			arena_layout());
 	if (h->bytes != mapped)
 		return refuse(err, "arena is truncated: %llu bytes where its header says %llu",
 			(unsigned long long)mapped, (unsigned long long)h->bytes);
@@ -174,8 +187,8 @@ static void find_backing(struct arena *a)
 	if (f)
 		fclose(f);
 	if (mine && kib)
-		snprintf(a->backing_text, sizeof a->backing_text, "huge pages (%llu of %llu MiB)",
-			MIB(kib << 10), total);
+		snprintf(a->backing_text, sizeof a->backing_text, "huge pages (%llu of %llu MiB)", MIB(kib << 10),
+			total);
 	else
 		snprintf(a->backing_text, sizeof a->backing_text, "4 KiB pages (%llu MiB)", total);
 	a->backing = a->backing_text;
@@ -241,8 +254,8 @@ static bool populate(struct arena *a, enum huge_pages huge, struct arena_error *
 	return true;
 }
 
-static bool make(struct arena *a, const struct arena_geometry *g, uint64_t seed, enum huge_pages huge,
-	struct arena_error *err)
+static bool make(
+	struct arena *a, const struct arena_geometry *g, uint64_t seed, enum huge_pages huge, struct arena_error *err)
 {
 	struct arena_span span[N_ARENA_REGIONS];
 
@@ -252,8 +265,8 @@ static bool make(struct arena *a, const struct arena_geometry *g, uint64_t seed,
 			(unsigned long long)MIB(a->bytes), strerror(errno));
 	a->base = map_aligned(a->fd, a->bytes);
 	if (a->base == MAP_FAILED)
-		return refuse(err, "cannot map %llu MiB for the arena: %s",
-			(unsigned long long)MIB(a->bytes), strerror(errno));
+		return refuse(err, "cannot map %llu MiB for the arena: %s", (unsigned long long)MIB(a->bytes),
+			strerror(errno));
 	a->header = (struct arena_header *)a->base;
 	if (!populate(a, huge, err))
 		return false;
@@ -302,8 +315,8 @@ static bool owner_right(int fd, const char *name, struct stat *st, struct arena_
 	if (fstat(fd, st) != 0)
 		return refuse(err, "cannot look at the arena %s: %s", name, strerror(errno));
 	if (st->st_uid != geteuid())
-		return refuse(err, "arena %s belongs to user %u, this process runs as user %u", name,
-			st->st_uid, geteuid());
+		return refuse(
+			err, "arena %s belongs to user %u, this process runs as user %u", name, st->st_uid, geteuid());
 	return true;
 }
 
@@ -326,8 +339,7 @@ struct arena *arena_open(const struct config *c, struct arena_error *err)
 	if (ok && has_magic(fd))
 		ok = map_existing(a, (uint64_t)st.st_size, err);
 	else if (ok)
-		ok = getrandom(&seed, sizeof seed, 0) == sizeof seed &&
-			make(a, &g, seed, c->arena.huge_pages, err);
+		ok = getrandom(&seed, sizeof seed, 0) == sizeof seed && make(a, &g, seed, c->arena.huge_pages, err);
 	if (!ok && !has_magic(fd))
 		(void)!ftruncate(fd, 0); /* what cannot be finished takes no room */
 	flock(fd, LOCK_UN);
@@ -389,8 +401,7 @@ int arena_remove(const char *name)
 /* Byte `slot` far behind the object's end: a lock that touches no data. */
 static struct flock role_lock(unsigned slot)
 {
-	return (struct flock){
-		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)1 << 48 | slot, .l_len = 1};
+	return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)1 << 48 | slot, .l_len = 1};
 }
 
 int arena_claim(struct arena *a, unsigned slot)

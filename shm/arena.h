@@ -36,14 +36,14 @@ enum {
 #define ARENA_MAGIC 0x314e4743544e4f43u /* "CONTCGN1" */
 
 /* Region, what lies in it, its header. */
-#define ARENA_REGIONS(R)                                                                           \
-	R(actors, "who runs, counters, intents: engine.h")                                         \
-	R(nexthop, "routes, adjacencies, requests: nexthop.h")                                     \
-	R(snapshots, "configuration in force and the one before: snapshot.h")                      \
-	R(page_map, "owner and class of each page: slab.h")                                        \
-	R(sessions, "global session table: global_table.h")                                        \
-	R(mappings, "mapping table: global_table.h")                                               \
-	R(locals, "each engine's outbound and inbound tables: local_table.h")                      \
+#define ARENA_REGIONS(R)                                                                                               \
+	R(actors, "who runs, counters, intents: engine.h")                                                             \
+	R(nexthop, "routes, adjacencies, requests: nexthop.h")                                                         \
+	R(snapshots, "configuration in force and the one before: snapshot.h")                                          \
+	R(page_map, "owner and class of each page: slab.h")                                                            \
+	R(sessions, "global session table: global_table.h")                                                            \
+	R(mappings, "mapping table: global_table.h")                                                                   \
+	R(locals, "each engine's outbound and inbound tables: local_table.h")                                          \
 	R(pages, "what slabs are cut from: slab.h")
 
 enum arena_region {
@@ -69,15 +69,15 @@ struct arena_geometry {
 
 /* Legend  [I] fixed once magic is set  [G] magic itself, stored last, release  [M] mgmtd */
 struct arena_header {
-	_Atomic uint64_t magic;                     /*   0 [G] */
-	uint16_t version_major;                     /*   8 [I] */
-	uint16_t version_minor;                     /*  10 [I] */
-	uint32_t layout;                            /*  12 [I] hash of the sizes and offsets of all shared structs */
-	uint64_t bytes;                             /*  16 [I] of the whole object */
-	uint64_t seed;                              /*  24 [I] of all hashes: keys are chosen by subscribers */
-	struct arena_geometry geometry;             /*  32 [I] */
-	uint64_t created_ns;                        /*  56 [I] CLOCK_REALTIME */
-	struct arena_span region[N_ARENA_REGIONS];  /*  64 [I] */
+	_Atomic uint64_t magic;                    /*   0 [G] */
+	uint16_t version_major;                    /*   8 [I] */
+	uint16_t version_minor;                    /*  10 [I] */
+	uint32_t layout;                           /*  12 [I] hash of the sizes and offsets of all shared structs */
+	uint64_t bytes;                            /*  16 [I] of the whole object */
+	uint64_t seed;                             /*  24 [I] of all hashes: keys are chosen by subscribers */
+	struct arena_geometry geometry;            /*  32 [I] */
+	uint64_t created_ns;                       /*  56 [I] CLOCK_REALTIME */
+	struct arena_span region[N_ARENA_REGIONS]; /*  64 [I] */
 	_Alignas(CACHE_LINE) _Atomic uint32_t config_generation; /* 192 [M] snapshot in force; 0: none yet */
 };
 _Static_assert(offsetof(struct arena_header, geometry) == 32, "see map");
@@ -90,9 +90,9 @@ struct arena {
 	struct arena_header *header;
 	uint8_t *base;
 	uint64_t bytes;
-	int fd;                      /* -1: private to this process and its children */
+	int fd; /* -1: private to this process and its children */
 	char name[ARENA_NAME_SIZE];
-	const char *backing;         /* for the log: "2 MiB pages, 412 of 412 MiB" */
+	const char *backing; /* for the log: "2 MiB pages, 412 of 412 MiB" */
 	char backing_text[64];
 };
 

@@ -1,7 +1,6 @@
 #include "shm/global_table.h"
 
-static struct global_table table_of(
-	const struct arena *a, enum arena_region region, uint32_t n, unsigned actor)
+static struct global_table table_of(const struct arena *a, enum arena_region region, uint32_t n, unsigned actor)
 {
 	return (struct global_table){arena_region(a, region), n, actor};
 }
@@ -76,7 +75,7 @@ bool global_holds(const struct global_table *t, uint64_t hash)
 	uint64_t me = t->actor + 1;
 
 	return atomic_load_explicit(&t->bucket[pair.first].lock, memory_order_acquire) == me &&
-		atomic_load_explicit(&t->bucket[pair.second].lock, memory_order_acquire) == me;
+	       atomic_load_explicit(&t->bucket[pair.second].lock, memory_order_acquire) == me;
 }
 
 unsigned global_release_all(struct global_table *t)
@@ -94,8 +93,7 @@ unsigned global_release_all(struct global_table *t)
 
 /* ---- entries ---- */
 
-static _Atomic uint64_t *place_of(
-	const struct global_table *t, const struct global_pair *pair, unsigned cursor)
+static _Atomic uint64_t *place_of(const struct global_table *t, const struct global_pair *pair, unsigned cursor)
 {
 	uint32_t b = cursor < GLOBAL_ENTRIES ? pair->first : pair->second;
 
@@ -139,8 +137,7 @@ bool global_insert(struct global_table *t, const struct global_pair *pair, uint3
 
 	if (!empty[best])
 		return false;
-	atomic_store_explicit(
-		empty[best], (uint64_t)pair->tag << 32 | index, memory_order_release);
+	atomic_store_explicit(empty[best], (uint64_t)pair->tag << 32 | index, memory_order_release);
 	return true;
 }
 
@@ -149,8 +146,7 @@ bool global_remove(struct global_table *t, const struct global_pair *pair, uint3
 	for (unsigned c = 0; c < places(pair); c++) {
 		_Atomic uint64_t *place = place_of(t, pair, c);
 
-		if (atomic_load_explicit(place, memory_order_relaxed) ==
-			((uint64_t)pair->tag << 32 | index)) {
+		if (atomic_load_explicit(place, memory_order_relaxed) == ((uint64_t)pair->tag << 32 | index)) {
 			atomic_store_explicit(place, 0, memory_order_release);
 			return true;
 		}

@@ -62,8 +62,8 @@ static inline uint32_t local_idle_s(uint64_t e, uint32_t now_s)
 
 static inline uint64_t local_entry(uint32_t index, unsigned class, uint32_t tag, uint32_t now_s)
 {
-	return (uint64_t)index << 36 | (uint64_t)class << 32 | (uint64_t)tag << LOCAL_SEEN_BITS |
-		(now_s & ((1u << LOCAL_SEEN_BITS) - 1));
+	return (uint64_t)index << 36 | (uint64_t) class << 32 | (uint64_t)tag << LOCAL_SEEN_BITS |
+	       (now_s & ((1u << LOCAL_SEEN_BITS) - 1));
 }
 
 static inline uint32_t local_hash_tag(uint64_t hash)

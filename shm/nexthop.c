@@ -93,7 +93,7 @@ bool nexthop_take_used(struct nexthop *nh, uint32_t i)
 	_Atomic uint32_t *used = &nh->adjacency[i].used;
 
 	return atomic_load_explicit(used, memory_order_relaxed) &&
-		atomic_exchange_explicit(used, 0, memory_order_relaxed);
+	       atomic_exchange_explicit(used, 0, memory_order_relaxed);
 }
 
 /* ---- routes ---- */

@@ -29,9 +29,9 @@
 
 enum {
 	ADJACENCY_NONE = 0,
-	ADJACENCY_MAX = 1 << 16,  /* index 0 names nothing */
+	ADJACENCY_MAX = 1 << 16, /* index 0 names nothing */
 	ROUTES_MAX = 8192,
-	NEXTHOP_REQUESTS = 256,   /* per engine; a power of two */
+	NEXTHOP_REQUESTS = 256, /* per engine; a power of two */
 	MAC_SIZE = 6,
 };
 
@@ -39,7 +39,7 @@ enum adjacency_state {
 	ADJACENCY_FREE,
 	ADJACENCY_UNRESOLVED, /* asked for, not answered */
 	ADJACENCY_RESOLVED,
-	ADJACENCY_FAILED,     /* the kernel gave up; asked again when used */
+	ADJACENCY_FAILED, /* the kernel gave up; asked again when used */
 };
 
 /* What is written in front of a forwarded packet, and the limit on its size. */
@@ -62,9 +62,9 @@ _Static_assert(sizeof(struct adjacency) == CACHE_LINE, "one cache line per adjac
 _Static_assert(offsetof(struct adjacency, used) == 24, "see map");
 
 enum route_kind {
-	ROUTE_NONE,    /* unreachable, blackhole, prohibit: no way there */
-	ROUTE_LOCAL,   /* the appliance itself, or broadcast: the kernel's business */
-	ROUTE_ONLINK,  /* next hop is the destination */
+	ROUTE_NONE,   /* unreachable, blackhole, prohibit: no way there */
+	ROUTE_LOCAL,  /* the appliance itself, or broadcast: the kernel's business */
+	ROUTE_ONLINK, /* next hop is the destination */
 	ROUTE_GATEWAY,
 };
 
@@ -72,8 +72,8 @@ struct route {
 	uint32_t prefix;  /* host order, host bits zero */
 	uint32_t gateway; /* host order; ROUTE_GATEWAY only */
 	uint8_t length;
-	uint8_t kind;     /* enum route_kind */
-	uint8_t side;     /* enum side of the interface it leaves by */
+	uint8_t kind; /* enum route_kind */
+	uint8_t side; /* enum side of the interface it leaves by */
 	uint8_t reserved;
 };
 

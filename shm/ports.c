@@ -13,8 +13,8 @@ static uint64_t word_mask(unsigned w, uint16_t first, uint16_t last)
 }
 
 /* Takes a free bit of the word under the mask, the first at or after bit `from`, then the lowest. */
-static int word_take(struct port_table *t, uint32_t table, enum port_set set, unsigned w, uint64_t mask,
-	unsigned from, _Atomic uint64_t *intent)
+static int word_take(struct port_table *t, uint32_t table, enum port_set set, unsigned w, uint64_t mask, unsigned from,
+	_Atomic uint64_t *intent)
 {
 	_Atomic uint64_t *word = &t->bits[set][w];
 	uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);
@@ -27,24 +27,22 @@ static int word_take(struct port_table *t, uint32_t table, enum port_set set, un
 		unsigned bit = (unsigned)__builtin_ctzll(later ? later : free);
 		uint64_t one = 1ull << bit;
 
-		atomic_store_explicit(
-			intent, port_name(table, set, (uint16_t)(w * 64 + bit)), memory_order_release);
+		atomic_store_explicit(intent, port_name(table, set, (uint16_t)(w * 64 + bit)), memory_order_release);
 		if (atomic_compare_exchange_weak_explicit(
 			    word, &seen, seen | one, memory_order_acq_rel, memory_order_relaxed))
 			return (int)(w * 64 + bit);
 	}
 }
 
-int ports_take(struct port_table *t, uint32_t table, enum port_set set, uint16_t first, uint16_t last,
-	uint32_t start, _Atomic uint64_t *intent)
+int ports_take(struct port_table *t, uint32_t table, enum port_set set, uint16_t first, uint16_t last, uint32_t start,
+	_Atomic uint64_t *intent)
 {
 	unsigned lo = first / 64u, n = last / 64u - lo + 1;
 	uint32_t port = first + start % (last - first + 1u);
 
 	for (unsigned i = 0; i <= n; i++) {
 		unsigned w = lo + (port / 64u - lo + i) % n;
-		int got = word_take(
-			t, table, set, w, word_mask(w, first, last), i == 0 ? port & 63 : 0, intent);
+		int got = word_take(t, table, set, w, word_mask(w, first, last), i == 0 ? port & 63 : 0, intent);
 
 		if (got >= 0) {
 			atomic_fetch_add_explicit(&t->used[set], 1, memory_order_relaxed);

@@ -20,12 +20,13 @@ enum { PORT_WORDS = 65536 / 64 };
 
 /* Legend  [G] slab generation  [I] fixed once published  [A] atomic, any engine */
 struct port_table {
-	_Atomic uint32_t generation;  /*  0 [G] */
-	uint32_t link;                /*  4 */
-	be32_t address;               /*  8 [I] */
-	uint32_t reserved[5];         /* 12 */
-	_Alignas(32) _Atomic uint32_t used[N_PORT_SETS]; /* 32 [A] bits set; may run ahead or behind by those in flight */
-	uint32_t reserved2[6];        /* 40 */
+	_Atomic uint32_t generation; /*  0 [G] */
+	uint32_t link;               /*  4 */
+	be32_t address;              /*  8 [I] */
+	uint32_t reserved[5];        /* 12 */
+	_Alignas(32) _Atomic uint32_t
+		used[N_PORT_SETS]; /* 32 [A] bits set; may run ahead or behind by those in flight */
+	uint32_t reserved2[6];     /* 40 */
 	_Atomic uint64_t bits[N_PORT_SETS][PORT_WORDS]; /* 64 [A] */
 };
 _Static_assert(sizeof(struct port_table) == 64 + 16384, "its row in SLAB_CLASSES");
@@ -49,8 +50,8 @@ static inline uint64_t port_name(uint32_t table, enum port_set set, uint16_t por
 
 /* Takes a free port in [first, last], searching from `start` (any number) on. `intent` is set to the port's name before
  * its bit is touched and stays so. */
-int ports_take(struct port_table *t, uint32_t table, enum port_set set, uint16_t first, uint16_t last,
-	uint32_t start, _Atomic uint64_t *intent);
+int ports_take(struct port_table *t, uint32_t table, enum port_set set, uint16_t first, uint16_t last, uint32_t start,
+	_Atomic uint64_t *intent);
 bool ports_put(struct port_table *t, enum port_set set, uint16_t port);
 bool ports_is_set(const struct port_table *t, enum port_set set, uint16_t port);
 

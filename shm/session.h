@@ -43,26 +43,26 @@ enum {
 /* Legend  [G] slab generation  [F] while free or queued  [I] fixed once published  [O] owner engine only
  *         [A] atomic, any engine, rarely  [L] under the mapping's bucket lock */
 struct session {
-	_Atomic uint32_t generation; /*  0 [G] */
-	uint32_t link;               /*  4 [F] */
-	be32_t inside;               /*  8 [I] */
-	be32_t remote;               /* 12 [I] the destination of the outbound direction */
-	be32_t nat;                  /* 16 [I] */
-	be16_t inside_port;          /* 20 [I] query identifier for ICMP */
-	be16_t remote_port;         /* 22 [I] 0 for ICMP */
-	be16_t nat_port;             /* 24 [I] */
-	uint16_t realm;              /* 26 [I] */
-	uint16_t l3_delta;           /* 28 [I] outbound; inbound is its complement */
-	uint16_t l4_delta;           /* 30 [I] */
+	_Atomic uint32_t generation;       /*  0 [G] */
+	uint32_t link;                     /*  4 [F] */
+	be32_t inside;                     /*  8 [I] */
+	be32_t remote;                     /* 12 [I] the destination of the outbound direction */
+	be32_t nat;                        /* 16 [I] */
+	be16_t inside_port;                /* 20 [I] query identifier for ICMP */
+	be16_t remote_port;                /* 22 [I] 0 for ICMP */
+	be16_t nat_port;                   /* 24 [I] */
+	uint16_t realm;                    /* 26 [I] */
+	uint16_t l3_delta;                 /* 28 [I] outbound; inbound is its complement */
+	uint16_t l4_delta;                 /* 30 [I] */
 	_Atomic uint32_t next_hop[N_DIRS]; /* 32 [A] adjacency << 16 | low half of the route generation */
-	uint32_t mapping;            /* 40 [O] slab index of the session that carries the mapping; 0: none yet */
-	_Atomic uint32_t refs;       /* 44 [L] other sessions that use the mapping carried here */
-	_Atomic uint64_t adopters;   /* 48 [A] engines that hold it in their local table */
-	uint32_t created_s;          /* 56 [I] CLOCK_MONOTONIC seconds */
-	uint8_t l4;                  /* 60 [I] enum l4 */
-	uint8_t owner;               /* 61 [I] engine */
-	_Atomic uint8_t flags;       /* 62 [O] SESSION_*; others read */
-	_Atomic uint8_t tcp;         /* 63 [A] TCP_* */
+	uint32_t mapping;                  /* 40 [O] slab index of the session that carries the mapping; 0: none yet */
+	_Atomic uint32_t refs;             /* 44 [L] other sessions that use the mapping carried here */
+	_Atomic uint64_t adopters;         /* 48 [A] engines that hold it in their local table */
+	uint32_t created_s;                /* 56 [I] CLOCK_MONOTONIC seconds */
+	uint8_t l4;                        /* 60 [I] enum l4 */
+	uint8_t owner;                     /* 61 [I] engine */
+	_Atomic uint8_t flags;             /* 62 [O] SESSION_*; others read */
+	_Atomic uint8_t tcp;               /* 63 [A] TCP_* */
 };
 _Static_assert(sizeof(struct session) == CACHE_LINE, "one line per session");
 _Static_assert(offsetof(struct session, inside_port) == 20, "keys are compared as words");
@@ -108,8 +108,7 @@ static inline struct flow_key session_key(const struct session *s, enum dir dir)
 static inline struct flow_key mapping_key(const struct session *s)
 {
 	return (struct flow_key){s->inside.net,
-		s->inside_port.net | (uint64_t)s->realm << 32 | (uint64_t)s->l4 << 48 |
-			(uint64_t)N_DIRS << 56};
+		s->inside_port.net | (uint64_t)s->realm << 32 | (uint64_t)s->l4 << 48 | (uint64_t)N_DIRS << 56};
 }
 
 static inline bool flow_key_equal(struct flow_key x, struct flow_key y)

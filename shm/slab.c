@@ -16,8 +16,7 @@ static bool owned_by(uint64_t word, enum slab_class c, unsigned actor)
 	return (uint32_t)word == ((uint32_t)c << 8 | (actor + 1));
 }
 
-static struct slab_object *object_at(
-	const struct arena *a, enum slab_class c, uint32_t page, uint32_t slot)
+static struct slab_object *object_at(const struct arena *a, enum slab_class c, uint32_t page, uint32_t slot)
 {
 	return slab_pointer(a, c, page * slab_per_page(c) + slot);
 }
@@ -76,8 +75,8 @@ static bool page_take(struct arena *a, struct slab *s, unsigned actor, enum slab
 
 		if ((uint32_t)was != 0)
 			continue;
-		if (!atomic_compare_exchange_strong_explicit(&p->owner, &was,
-			    owner_word(epoch, c, actor), memory_order_acquire, memory_order_relaxed))
+		if (!atomic_compare_exchange_strong_explicit(
+			    &p->owner, &was, owner_word(epoch, c, actor), memory_order_acquire, memory_order_relaxed))
 			continue;
 		page_cut(a, c, number, epoch);
 		partial_add(a, s, number);
@@ -149,7 +148,7 @@ bool slab_valid(const struct arena *a, enum slab_class c, uint32_t index)
 	uint64_t word = atomic_load_explicit(&p->owner, memory_order_acquire);
 
 	return (uint32_t)word != 0 && (uint32_t)word >> 8 == (uint32_t)c &&
-		atomic_load_explicit(&p->cut, memory_order_acquire) == (uint32_t)(word >> 32);
+	       atomic_load_explicit(&p->cut, memory_order_acquire) == (uint32_t)(word >> 32);
 }
 
 /* ---- remote list ---- */

@@ -27,8 +27,8 @@
 #include <assert.h>
 
 /* Class, size in bytes, struct. One table: a new class is a new row. */
-#define SLAB_CLASSES(S)                                                                            \
-	S(session, 64, "session")                                                                  \
+#define SLAB_CLASSES(S)                                                                                                \
+	S(session, 64, "session")                                                                                      \
 	S(port_table, 16448, "port table of one NAT address")
 
 enum slab_class {
@@ -58,17 +58,18 @@ struct page {
 	uint32_t used;          /* [O] live objects, or being built */
 	uint32_t free;          /* [O] first free slot + 1 */
 	uint32_t next, prev;    /* [O] list of the owner's pages of this class that have room; page numbers */
-	_Atomic uint32_t cut;   /* [O] epoch for which the page was cut; differs: being cut, or its owner died before that */
-	uint32_t top;           /* [O] no generation was ever higher here; outlives the owner */
+	_Atomic uint32_t
+		cut;  /* [O] epoch for which the page was cut; differs: being cut, or its owner died before that */
+	uint32_t top; /* [O] no generation was ever higher here; outlives the owner */
 };
 _Static_assert(sizeof(struct page) == 32, "see memory map");
 
 /* One actor's pages of one class. Lives in the actor's block; [O] but for remote. */
 struct slab {
-	uint32_t partial;         /* [O] first page with room */
-	uint32_t pages;           /* [O] */
-	uint32_t used;            /* [O] */
-	uint32_t hint;            /* [O] where to look for a free page next */
+	uint32_t partial;                             /* [O] first page with room */
+	uint32_t pages;                               /* [O] */
+	uint32_t used;                                /* [O] */
+	uint32_t hint;                                /* [O] where to look for a free page next */
 	_Alignas(CACHE_LINE) _Atomic uint32_t remote; /* [R] anyone pushes, the owner takes all */
 };
 
@@ -83,7 +84,7 @@ static inline void *slab_pointer(const struct arena *a, enum slab_class c, uint3
 
 	assert(page != 0 && page <= a->header->geometry.pages);
 	return (uint8_t *)arena_region(a, ARENA_pages) + (uint64_t)(page - 1) * ARENA_PAGE +
-		(uint64_t)(index % per) * slab_bytes[c];
+	       (uint64_t)(index % per) * slab_bytes[c];
 }
 
 /* False for an index no page of this class holds (yet): what another process wrote may be anything. */

@@ -55,8 +55,7 @@ static bool add_address(struct arena *a, struct snapshot *s, uint32_t host, stru
 	return true;
 }
 
-static bool add_pool(
-	struct arena *a, const struct config_pool *p, struct snapshot *s, struct config_error *err)
+static bool add_pool(struct arena *a, const struct config_pool *p, struct snapshot *s, struct config_error *err)
 {
 	for (uint32_t r = 0; r < p->n_ranges; r++) {
 		s->ranges[s->n_ranges++] = p->ranges[r];

@@ -26,13 +26,7 @@ struct snapshot_address {
 enum { SNAPSHOT_RANGES_MAX = CONFIG_POOLS_MAX * CONFIG_RANGES_MAX };
 
 /* Which idle time applies; kept in four bits of a local table entry. */
-enum timeout_class {
-	TIMEOUT_UDP,
-	TIMEOUT_ICMP,
-	TIMEOUT_TCP_TRANSITORY,
-	TIMEOUT_TCP_ESTABLISHED,
-	N_TIMEOUTS
-};
+enum timeout_class { TIMEOUT_UDP, TIMEOUT_ICMP, TIMEOUT_TCP_TRANSITORY, TIMEOUT_TCP_ESTABLISHED, N_TIMEOUTS };
 
 struct snapshot {
 	uint32_t generation;
