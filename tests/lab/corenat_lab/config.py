@@ -32,7 +32,8 @@ def generate(state, options):
     document = {
         "arena": {"name": f"/corenat-{state['id']}", "engines": n,
                   "sessions": options.sessions},
-        "engine": {"cpus": [cpus[i % len(cpus)] for i in range(n)]},
+        # No two engines may name the same CPU: a machine with too few leaves the choice to them.
+        "engine": {"cpus": cpus[:n]} if n <= len(cpus) else {},
         "inside": {"interface": "cgn-in", "prefixes": ["100.64.0.0/10"], "rss": rss},
         "outside": {"interface": "cgn-out", "rss": copy.deepcopy(rss)},
         "pools": [{"name": "main", "addresses": [POOL]}],
