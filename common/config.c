@@ -43,8 +43,7 @@ static void list_keys(const char *group, char *out, size_t size)
 
 		if (rest == NULL || (len == last_len && strncmp(rest, last, len) == 0))
 			continue;
-		used += (size_t)snprintf(
-			out + used, size - used, "%s%.*s", used ? ", " : "", (int)len, rest);
+		used += (size_t)snprintf(out + used, size - used, "%s%.*s", used ? ", " : "", (int)len, rest);
 		last = rest;
 		last_len = len;
 	}
@@ -59,8 +58,7 @@ static bool is_group(const char *path)
 }
 
 /* Every key must lead to a row. Recursion is as deep as the longest path in the table. */
-static bool check_keys(
-	json_object *object, const char *group, const char *shown, struct config_error *err)
+static bool check_keys(json_object *object, const char *group, const char *shown, struct config_error *err)
 {
 	json_object_object_foreach (object, key, value) {
 		char path[OPTION_NAME_SIZE], name[OPTION_NAME_SIZE], known[256];
@@ -68,16 +66,14 @@ static bool check_keys(
 		snprintf(path, sizeof(path), "%s%.40s", group, key);
 		snprintf(name, sizeof(name), "%s%.40s", shown, key);
 		if (strpbrk(key, ".[]") != NULL)
-			return config_refuse(err,
-				"%s: \"%.40s\" is no name; write groups as objects inside objects",
+			return config_refuse(err, "%s: \"%.40s\" is no name; write groups as objects inside objects",
 				*group ? shown : "document", key);
 		if (option_find(path) != NULL)
 			continue;
 		strcat(path, ".");
 		if (!is_group(path)) {
 			list_keys(group, known, sizeof(known));
-			return config_refuse(
-				err, "%s: unknown option; known here are %s", name, known);
+			return config_refuse(err, "%s: unknown option; known here are %s", name, known);
 		}
 		if (!json_object_is_type(value, json_type_object))
 			return config_refuse(err, "%s: must be an object of options", name);
@@ -106,8 +102,8 @@ static bool find_value(json_object *object, const char *path, json_object **valu
 	}
 }
 
-static bool read_row(const struct option *o, json_object *object, const char *rest,
-	const char *shown, uint8_t *base, struct config_error *err)
+static bool read_row(const struct option *o, json_object *object, const char *rest, const char *shown, uint8_t *base,
+	struct config_error *err)
 {
 	struct slot slot = {.option = o, .base = base, .err = err};
 	json_object *value;
@@ -117,16 +113,15 @@ static bool read_row(const struct option *o, json_object *object, const char *re
 	if (find_value(object, rest, &value))
 		return slot_read(&slot, value);
 	if (o->initial == NULL)
-		return config_refuse(
-			err, "%s: is missing and has no default; give the %s", slot.name, o->help);
+		return config_refuse(err, "%s: is missing and has no default; give the %s", slot.name, o->help);
 	value = json_tokener_parse(o->initial);
 	ok = slot_read(&slot, value);
 	json_object_put(value);
 	return ok;
 }
 
-bool config_read_group(json_object *object, const char *group, const char *shown, uint8_t *base,
-	struct config_error *err)
+bool config_read_group(
+	json_object *object, const char *group, const char *shown, uint8_t *base, struct config_error *err)
 {
 	if (!check_keys(object, group, shown, err))
 		return false;
@@ -149,8 +144,7 @@ static void complete(struct config *c)
 			continue;
 		rss->table_len = rss->mode == RSS_SINGLE ? 1 : RSS_TABLE_DEFAULT;
 		for (unsigned i = 0; i < rss->table_len; i++)
-			rss->table[i] =
-				(uint8_t)(rss->mode == RSS_SINGLE ? 0 : i % c->arena.engines);
+			rss->table[i] = (uint8_t)(rss->mode == RSS_SINGLE ? 0 : i % c->arena.engines);
 	}
 }
 
@@ -161,12 +155,10 @@ static json_object *parse_tree(const char *text, size_t size, struct config_erro
 	json_object *tree = NULL;
 
 	if (tok != NULL) {
-		json_tokener_set_flags(
-			tok, JSON_TOKENER_STRICT | JSON_TOKENER_ALLOW_TRAILING_CHARS);
+		json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_ALLOW_TRAILING_CHARS);
 		tree = json_tokener_parse_ex(tok, text, (int)size);
 		if (tree == NULL && json_tokener_get_error(tok) != json_tokener_success)
-			config_refuse(err, "document: %s",
-				json_tokener_error_desc(json_tokener_get_error(tok)));
+			config_refuse(err, "document: %s", json_tokener_error_desc(json_tokener_get_error(tok)));
 		else if (!json_object_is_type(tree, json_type_object))
 			config_refuse(err, "document: must be an object");
 		json_tokener_free(tok);

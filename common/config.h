@@ -18,11 +18,11 @@
 #include <stddef.h>
 
 enum {
-	CONFIG_NAME_SIZE = 32,    /* interface and pool names with their terminating zero */
-	CONFIG_PATH_SIZE = 108,   /* fits sun_path */
-	CONFIG_PREFIXES_MAX = 64, /* subscriber prefixes */
-	CONFIG_POOLS_MAX = 16,    /* pools */
-	CONFIG_RANGES_MAX = 64,   /* ranges of one pool; need not be contiguous (RFC 6888 REQ-3) */
+	CONFIG_NAME_SIZE = 32,       /* interface and pool names with their terminating zero */
+	CONFIG_PATH_SIZE = 108,      /* fits sun_path */
+	CONFIG_PREFIXES_MAX = 64,    /* subscriber prefixes */
+	CONFIG_POOLS_MAX = 16,       /* pools */
+	CONFIG_RANGES_MAX = 64,      /* ranges of one pool; need not be contiguous (RFC 6888 REQ-3) */
 	CONFIG_ADDRESSES_MAX = 4096, /* NAT addresses of all pools together */
 	RSS_KEY_SIZE = 52,           /* bytes; 40 is usual, some NICs take 52 */
 	RSS_TABLE_MAX = 2048,        /* entries of the indirection table */
@@ -70,7 +70,7 @@ struct config {
 	struct {
 		char name[CONFIG_NAME_SIZE]; /* POSIX shared-memory name, "/corenat" */
 		uint32_t engines;            /* 1..ENGINE_MAX; one queue and one core each */
-		uint32_t sessions; /* capacity the arena is sized for, all engines together */
+		uint32_t sessions;           /* capacity the arena is sized for, all engines together */
 		enum huge_pages huge_pages;
 	} arena;
 	struct {
@@ -81,7 +81,7 @@ struct config {
 		uint32_t n_cpus;
 	} engine;
 	struct {
-		struct config_interface side[N_SIDES]; /* "inside" and "outside" in the document */
+		struct config_interface side[N_SIDES];       /* "inside" and "outside" in the document */
 		struct prefix prefixes[CONFIG_PREFIXES_MAX]; /* inside.prefixes: the subscribers */
 		uint32_t n_prefixes;
 	} net;

@@ -20,8 +20,7 @@ enum {
 };
 
 /* Writes the sentence and returns false, so that rules can `return config_refuse(...)`. */
-bool config_refuse(struct config_error *err, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+bool config_refuse(struct config_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Is the text JSON by RFC 8259, without duplicate keys? json-c alone lets too much pass. */
 bool config_scan(const char *text, size_t size, struct config_error *err);
@@ -30,7 +29,7 @@ bool config_scan(const char *text, size_t size, struct config_error *err);
 struct slot {
 	const struct option *option;
 	char name[OPTION_NAME_SIZE]; /* as shown to people: "pools[2].name" */
-	uint8_t *base; /* struct config, or the list entry the row's offsets count from */
+	uint8_t *base;               /* struct config, or the list entry the row's offsets count from */
 	struct config_error *err;
 };
 
@@ -39,8 +38,8 @@ json_object *slot_write(struct slot *slot);
 
 /* Reads or writes all rows whose path begins with `group` ("" or "pools[].") and names no list
  * below it. */
-bool config_read_group(json_object *object, const char *group, const char *shown, uint8_t *base,
-	struct config_error *err);
+bool config_read_group(
+	json_object *object, const char *group, const char *shown, uint8_t *base, struct config_error *err);
 json_object *config_write_group(const char *group, uint8_t *base);
 
 /* What the option's path is within the group, or NULL when it is not of this group. */

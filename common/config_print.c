@@ -57,8 +57,7 @@ json_object *config_write_group(const char *group, uint8_t *base)
 		if (rest == NULL)
 			continue;
 		value = slot_write(&slot);
-		if (json_object_is_type(value, json_type_array) &&
-			options[i].type != OPTION_OBJECTS)
+		if (json_object_is_type(value, json_type_array) && options[i].type != OPTION_OBJECTS)
 			json_object_set_serializer(value, print_list, NULL, NULL);
 		add_at(object, rest, value);
 	}
@@ -71,9 +70,8 @@ static char *print_tree(json_object *tree)
 	char *text = NULL;
 
 	if (asprintf(&text, "%s\n",
-		    json_object_to_json_string_ext(
-			    tree, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-					  JSON_C_TO_STRING_NOSLASHESCAPE)) < 0)
+		    json_object_to_json_string_ext(tree,
+			    JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE)) < 0)
 		text = NULL;
 	json_object_put(tree);
 	return text;

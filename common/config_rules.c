@@ -23,9 +23,8 @@ static bool overlap(struct address_range a, struct address_range b, struct addre
 /* Names that appear in paths of the API and in file names keep to this. */
 static bool is_plain_name(const char *name)
 {
-	return name[0] != '.' &&
-	       name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				 "0123456789._-")] == '\0';
+	return name[0] != '.' && name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+						   "0123456789._-")] == '\0';
 }
 
 static bool check_arena_name(const struct config *c, struct config_error *err)
@@ -43,9 +42,8 @@ static bool check_ring_size(const struct config *c, struct config_error *err)
 {
 	if (is_power_of_two(c->engine.ring_size))
 		return true;
-	return config_refuse(err,
-		"engine.ring_size: %u is not a power of two; give 1024 or 2048, say",
-		c->engine.ring_size);
+	return config_refuse(
+		err, "engine.ring_size: %u is not a power of two; give 1024 or 2048, say", c->engine.ring_size);
 }
 
 static bool check_cpus(const struct config *c, struct config_error *err)
@@ -84,8 +82,7 @@ static bool check_interfaces(const struct config *c, struct config_error *err)
 				side_name[i], side[i].name);
 	if (strcmp(side[SIDE_INSIDE].name, side[SIDE_OUTSIDE].name) != 0)
 		return true;
-	return config_refuse(err,
-		"outside.interface: \"%s\" is inside.interface too; give two different interfaces",
+	return config_refuse(err, "outside.interface: \"%s\" is inside.interface too; give two different interfaces",
 		side[SIDE_OUTSIDE].name);
 }
 
@@ -95,8 +92,7 @@ static bool check_rss(const struct config *c, struct config_error *err)
 		const struct rss *rss = &c->net.side[side].rss;
 
 		if (!is_power_of_two(rss->table_len))
-			return config_refuse(err,
-				"%s.rss.table: has %u entries; give a power of two, up to %d",
+			return config_refuse(err, "%s.rss.table: has %u entries; give a power of two, up to %d",
 				side_name[side], rss->table_len, RSS_TABLE_MAX);
 		for (unsigned i = 0; i < rss->table_len; i++)
 			if (rss->table[i] >= c->arena.engines)
@@ -104,8 +100,7 @@ static bool check_rss(const struct config *c, struct config_error *err)
 					"%s.rss.table[%u]: queue %u has no engine; arena.engines "
 					"%u "
 					"allows 0 to %u",
-					side_name[side], i, rss->table[i], c->arena.engines,
-					c->arena.engines - 1);
+					side_name[side], i, rss->table[i], c->arena.engines, c->arena.engines - 1);
 	}
 	return true;
 }
@@ -175,8 +170,8 @@ static bool check_pool_names(const struct config *c, struct config_error *err)
 }
 
 /* `range` against all ranges before entry `entry` of pool `pool`. */
-static bool check_pool_overlap(const struct config *c, uint32_t pool, uint32_t entry,
-	struct address_range range, struct config_error *err)
+static bool check_pool_overlap(
+	const struct config *c, uint32_t pool, uint32_t entry, struct address_range range, struct config_error *err)
 {
 	struct address_range common;
 	char text[40];
@@ -198,8 +193,8 @@ static bool check_pool_overlap(const struct config *c, uint32_t pool, uint32_t e
 	return true;
 }
 
-static bool check_pool_range(const struct config *c, uint32_t pool, uint32_t entry,
-	struct address_range range, struct config_error *err)
+static bool check_pool_range(
+	const struct config *c, uint32_t pool, uint32_t entry, struct address_range range, struct config_error *err)
 {
 	struct address_range common;
 	char a[40], b[40];
@@ -235,8 +230,8 @@ static bool check_pool_addresses(const struct config *c, struct config_error *er
 				return false;
 	if (n <= CONFIG_ADDRESSES_MAX)
 		return true;
-	return config_refuse(err, "pools: hold %u addresses together; at most %d are possible", n,
-		CONFIG_ADDRESSES_MAX);
+	return config_refuse(
+		err, "pools: hold %u addresses together; at most %d are possible", n, CONFIG_ADDRESSES_MAX);
 }
 
 static bool check_ports(const struct config *c, struct config_error *err)

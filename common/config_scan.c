@@ -82,8 +82,7 @@ static bool scan_utf8(struct cursor *c)
 	for (unsigned i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
 		if (p[0] < forms[i].lead_min || p[0] > forms[i].lead_max)
 			continue;
-		if (c->end - c->at <= forms[i].more || p[1] < forms[i].second_min ||
-			p[1] > forms[i].second_max)
+		if (c->end - c->at <= forms[i].more || p[1] < forms[i].second_min || p[1] > forms[i].second_max)
 			break;
 		for (unsigned n = 2; n <= forms[i].more; n++)
 			if ((p[n] & 0xc0) != 0x80)
@@ -101,8 +100,8 @@ static bool scan_escape(struct cursor *c)
 	if (c->end - c->at < 2)
 		return refuse_here(c, "text ends inside a string");
 	if (c->at[1] == 'u') {
-		bool ascii = c->end - c->at >= 6 && c->at[2] == '0' && c->at[3] == '0' &&
-			     c->at[4] >= '0' && c->at[4] <= '7' && is_hex(c->at[5]);
+		bool ascii = c->end - c->at >= 6 && c->at[2] == '0' && c->at[3] == '0' && c->at[4] >= '0' &&
+			     c->at[4] <= '7' && is_hex(c->at[5]);
 
 		if (!ascii || (c->at[4] == '0' && c->at[5] == '0'))
 			return refuse_here(c, "\\u escapes are taken from \\u0001 to \\u007f only");
@@ -184,8 +183,7 @@ static bool scan_word(struct cursor *c)
 	}
 	if (peek(c) == '/' || peek(c) == '#')
 		return refuse_here(c, "JSON has no comments");
-	return refuse_here(
-		c, peek(c) < 0 ? "text ends where a value should stand" : "expected a value");
+	return refuse_here(c, peek(c) < 0 ? "text ends where a value should stand" : "expected a value");
 }
 
 /* A key must be plain: with escapes, two spellings of one key could pass as two keys. */
@@ -252,8 +250,7 @@ static bool scan_items(struct cursor *c, char close)
 		if (peek(c) == '/' || peek(c) == '#')
 			return refuse_here(c, "JSON has no comments");
 		if (peek(c) != ',')
-			return refuse_here(
-				c, close == '}' ? "expected ',' or '}'" : "expected ',' or ']'");
+			return refuse_here(c, close == '}' ? "expected ',' or '}'" : "expected ',' or ']'");
 		c->at++;
 		skip_space(c);
 	}
@@ -285,8 +282,8 @@ bool config_scan(const char *text, size_t size, struct config_error *err)
 	struct cursor c = {text, text + size, text, 0, err};
 
 	if (size > CONFIG_TEXT_MAX)
-		return config_refuse(err, "document: %zu bytes are too many; at most %d are read",
-			size, CONFIG_TEXT_MAX);
+		return config_refuse(
+			err, "document: %zu bytes are too many; at most %d are read", size, CONFIG_TEXT_MAX);
 	if (!scan_value(&c))
 		return false;
 	skip_space(&c);

@@ -69,15 +69,14 @@ static uint64_t load(const void *src, size_t size)
 
 /* ---- integers and choices ---- */
 
-static bool read_bounded(
-	const struct slot *s, json_object *v, uint64_t min, uint64_t max, uint64_t *out)
+static bool read_bounded(const struct slot *s, json_object *v, uint64_t min, uint64_t max, uint64_t *out)
 {
 	const struct option *o = s->option;
 	int64_t n = json_object_get_int64(v);
 
 	if (json_object_is_type(v, json_type_double))
-		return config_refuse(s->err, "%s: must be a whole number, got %s", s->name,
-			json_object_to_json_string(v));
+		return config_refuse(
+			s->err, "%s: must be a whole number, got %s", s->name, json_object_to_json_string(v));
 	if (!want(s, v, json_type_int, "a whole number"))
 		return false;
 	if (n >= 0 && (uint64_t)n >= min && (uint64_t)n <= max) {
@@ -85,10 +84,8 @@ static bool read_bounded(
 		return true;
 	}
 	return config_refuse(s->err,
-		"%s: %" PRId64 " is out of range; give a whole number from %" PRIu64 " to %" PRIu64
-		"%s%s%s",
-		s->name, n, min, max, o->source ? " (" : "", o->source ? o->source : "",
-		o->source ? ")" : "");
+		"%s: %" PRId64 " is out of range; give a whole number from %" PRIu64 " to %" PRIu64 "%s%s%s", s->name,
+		n, min, max, o->source ? " (" : "", o->source ? o->source : "", o->source ? ")" : "");
 }
 
 static bool read_integer(struct slot *s, json_object *v, void *dest)
@@ -118,12 +115,11 @@ static bool read_choice(struct slot *s, json_object *v, void *dest)
 			store(dest, s->option->value.size, i);
 			return true;
 		}
-		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s\"%s\"",
-			i == 0 ? "" : " or ", s->option->choices[i]);
+		used += (size_t)snprintf(
+			list + used, sizeof(list) - used, "%s\"%s\"", i == 0 ? "" : " or ", s->option->choices[i]);
 		assert(used < sizeof(list));
 	}
-	return config_refuse(s->err, "%s: \"%.40s\" is not known; give %s", s->name,
-		json_object_get_string(v), list);
+	return config_refuse(s->err, "%s: \"%.40s\" is not known; give %s", s->name, json_object_get_string(v), list);
 }
 
 static json_object *write_choice(const struct slot *s, void *src)
@@ -142,14 +138,12 @@ static bool read_string(struct slot *s, json_object *v, void *dest)
 		return false;
 	len = (size_t)json_object_get_string_len(v);
 	if (len < s->option->min || len > s->option->max)
-		return config_refuse(s->err,
-			"%s: \"%.40s\" has %zu characters; give %" PRIu64 " to %" PRIu64, s->name,
+		return config_refuse(s->err, "%s: \"%.40s\" has %zu characters; give %" PRIu64 " to %" PRIu64, s->name,
 			text, len, s->option->min, s->option->max);
 	for (size_t i = 0; i < len; i++)
 		if (text[i] < 0x20 || text[i] > 0x7e)
-			return config_refuse(s->err,
-				"%s: has a character outside printable ASCII; give plain text",
-				s->name);
+			return config_refuse(
+				s->err, "%s: has a character outside printable ASCII; give plain text", s->name);
 	assert(len < s->option->value.size);
 	memcpy(dest, text, len);
 	return true;
@@ -160,8 +154,7 @@ static bool read_path(struct slot *s, json_object *v, void *dest)
 	if (!read_string(s, v, dest))
 		return false;
 	if (*(const char *)dest != '/')
-		return config_refuse(s->err, "%s: \"%s\" is not absolute; begin with '/'", s->name,
-			(const char *)dest);
+		return config_refuse(s->err, "%s: \"%s\" is not absolute; begin with '/'", s->name, (const char *)dest);
 	return true;
 }
 
@@ -193,16 +186,14 @@ static bool read_key(struct slot *s, json_object *v, void *dest)
 	len = (size_t)json_object_get_string_len(v);
 	if (len != o->min && len != o->max)
 		return config_refuse(s->err,
-			"%s: has %zu hex digits; give %" PRIu64 " (40 bytes) or %" PRIu64
-			" (52 bytes)",
-			s->name, len, o->min, o->max);
+			"%s: has %zu hex digits; give %" PRIu64 " (40 bytes) or %" PRIu64 " (52 bytes)", s->name, len,
+			o->min, o->max);
 	for (size_t i = 0; i < len; i++) {
 		int digit = hex_digit(text[i]);
 
 		if (digit < 0)
-			return config_refuse(s->err,
-				"%s: digit %zu is not one of 0-9, a-f; give hex digits only",
-				s->name, i + 1);
+			return config_refuse(
+				s->err, "%s: digit %zu is not one of 0-9, a-f; give hex digits only", s->name, i + 1);
 		key[i / 2] = (uint8_t)(key[i / 2] << 4 | digit);
 	}
 	store(s->base + o->count.offset, o->count.size, len / 2);
@@ -279,28 +270,24 @@ static bool parse_prefix(const struct slot *s, const char *text, struct prefix *
 {
 	const char *slash = strchr(text, '/');
 	char *end = NULL, right[32];
-	unsigned long len = slash != NULL && hex_digit(slash[1]) >= 0 ? strtoul(slash + 1, &end, 10)
-								      : UINT32_MAX;
+	unsigned long len = slash != NULL && hex_digit(slash[1]) >= 0 ? strtoul(slash + 1, &end, 10) : UINT32_MAX;
 
-	if (slash == NULL || !read_address(text, (size_t)(slash - text), &out->addr) || len > 32 ||
-		*end != '\0' || (slash[1] == '0' && slash[2] != '\0'))
-		return config_refuse(s->err,
-			"%s: \"%.40s\" is not an IPv4 prefix; write it like 192.0.2.0/24", s->name,
-			text);
+	if (slash == NULL || !read_address(text, (size_t)(slash - text), &out->addr) || len > 32 || *end != '\0' ||
+		(slash[1] == '0' && slash[2] != '\0'))
+		return config_refuse(
+			s->err, "%s: \"%.40s\" is not an IPv4 prefix; write it like 192.0.2.0/24", s->name, text);
 	out->len = (uint8_t)len;
 	if ((out->addr & host_bits(out->len)) == 0)
 		return true;
 	out->addr &= ~host_bits(out->len);
-	snprintf(right, sizeof(right), "%u.%u.%u.%u/%u", out->addr >> 24, out->addr >> 16 & 255,
-		out->addr >> 8 & 255, out->addr & 255, out->len);
-	return config_refuse(
-		s->err, "%s: \"%.40s\" has host bits set; the prefix is %s", s->name, text, right);
+	snprintf(right, sizeof(right), "%u.%u.%u.%u/%u", out->addr >> 24, out->addr >> 16 & 255, out->addr >> 8 & 255,
+		out->addr & 255, out->len);
+	return config_refuse(s->err, "%s: \"%.40s\" has host bits set; the prefix is %s", s->name, text, right);
 }
 
 static bool read_prefix(struct slot *s, json_object *v, void *dest)
 {
-	return want(s, v, json_type_string, "a text") &&
-	       parse_prefix(s, json_object_get_string(v), dest);
+	return want(s, v, json_type_string, "a text") && parse_prefix(s, json_object_get_string(v), dest);
 }
 
 static bool read_range(struct slot *s, json_object *v, void *dest)
@@ -329,8 +316,8 @@ static bool read_range(struct slot *s, json_object *v, void *dest)
 			"192.0.2.1-192.0.2.9",
 			s->name, text);
 	if (range->first > range->last)
-		return config_refuse(s->err,
-			"%s: \"%.40s\" runs backwards; put the lower address first", s->name, text);
+		return config_refuse(
+			s->err, "%s: \"%.40s\" runs backwards; put the lower address first", s->name, text);
 	return true;
 }
 
@@ -377,8 +364,7 @@ static bool read_object(struct slot *s, json_object *v, void *dest)
 
 	snprintf(group, sizeof(group), "%s[].", s->option->path);
 	snprintf(shown, sizeof(shown), "%s.", s->name);
-	return want(s, v, json_type_object, "an object") &&
-	       config_read_group(v, group, shown, dest, s->err);
+	return want(s, v, json_type_object, "an object") && config_read_group(v, group, shown, dest, s->err);
 }
 
 static json_object *write_object(const struct slot *s, void *src)
@@ -416,16 +402,14 @@ static bool read_list(struct slot *s, json_object *v, size_t entry)
 	if (!want(s, v, json_type_array, "a list"))
 		return false;
 	if (n < o->min || n > o->max)
-		return config_refuse(s->err,
-			"%s: has %zu entries; give %" PRIu64 " to %" PRIu64 " %s", s->name, n,
+		return config_refuse(s->err, "%s: has %zu entries; give %" PRIu64 " to %" PRIu64 " %s", s->name, n,
 			o->min, o->max, o->unit);
 	assert(n * entry <= o->value.size);
 	for (size_t i = 0; i < n; i++) {
 		struct slot item = {.option = o, .base = s->base, .err = s->err};
 
 		snprintf(item.name, sizeof(item.name), "%.80s[%u]", s->name, (unsigned)i);
-		if (!types[o->type].read(&item, json_object_array_get_idx(v, i),
-			    s->base + o->value.offset + i * entry))
+		if (!types[o->type].read(&item, json_object_array_get_idx(v, i), s->base + o->value.offset + i * entry))
 			return false;
 	}
 	store(s->base + o->count.offset, o->count.size, n);

@@ -5,8 +5,7 @@
 
 #include <string.h>
 
-#define CUSTOMARY_KEY                                                                              \
-	"\"6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa\""
+#define CUSTOMARY_KEY "\"6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa\""
 
 static const char *const huge_pages_choices[] = {"auto", "required", "off", NULL};
 static const char *const xdp_choices[] = {"auto", "native", "generic", NULL};

@@ -10,8 +10,7 @@ int steering_init(struct steering *s, const struct rss *rss, unsigned engines)
 	toeplitz_init(&s->hash, rss->key, rss->key_size);
 	if (rss->mode == RSS_SINGLE)
 		return 0;
-	if (rss->table_len == 0 || rss->table_len > RSS_TABLE_MAX ||
-		(rss->table_len & (rss->table_len - 1)) != 0)
+	if (rss->table_len == 0 || rss->table_len > RSS_TABLE_MAX || (rss->table_len & (rss->table_len - 1)) != 0)
 		return -EINVAL;
 	for (unsigned i = 0; i < rss->table_len; i++) {
 		if (rss->table[i] >= engines)

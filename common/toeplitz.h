@@ -32,15 +32,13 @@ void toeplitz_init(struct toeplitz *t, const uint8_t *key, size_t key_size);
 /* Of four bytes in memory, at input position `at`. */
 static inline uint32_t toeplitz_word(const struct toeplitz *t, unsigned at, const uint8_t *b)
 {
-	return t->byte[at][b[0]] ^ t->byte[at + 1][b[1]] ^ t->byte[at + 2][b[2]] ^
-	       t->byte[at + 3][b[3]];
+	return t->byte[at][b[0]] ^ t->byte[at + 1][b[1]] ^ t->byte[at + 2][b[2]] ^ t->byte[at + 3][b[3]];
 }
 
 /* Of an address pair: packets without ports. */
 static inline uint32_t toeplitz_addresses(const struct toeplitz *t, be32_t src, be32_t dst)
 {
-	return toeplitz_word(t, 0, (const uint8_t *)&src.net) ^
-	       toeplitz_word(t, 4, (const uint8_t *)&dst.net);
+	return toeplitz_word(t, 0, (const uint8_t *)&src.net) ^ toeplitz_word(t, 4, (const uint8_t *)&dst.net);
 }
 
 static inline uint32_t toeplitz_ports(const struct toeplitz *t, be16_t sport, be16_t dport)
@@ -50,8 +48,7 @@ static inline uint32_t toeplitz_ports(const struct toeplitz *t, be16_t sport, be
 	return t->byte[8][s[0]] ^ t->byte[9][s[1]] ^ t->byte[10][d[0]] ^ t->byte[11][d[1]];
 }
 
-static inline uint32_t toeplitz_tuple(
-	const struct toeplitz *t, be32_t src, be32_t dst, be16_t sport, be16_t dport)
+static inline uint32_t toeplitz_tuple(const struct toeplitz *t, be32_t src, be32_t dst, be16_t sport, be16_t dport)
 {
 	return toeplitz_addresses(t, src, dst) ^ toeplitz_ports(t, sport, dport);
 }

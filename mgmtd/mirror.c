@@ -33,8 +33,8 @@ enum side mirror_side(const struct mirror *m, uint32_t index)
 /* ---- adjacencies ---- */
 
 /* Writes an adjacency with the header that its side's link gives; mac NULL: not known. */
-static void set_adjacency(struct mirror *m, enum side side, be32_t address,
-	enum adjacency_state state, const uint8_t *mac)
+static void set_adjacency(
+	struct mirror *m, enum side side, be32_t address, enum adjacency_state state, const uint8_t *mac)
 {
 	const struct netlink_link *link = &m->link[side];
 	struct link_header header = {
@@ -48,8 +48,7 @@ static void set_adjacency(struct mirror *m, enum side side, be32_t address,
 	if (mac != NULL)
 		memcpy(header.dst, mac, sizeof(header.dst));
 	/* Engines read this line for every packet: it is written only to say something new. */
-	if (before != ADJACENCY_NONE &&
-		memcmp(&m->nh->adjacency[before].link, &header, sizeof(header)) == 0) {
+	if (before != ADJACENCY_NONE && memcmp(&m->nh->adjacency[before].link, &header, sizeof(header)) == 0) {
 		m->seen[before] = m->reading;
 		return;
 	}
@@ -159,9 +158,8 @@ static void on_link(void *data, const struct netlink_link *new)
 		} else if (named && !new->gone &&
 			   (!same || link->mtu != new->mtu || link->ethernet != new->ethernet ||
 				   memcmp(link->mac, new->mac, sizeof(link->mac)) != 0)) {
-			log_notice("%s: interface %s, index %u, MTU %u%s", side_name[side],
-				new->name, new->index, new->mtu,
-				new->ethernet ? "" : ", not Ethernet: no neighbour can be reached");
+			log_notice("%s: interface %s, index %u, MTU %u%s", side_name[side], new->name, new->index,
+				new->mtu, new->ethernet ? "" : ", not Ethernet: no neighbour can be reached");
 			*link = *new;
 			m->lost |= !same; /* its neighbours may be older than this message */
 			rewrite_side(m, side);
@@ -202,9 +200,9 @@ static int read_neighbours(struct mirror *m)
 {
 	m->reading++;
 	for (unsigned side = 0; side < N_SIDES; side++) {
-		int err = m->link[side].index == 0 ? 0
-						   : netlink_dump_neighbours(m->netlink,
-							     m->link[side].index, &visitor, m);
+		int err = m->link[side].index == 0
+				  ? 0
+				  : netlink_dump_neighbours(m->netlink, m->link[side].index, &visitor, m);
 
 		if (err != 0)
 			return err;
@@ -230,8 +228,7 @@ static int read_everything(struct mirror *m)
 	if (err != 0) {
 		m->lost = true;
 		if (err != -EINTR)
-			log_warning(
-				"netlink: links and neighbours cannot be read: %s", strerror(-err));
+			log_warning("netlink: links and neighbours cannot be read: %s", strerror(-err));
 	}
 	return err;
 }
@@ -323,13 +320,11 @@ static void take_over(struct mirror *m)
 {
 	nexthop_repair(m->nh);
 	for (uint32_t i = 1; i < ADJACENCY_MAX; i++)
-		if (m->nh->adjacency[i].link.state != ADJACENCY_FREE &&
-			m->nh->adjacency[i].link.side < N_SIDES)
+		if (m->nh->adjacency[i].link.state != ADJACENCY_FREE && m->nh->adjacency[i].link.side < N_SIDES)
 			m->known[m->n_known++] = i;
 }
 
-struct mirror *mirror_open(
-	struct nexthop *nh, unsigned engines, const char *const interface[N_SIDES])
+struct mirror *mirror_open(struct nexthop *nh, unsigned engines, const char *const interface[N_SIDES])
 {
 	struct mirror *m = calloc(1, sizeof(*m));
 	int saved;
@@ -353,8 +348,8 @@ struct mirror *mirror_open(
 	catch_up(m, (mono_t){0});
 	for (unsigned side = 0; side < N_SIDES; side++)
 		if (m->link[side].index == 0)
-			log_warning("%s: there is no interface %s yet; waiting for it",
-				side_name[side], m->link[side].name);
+			log_warning("%s: there is no interface %s yet; waiting for it", side_name[side],
+				m->link[side].name);
 	return m;
 }
 

@@ -25,8 +25,7 @@ enum { MIRROR_TICK_MS = 10 }; /* how long an engine's request may lie there */
 struct mirror;
 
 /* `interface` are the names of the two sides, copied. */
-struct mirror *mirror_open(
-	struct nexthop *nh, unsigned engines, const char *const interface[N_SIDES]);
+struct mirror *mirror_open(struct nexthop *nh, unsigned engines, const char *const interface[N_SIDES]);
 void mirror_close(struct mirror *m); /* NULL is fine */
 
 /* Readable when the kernel has changed something. */

@@ -30,8 +30,7 @@ static uint32_t mask_of(unsigned length)
 }
 
 /* False when all hops are dead: the kernel then goes on as if the route were not there. */
-static bool set_next_hop(
-	const struct mirror *m, const struct netlink_route *from, struct route *route)
+static bool set_next_hop(const struct mirror *m, const struct netlink_route *from, struct route *route)
 {
 	bool alive = false;
 
@@ -105,16 +104,14 @@ static int compare(const void *a, const void *b)
  * and those inside a prefix of an earlier table: the kernel never gets to them. */
 static bool choose(const struct collection *c, struct route_set *set)
 {
-	const struct candidate *cover =
-		NULL; /* the last, so the widest open, prefix of the first table */
+	const struct candidate *cover = NULL; /* the last, so the widest open, prefix of the first table */
 
 	set->n = 0;
 	for (uint32_t i = 0; i < c->n; i++) {
 		const struct candidate *this = &c->candidate[i];
 		const struct route *last = set->n ? &set->route[set->n - 1] : NULL;
 
-		if (last != NULL && last->prefix == this->route.prefix &&
-			last->length == this->route.length)
+		if (last != NULL && last->prefix == this->route.prefix && last->length == this->route.length)
 			continue;
 		if (cover != NULL && this->table_order > cover->table_order &&
 			(this->route.prefix & mask_of(cover->route.length)) == cover->route.prefix)
@@ -123,8 +120,7 @@ static bool choose(const struct collection *c, struct route_set *set)
 			return false;
 		set->route[set->n++] = this->route;
 		if (this->table_order == 0 &&
-			(cover == NULL || (this->route.prefix & mask_of(cover->route.length)) !=
-						  cover->route.prefix))
+			(cover == NULL || (this->route.prefix & mask_of(cover->route.length)) != cover->route.prefix))
 			cover = this;
 	}
 	return true;

@@ -12,8 +12,7 @@
 
 enum {
 	RECEIVE_BUFFER = 4 << 20, /* bytes of pending changes: thousands, as after a link flap */
-	EVENTS_PER_CALL =
-		256, /* receives in one netlink_events, so that the caller's loop stays alive */
+	EVENTS_PER_CALL = 256,    /* receives in one netlink_events, so that the caller's loop stays alive */
 	ANSWER_TIMEOUT_S = 2,
 };
 
@@ -27,8 +26,8 @@ struct netlink {
 
 static int join_groups(struct mnl_socket *s)
 {
-	static const int groups[] = {RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR,
-		RTNLGRP_IPV4_ROUTE, RTNLGRP_NEXTHOP};
+	static const int groups[] = {
+		RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_NEXTHOP};
 
 	for (unsigned i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
 		int group = groups[i];
@@ -74,8 +73,7 @@ struct netlink *netlink_open(void)
 		err = errno;
 		goto allocated;
 	}
-	if (setsockopt(mnl_socket_get_fd(nl->ask), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) <
-		0) {
+	if (setsockopt(mnl_socket_get_fd(nl->ask), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0) {
 		err = errno;
 		goto can_ask;
 	}
@@ -171,8 +169,7 @@ static struct nlmsghdr *start(char *buffer, uint16_t type, uint16_t flags)
 }
 
 /* Sends the question and visits the answers until the kernel says that was all. */
-static int ask(
-	struct netlink *nl, struct nlmsghdr *msg, const struct netlink_visitor *v, void *data)
+static int ask(struct netlink *nl, struct nlmsghdr *msg, const struct netlink_visitor *v, void *data)
 {
 	mnl_cb_t control[NLMSG_MIN_TYPE] = {[NLMSG_ERROR] = on_end, [NLMSG_DONE] = on_end};
 	struct visit visit = {v, data, false};
@@ -189,16 +186,14 @@ static int ask(
 			continue;
 		if (n < 0)
 			return errno == EAGAIN ? -ETIMEDOUT : -errno;
-		more = mnl_cb_run2(nl->buffer, (size_t)n, nl->seq, port, on_message, &visit,
-			control, NLMSG_MIN_TYPE);
+		more = mnl_cb_run2(nl->buffer, (size_t)n, nl->seq, port, on_message, &visit, control, NLMSG_MIN_TYPE);
 		if (more < 0 && errno == EPROTO)
 			more = 1; /* the rest of an answer we had given up on */
 	}
 	return more < 0 ? -errno : 0;
 }
 
-int netlink_get_link(
-	struct netlink *nl, const char *name, const struct netlink_visitor *v, void *data)
+int netlink_get_link(struct netlink *nl, const char *name, const struct netlink_visitor *v, void *data)
 {
 	char buffer[256];
 	struct nlmsghdr *msg = start(buffer, RTM_GETLINK, NLM_F_ACK);
@@ -208,8 +203,7 @@ int netlink_get_link(
 	return ask(nl, msg, v, data);
 }
 
-int netlink_dump_neighbours(
-	struct netlink *nl, uint32_t index, const struct netlink_visitor *v, void *data)
+int netlink_dump_neighbours(struct netlink *nl, uint32_t index, const struct netlink_visitor *v, void *data)
 {
 	char buffer[256];
 	struct nlmsghdr *msg = start(buffer, RTM_GETNEIGH, NLM_F_DUMP);
@@ -220,8 +214,7 @@ int netlink_dump_neighbours(
 	return ask(nl, msg, v, data);
 }
 
-int netlink_dump_routes(
-	struct netlink *nl, uint32_t table, const struct netlink_visitor *v, void *data)
+int netlink_dump_routes(struct netlink *nl, uint32_t table, const struct netlink_visitor *v, void *data)
 {
 	char buffer[256];
 	struct nlmsghdr *msg = start(buffer, RTM_GETROUTE, NLM_F_DUMP);

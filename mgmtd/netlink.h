@@ -52,8 +52,7 @@ struct netlink_route {
 	uint32_t prefix;
 	uint8_t length, type, tos; /* type: RTN_* */
 	uint32_t n_hops;
-	struct netlink_hop
-		hop[NETLINK_HOPS_MAX]; /* further ones of a multipath route are left out */
+	struct netlink_hop hop[NETLINK_HOPS_MAX]; /* further ones of a multipath route are left out */
 };
 
 /* What to call for each message; members may be NULL. */
@@ -76,12 +75,9 @@ int netlink_fd(const struct netlink *nl);
 int netlink_events(struct netlink *nl, const struct netlink_visitor *v, void *data);
 
 /* -ENODEV when there is no link of that name. */
-int netlink_get_link(
-	struct netlink *nl, const char *name, const struct netlink_visitor *v, void *data);
-int netlink_dump_neighbours(
-	struct netlink *nl, uint32_t index, const struct netlink_visitor *v, void *data);
-int netlink_dump_routes(
-	struct netlink *nl, uint32_t table, const struct netlink_visitor *v, void *data);
+int netlink_get_link(struct netlink *nl, const char *name, const struct netlink_visitor *v, void *data);
+int netlink_dump_neighbours(struct netlink *nl, uint32_t index, const struct netlink_visitor *v, void *data);
+int netlink_dump_routes(struct netlink *nl, uint32_t table, const struct netlink_visitor *v, void *data);
 
 /* Tells the kernel that a neighbour is wanted: it resolves a new one, and probes one it has not heard of lately. */
 int netlink_use_neighbour(struct netlink *nl, uint32_t index, be32_t address);
@@ -91,7 +87,6 @@ int netlink_use_neighbour(struct netlink *nl, uint32_t index, be32_t address);
 struct nlmsghdr;
 
 /* Calls the visitor's member for this message, if it is one of ours. `event`: not an answer to a question. */
-void netlink_decode(
-	const struct nlmsghdr *msg, bool event, const struct netlink_visitor *v, void *data);
+void netlink_decode(const struct nlmsghdr *msg, bool event, const struct netlink_visitor *v, void *data);
 
 #endif

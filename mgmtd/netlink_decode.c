@@ -30,8 +30,7 @@ static void decode_link(const struct nlmsghdr *msg, const struct netlink_visitor
 	struct netlink_link link = {.gone = msg->nlmsg_type == RTM_DELLINK};
 	const struct nlattr *attr;
 
-	if (v->link == NULL || mnl_nlmsg_get_payload_len(msg) < sizeof(*info) ||
-		info->ifi_family != AF_UNSPEC)
+	if (v->link == NULL || mnl_nlmsg_get_payload_len(msg) < sizeof(*info) || info->ifi_family != AF_UNSPEC)
 		return;
 	link.index = (uint32_t)info->ifi_index;
 	mnl_attr_for_each(attr, msg, sizeof(*info))
@@ -55,16 +54,15 @@ static void decode_link(const struct nlmsghdr *msg, const struct netlink_visitor
 	v->link(data, &link);
 }
 
-static void decode_neighbour(
-	const struct nlmsghdr *msg, const struct netlink_visitor *v, void *data)
+static void decode_neighbour(const struct nlmsghdr *msg, const struct netlink_visitor *v, void *data)
 {
 	const struct ndmsg *nd = mnl_nlmsg_get_payload(msg);
 	struct netlink_neighbour n = {.gone = msg->nlmsg_type == RTM_DELNEIGH};
 	const struct nlattr *attr;
 	bool has_address = false;
 
-	if (v->neighbour == NULL || mnl_nlmsg_get_payload_len(msg) < sizeof(*nd) ||
-		nd->ndm_family != AF_INET || (nd->ndm_flags & NTF_PROXY))
+	if (v->neighbour == NULL || mnl_nlmsg_get_payload_len(msg) < sizeof(*nd) || nd->ndm_family != AF_INET ||
+		(nd->ndm_flags & NTF_PROXY))
 		return;
 	n.index = (uint32_t)nd->ndm_ifindex;
 	n.state = nd->ndm_state;
@@ -75,8 +73,7 @@ static void decode_neighbour(
 			has_address = take(attr, &n.address, sizeof(n.address));
 			break;
 		case NDA_LLADDR:
-			n.has_mac = mnl_attr_get_payload_len(attr) == sizeof(n.mac) &&
-				    take(attr, n.mac, sizeof(n.mac));
+			n.has_mac = mnl_attr_get_payload_len(attr) == sizeof(n.mac) && take(attr, n.mac, sizeof(n.mac));
 			break;
 		}
 	}
@@ -105,8 +102,7 @@ static void decode_multipath(const struct nlattr *list, struct netlink_route *ro
 	const char *at = mnl_attr_get_payload(list);
 	size_t left = mnl_attr_get_payload_len(list);
 
-	for (route->n_hops = 0;
-		left >= sizeof(struct rtnexthop) && route->n_hops < NETLINK_HOPS_MAX;) {
+	for (route->n_hops = 0; left >= sizeof(struct rtnexthop) && route->n_hops < NETLINK_HOPS_MAX;) {
 		const struct rtnexthop *nh = (const void *)at;
 		struct netlink_hop *hop = &route->hop[route->n_hops];
 		const struct nlattr *attr;
@@ -114,10 +110,9 @@ static void decode_multipath(const struct nlattr *list, struct netlink_route *ro
 
 		if (nh->rtnh_len < sizeof(*nh) || nh->rtnh_len > left)
 			return;
-		*hop = (struct netlink_hop){
-			.index = (uint32_t)nh->rtnh_ifindex, .dead = nh->rtnh_flags & RTNH_F_DEAD};
-		mnl_attr_for_each_payload((const void *)(at + RTNH_LENGTH(0)),
-			nh->rtnh_len - RTNH_LENGTH(0)) decode_hop_attr(attr, hop);
+		*hop = (struct netlink_hop){.index = (uint32_t)nh->rtnh_ifindex, .dead = nh->rtnh_flags & RTNH_F_DEAD};
+		mnl_attr_for_each_payload((const void *)(at + RTNH_LENGTH(0)), nh->rtnh_len - RTNH_LENGTH(0))
+			decode_hop_attr(attr, hop);
 		route->n_hops++;
 		at += step;
 		left -= step < left ? step : left;
@@ -130,8 +125,8 @@ static void decode_route(const struct nlmsghdr *msg, const struct netlink_visito
 	struct netlink_route route = {.n_hops = 1};
 	const struct nlattr *attr;
 
-	if (v->route == NULL || mnl_nlmsg_get_payload_len(msg) < sizeof(*rt) ||
-		rt->rtm_family != AF_INET || (rt->rtm_flags & RTM_F_CLONED) || rt->rtm_dst_len > 32)
+	if (v->route == NULL || mnl_nlmsg_get_payload_len(msg) < sizeof(*rt) || rt->rtm_family != AF_INET ||
+		(rt->rtm_flags & RTM_F_CLONED) || rt->rtm_dst_len > 32)
 		return;
 	route.table = rt->rtm_table;
 	route.length = rt->rtm_dst_len;
@@ -160,8 +155,7 @@ static void decode_route(const struct nlmsghdr *msg, const struct netlink_visito
 	v->route(data, &route);
 }
 
-void netlink_decode(
-	const struct nlmsghdr *msg, bool event, const struct netlink_visitor *v, void *data)
+void netlink_decode(const struct nlmsghdr *msg, bool event, const struct netlink_visitor *v, void *data)
 {
 	switch (msg->nlmsg_type) {
 	case RTM_NEWLINK:
@@ -178,7 +172,6 @@ void netlink_decode(
 		break;
 	}
 	/* Routes die silently with their link: a link's change is a change of routing too. */
-	if (event && v->routing_changed != NULL && msg->nlmsg_type != RTM_NEWNEIGH &&
-		msg->nlmsg_type != RTM_DELNEIGH)
+	if (event && v->routing_changed != NULL && msg->nlmsg_type != RTM_NEWNEIGH && msg->nlmsg_type != RTM_DELNEIGH)
 		v->routing_changed(data);
 }

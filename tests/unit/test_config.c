@@ -83,8 +83,8 @@ static void check_good(const char *path, const char *text, size_t size, const ch
 }
 
 /* Runs `check` over every .json of the folder with its .expect; returns how many. */
-static unsigned walk(const char *folder,
-	void (*check)(const char *path, const char *text, size_t size, const char *expect))
+static unsigned walk(
+	const char *folder, void (*check)(const char *path, const char *text, size_t size, const char *expect))
 {
 	struct dirent **entries;
 	int n = scandir(folder, &entries, NULL, alphasort);
@@ -98,8 +98,8 @@ static unsigned walk(const char *folder,
 
 		if (dot != NULL && strcmp(dot, ".json") == 0) {
 			snprintf(path, sizeof(path), "%s/%s", folder, entries[i]->d_name);
-			snprintf(expect_path, sizeof(expect_path), "%.*s.expect",
-				(int)(strlen(path) - strlen(".json")), path);
+			snprintf(expect_path, sizeof(expect_path), "%.*s.expect", (int)(strlen(path) - strlen(".json")),
+				path);
 			text = read_file(path, &size);
 			expect = read_file(expect_path, &expect_size);
 			check(path, text, size, expect);
@@ -158,8 +158,7 @@ static void unreadable_file_is_named(void **state)
 
 	(void)state;
 	assert_false(config_load(&config, CORPUS "none.json", &err));
-	assert_string_equal(
-		err.text, CORPUS "none.json: cannot be read: No such file or directory");
+	assert_string_equal(err.text, CORPUS "none.json: cannot be read: No such file or directory");
 }
 
 static void too_long_document_is_refused(void **state)
@@ -171,8 +170,7 @@ static void too_long_document_is_refused(void **state)
 	(void)state;
 	memset(text, ' ', size);
 	assert_false(config_parse(&config, text, size, &err));
-	assert_string_equal(
-		err.text, "document: 1048577 bytes are too many; at most 1048576 are read");
+	assert_string_equal(err.text, "document: 1048577 bytes are too many; at most 1048576 are read");
 	free(text);
 }
 
@@ -197,10 +195,8 @@ static void rows_fit_their_members(void **state)
 		if (o->type == OPTION_CHOICE)
 			assert_non_null(o->choices);
 		for (unsigned j = 0; j < i; j++) /* no two rows own the same bytes */
-			assert_true(strncmp(options[j].path, "pools", 5) == 0 ||
-				    strncmp(o->path, "pools", 5) == 0 ||
-				    o->value.offset >=
-					    options[j].value.offset + options[j].value.size ||
+			assert_true(strncmp(options[j].path, "pools", 5) == 0 || strncmp(o->path, "pools", 5) == 0 ||
+				    o->value.offset >= options[j].value.offset + options[j].value.size ||
 				    options[j].value.offset >= o->value.offset + o->value.size);
 	}
 	assert_null(option_find("arena"));
@@ -223,8 +219,7 @@ static void schema_has_every_row(void **state)
 		assert_string_equal(json_object_get_string(member), options[i].path);
 		assert_true(json_object_object_get_ex(row, "type", &member));
 		assert_true(json_object_object_get_ex(row, "change", &member));
-		assert_int_equal(json_object_object_get_ex(row, "default", &member),
-			options[i].initial != NULL);
+		assert_int_equal(json_object_object_get_ex(row, "default", &member), options[i].initial != NULL);
 	}
 	json_object_put(tree);
 	free(text);

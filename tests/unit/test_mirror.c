@@ -124,8 +124,7 @@ static void wait_route(const char *address, enum route_kind kind, const char *ga
 		if (r.kind == kind && (gateway == NULL || r.gateway == be32_host(ip(gateway))))
 			return;
 	}
-	fail_msg("route to %s: kind %u, gateway %08x, length %u", address, r.kind, r.gateway,
-		r.length);
+	fail_msg("route to %s: kind %u, gateway %08x, length %u", address, r.kind, r.gateway, r.length);
 }
 
 static void make_links(void)
@@ -247,8 +246,8 @@ static void lost_changes_are_read_again(void **state)
 	assert_non_null(batch);
 	for (unsigned round = 0; round < 4; round++)
 		for (unsigned i = 0; i < 6000; i++)
-			fprintf(batch, "route replace 198.%u.%u.%u/32 via %s\n", 18 + i / 65536,
-				i / 256 % 256, i % 256, round % 2 ? "192.0.2.3" : "192.0.2.2");
+			fprintf(batch, "route replace 198.%u.%u.%u/32 via %s\n", 18 + i / 65536, i / 256 % 256, i % 256,
+				round % 2 ? "192.0.2.3" : "192.0.2.2");
 	assert_int_equal(pclose(batch), 0);
 	sh("ip neigh add 192.0.2.99 lladdr 02:00:00:00:00:99 dev t-out nud permanent");
 	wait_route("198.18.0.1", ROUTE_GATEWAY, "192.0.2.3");
@@ -322,8 +321,7 @@ static void neighbour_moves_to_another_mac(void **state)
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_RESOLVED, false);
 	peer_sh("ip link set p-in address 02:00:00:00:00:22");
 	for (end = mono_after(mono_now(), span_ms(WAIT_MS)); !mono_due(mono_now(), end);) {
-		atomic_store(
-			&t.nh->adjacency[nexthop_find(t.nh, SIDE_INSIDE, ip("10.1.0.2"))].used, 1);
+		atomic_store(&t.nh->adjacency[nexthop_find(t.nh, SIDE_INSIDE, ip("10.1.0.2"))].used, 1);
 		if (memcmp(adjacency(SIDE_INSIDE, "10.1.0.2").dst, new_mac, MAC_SIZE) == 0)
 			break;
 		if (adjacency(SIDE_INSIDE, "10.1.0.2").state == ADJACENCY_FAILED)

@@ -102,8 +102,7 @@ static void published_vectors(void **state)
 		uint8_t bytes[12];
 
 		tuple_bytes(bytes, src, dst, sport, dport);
-		assert_int_equal(
-			toeplitz_hash(verification_key, 40, bytes, 8), vectors[i].addresses);
+		assert_int_equal(toeplitz_hash(verification_key, 40, bytes, 8), vectors[i].addresses);
 		assert_int_equal(toeplitz_hash(verification_key, 40, bytes, 12), vectors[i].tuple);
 		assert_int_equal(toeplitz_addresses(&t, src, dst), vectors[i].addresses);
 		assert_int_equal(toeplitz_tuple(&t, src, dst, sport, dport), vectors[i].tuple);
@@ -155,8 +154,7 @@ static void hash_is_linear(void **state)
 	(void)state;
 	toeplitz_init(&t, verification_key, sizeof(verification_key));
 	assert_int_equal(toeplitz_tuple(&t, src, dst, remote, port),
-		toeplitz_tuple(&t, src, dst, remote, zero) ^
-			toeplitz_tuple(&t, none, none, zero, port));
+		toeplitz_tuple(&t, src, dst, remote, zero) ^ toeplitz_tuple(&t, none, none, zero, port));
 }
 
 static struct rss test_rss(unsigned table_len, unsigned engines)
@@ -183,14 +181,10 @@ static void table_gives_the_engine(void **state)
 		unsigned by_tuple = vectors[i].tuple % 128 % 3;
 		unsigned by_addresses = vectors[i].addresses % 128 % 3;
 
-		assert_int_equal(
-			steering_engine(&s, IPPROTO_TCP, src, dst, sport, dport), by_tuple);
-		assert_int_equal(
-			steering_engine(&s, IPPROTO_UDP, src, dst, sport, dport), by_tuple);
-		assert_int_equal(
-			steering_engine(&s, IPPROTO_ICMP, src, dst, sport, dport), by_addresses);
-		assert_int_equal(
-			steering_engine(&s, IPPROTO_GRE, src, dst, sport, dport), by_addresses);
+		assert_int_equal(steering_engine(&s, IPPROTO_TCP, src, dst, sport, dport), by_tuple);
+		assert_int_equal(steering_engine(&s, IPPROTO_UDP, src, dst, sport, dport), by_tuple);
+		assert_int_equal(steering_engine(&s, IPPROTO_ICMP, src, dst, sport, dport), by_addresses);
+		assert_int_equal(steering_engine(&s, IPPROTO_GRE, src, dst, sport, dport), by_addresses);
 		assert_int_equal(steering_engine_addresses(&s, src, dst), by_addresses);
 	}
 }
@@ -205,9 +199,8 @@ static void single_is_always_engine_0(void **state)
 	rss.mode = RSS_SINGLE;
 	assert_int_equal(steering_init(&s, &rss, 4), 0);
 	for (unsigned i = 0; i < 1000; i++)
-		assert_int_equal(steering_engine(&s, i % 2 ? IPPROTO_UDP : IPPROTO_ICMP,
-					 (be32_t){next_random(&seed)}, (be32_t){next_random(&seed)},
-					 be16_of(i), be16_of(53)),
+		assert_int_equal(steering_engine(&s, i % 2 ? IPPROTO_UDP : IPPROTO_ICMP, (be32_t){next_random(&seed)},
+					 (be32_t){next_random(&seed)}, be16_of(i), be16_of(53)),
 			0);
 }
 
@@ -236,9 +229,8 @@ static void flows_spread_evenly(void **state)
 	(void)state;
 	assert_int_equal(steering_init(&s, &rss, 4), 0);
 	for (unsigned i = 0; i < 40000; i++)
-		seen[steering_engine(&s, IPPROTO_UDP, be32_of(0x64400000 + i / 100),
-			be32_of(0xcb007101 + i % 7), be16_of((uint16_t)(1024 + i)),
-			be16_of(443))]++;
+		seen[steering_engine(&s, IPPROTO_UDP, be32_of(0x64400000 + i / 100), be32_of(0xcb007101 + i % 7),
+			be16_of((uint16_t)(1024 + i)), be16_of(443))]++;
 	for (unsigned i = 0; i < 4; i++)
 		assert_in_range(seen[i], 8500, 11500);
 }
