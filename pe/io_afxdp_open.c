@@ -99,8 +99,8 @@ static int open_socket(struct io_afxdp *a, enum side s, const char *interface, u
 		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
 		.bind_flags = bind_flags,
 	};
-	int err = xsk_socket__create_shared(&p->socket, interface, a->queue, a->umem, &p->rx,
-		&p->tx, &p->fill, &p->completion, &config);
+	int err = xsk_socket__create_shared(
+		&p->socket, interface, a->queue, a->umem, &p->rx, &p->tx, &p->fill, &p->completion, &config);
 
 	if (err)
 		return err;
@@ -109,8 +109,7 @@ static int open_socket(struct io_afxdp *a, enum side s, const char *interface, u
 }
 
 /* The second socket takes its mode from the first, so both get it or neither does. */
-static int open_sockets(
-	struct io_afxdp *a, const struct io_afxdp_params *params, uint16_t mode, enum side *failed)
+static int open_sockets(struct io_afxdp *a, const struct io_afxdp_params *params, uint16_t mode, enum side *failed)
 {
 	struct port *first = &a->port[SIDE_INSIDE];
 	struct xsk_umem_config config = {
@@ -118,8 +117,7 @@ static int open_sockets(
 		.comp_size = a->ring_size,
 		.frame_size = FRAME_SIZE,
 	};
-	int err = xsk_umem__create(
-		&a->umem, a->area, a->area_size, &first->fill, &first->completion, &config);
+	int err = xsk_umem__create(&a->umem, a->area, a->area_size, &first->fill, &first->completion, &config);
 
 	*failed = SIDE_INSIDE;
 	for (int s = 0; s < N_SIDES && !err; s++) {
@@ -139,8 +137,7 @@ static int open_sockets_patiently(
 	mono_t limit = mono_after(mono_now(), span_s(BUSY_LIMIT_S));
 	int err;
 
-	while ((err = open_sockets(a, params, mode, failed)) == -EBUSY &&
-		!mono_due(mono_now(), limit))
+	while ((err = open_sockets(a, params, mode, failed)) == -EBUSY && !mono_due(mono_now(), limit))
 		nanosleep(&pause, NULL);
 	return err;
 }
@@ -198,22 +195,26 @@ static void describe(struct io_afxdp *a, enum side s)
 	struct port *p = &a->port[s];
 	struct xdp_options options = {0};
 	socklen_t size = sizeof options;
-	bool zero_copy = !getsockopt(p->fd, SOL_XDP, XDP_OPTIONS, &options, &size) &&
-			 (options.flags & XDP_OPTIONS_ZEROCOPY);
+	bool zero_copy =
+		!getsockopt(p->fd, SOL_XDP, XDP_OPTIONS, &options, &size) && (options.flags & XDP_OPTIONS_ZEROCOPY);
 
-	snprintf(p->text, sizeof p->text, "%s, %s, need-wakeup",
-		xdp_is_native(a->xdp, s) ? "native" : "generic", zero_copy ? "zero-copy" : "copy");
+	snprintf(p->text, sizeof p->text, "%s, %s, need-wakeup", xdp_is_native(a->xdp, s) ? "native" : "generic",
+		zero_copy ? "zero-copy" : "copy");
 }
 
-static void warn_of_mtu(const char *interface, int fd)
+static void warn_of_mtu(const char *interface)
 {
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0); /* AF_XDP has no ioctl */
 	struct ifreq request = {0};
 
+	if (fd < 0)
+		return;
 	snprintf(request.ifr_name, sizeof request.ifr_name, "%s", interface);
 	if (!ioctl(fd, SIOCGIFMTU, &request) && request.ifr_mtu + FRAME_OVERHEAD > FRAME_ROOM)
 		log_warning("%s: MTU %d, but packets of more than %d bytes will be dropped "
 			    "(rx_ring_drops)",
 			interface, request.ifr_mtu, FRAME_ROOM - FRAME_OVERHEAD);
+	close(fd);
 }
 
 /* From here on packets come: the rings must be ready. */
@@ -227,15 +228,14 @@ static int enter(struct io_afxdp *a, const struct io_afxdp_params *params)
 		port_refill(a, p);
 	}
 	for (int s = 0; s < N_SIDES; s++) {
-		int err = xsk_socket__update_xskmap(
-			a->port[s].socket, xdp_socket_map(a->xdp, (enum side)s));
+		int err = xsk_socket__update_xskmap(a->port[s].socket, xdp_socket_map(a->xdp, (enum side)s));
 
 		if (err) {
-			log_error("cannot enter queue %u of %s into the XDP program's map: %s",
-				a->queue, params->interface[s], strerror(-err));
+			log_error("cannot enter queue %u of %s into the XDP program's map: %s", a->queue,
+				params->interface[s], strerror(-err));
 			return err;
 		}
-		warn_of_mtu(params->interface[s], a->port[s].fd);
+		warn_of_mtu(params->interface[s]);
 	}
 	return 0;
 }
@@ -273,12 +273,10 @@ struct io *io_afxdp_open(const struct io_afxdp_params *params)
 	a->ring_size = params->ring_size;
 	a->refill_batch = a->ring_size / 4 < REFILL_BATCH ? a->ring_size / 4 : REFILL_BATCH;
 	a->queue = params->queue;
-	setrlimit(RLIMIT_MEMLOCK,
-		&unlimited); /* else charged against it; CAP_IPC_LOCK does as well */
+	setrlimit(RLIMIT_MEMLOCK, &unlimited); /* else charged against it; CAP_IPC_LOCK does as well */
 	err = make_frames(a);
 	if (err)
-		log_error("no memory for %u packet frames of %d bytes: %s", a->n_frames, FRAME_SIZE,
-			strerror(-err));
+		log_error("no memory for %u packet frames of %d bytes: %s", a->n_frames, FRAME_SIZE, strerror(-err));
 	if (!err)
 		err = xdp_open(&a->xdp, &xdp);
 	if (!err)

@@ -25,25 +25,22 @@
 
 #include <cmocka.h>
 
-enum { RING = 64, MANY = 20000 };
+enum { RING = 64, MANY = 4000 };
 
-static const struct prefix subscribers[] = {{0x64400000, 10}}; /* 100.64.0.0/10 */
-static const struct prefix local[] = {
-	{0x64400001, 32}, {0xc6336409, 32}}; /* 100.64.0.1, 198.51.100.9 */
-static const struct address_range pool[] = {{0xc6336401, 0xc633640e}}; /* 198.51.100.1 - .14 */
+static const struct prefix subscribers[] = {{0x64400000, 10}};             /* 100.64.0.0/10 */
+static const struct prefix local[] = {{0x64400001, 32}, {0xc6336409, 32}}; /* 100.64.0.1, 198.51.100.9 */
+static const struct address_range pool[] = {{0xc6336401, 0xc633640e}};     /* 198.51.100.1 - .14 */
 static const struct xdp_rules rules = {subscribers, 1, local, 2, pool, 1};
 
-static const uint32_t SUB = 0x64400002, OTHER = 0x0a000001, GATEWAY = 0x64400001, WEB = 0xcb007102,
-		      NAT = 0xc6336401, NAT_LOCAL = 0xc6336409;
+static const uint32_t SUB = 0x64400002, OTHER = 0x0a000001, GATEWAY = 0x64400001, WEB = 0xcb007102, NAT = 0xc6336401,
+		      NAT_LOCAL = 0xc6336409;
 
 static struct afxdp_net net;
 
 static struct io_afxdp_params params_of(unsigned queue)
 {
-	return (struct io_afxdp_params){.interface = {"in0", "out0"},
-		.bpffs = net.bpffs,
-		.queue = queue,
-		.ring_size = RING};
+	return (struct io_afxdp_params){
+		.interface = {"in0", "out0"}, .bpffs = net.bpffs, .queue = queue, .ring_size = RING};
 }
 
 static struct io *open_io(unsigned queue)
@@ -90,8 +87,7 @@ static void send_expect(struct io *io, enum side from, const struct test_frame *
 	afxdp_net_send(&net, from, f);
 	came = receive_within(io, from, &p, engine ? 100 : 10);
 	if (came != engine)
-		fail_msg("%s: %s", f->what,
-			came ? "came to the engine" : "did not come to the engine");
+		fail_msg("%s: %s", f->what, came ? "came to the engine" : "did not come to the engine");
 	if (!came)
 		return;
 	assert_int_equal(p.len, f->len);
