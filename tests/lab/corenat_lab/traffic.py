@@ -7,6 +7,7 @@ all ways are always under way. All rates are bounded: this shows that things wor
 
 import dataclasses
 import json
+import re
 import subprocess
 import threading
 import time
@@ -16,7 +17,7 @@ from . import services
 RUN_S = 3           # length of one iperf3 run
 RUN_LIMIT_S = 30    # a run that takes longer has failed
 PAUSE_S = 0.3       # an iperf3 server needs a moment between tests
-TCP_RATE, UDP_RATE, FILE_RATE = "20M", "10M", "8M"
+TCP_RATE, UDP_RATE, FILE_RATE = "20M", "10M", "4M"
 
 IPERF_WAYS = {
     "tcp up": [],
@@ -69,10 +70,12 @@ def name(run, _):
 
 
 def ping(run, _):
+    """One lost of five is a full ring under load, not a fault."""
     out = run(["ping", "-n", "-q", "-c", "5", "-i", "0.2", "-W", "2", services.HTTP[0]])
-    if " 0% packet loss" not in out:
-        raise Failed(out.strip().splitlines()[-2])
-    return 5 * 64
+    received = int(re.search(r"(\d+) received", out).group(1))
+    if received < 4:
+        raise Failed(f"{received} of 5 echo requests answered")
+    return received * 64
 
 
 def iperf(way):
