@@ -68,10 +68,8 @@ static unsigned afxdp_rx(struct io *io, enum side side, struct packet *burst, un
 		uint8_t *data = a->area + d->addr;
 
 		__builtin_prefetch(data, 1);
-		burst[i] = (struct packet){.data = data,
-			.frame = frame_of(d->addr),
-			.len = d->len,
-			.side = (uint8_t)side};
+		burst[i] =
+			(struct packet){.data = data, .frame = frame_of(d->addr), .len = d->len, .side = (uint8_t)side};
 		frame_moves(a, burst[i].frame, PLACE_RX, PLACE_ENGINE);
 	}
 	xsk_ring_cons__release(&p->rx, n);
@@ -94,8 +92,7 @@ static unsigned afxdp_tx(struct io *io, enum side side, const struct packet *bur
 		uint64_t addr = (uint64_t)(burst[i].data - a->area);
 
 		assert(frame_of(addr) == burst[i].frame);
-		*xsk_ring_prod__tx_desc(&p->tx, at + i) =
-			(struct xdp_desc){.addr = addr, .len = burst[i].len};
+		*xsk_ring_prod__tx_desc(&p->tx, at + i) = (struct xdp_desc){.addr = addr, .len = burst[i].len};
 		frame_moves(a, burst[i].frame, PLACE_ENGINE, PLACE_TX);
 	}
 	p->tx_written += n;
@@ -234,8 +231,7 @@ static void afxdp_stats(struct io *io, struct io_stats *out)
 
 	if (mono_due(now, a->stats_due)) {
 		a->stats_due = mono_after(now, span_s(STATS_INTERVAL_S));
-		a->stats.rx_ring_drops =
-			rx_drops(&a->port[SIDE_INSIDE]) + rx_drops(&a->port[SIDE_OUTSIDE]);
+		a->stats.rx_ring_drops = rx_drops(&a->port[SIDE_INSIDE]) + rx_drops(&a->port[SIDE_OUTSIDE]);
 		if (!xdp_count(a->xdp, a->queue, &counts)) {
 			a->stats.xdp_no_engine = counts.no_engine;
 			a->stats.xdp_to_kernel = counts.to_kernel;

@@ -21,8 +21,7 @@
 
 struct io_afxdp_params {
 	const char *interface[N_SIDES];
-	const char *
-		bpffs; /* directory on a bpffs, made if missing; the file system is mounted if need be */
+	const char *bpffs; /* directory on a bpffs, made if missing; the file system is mounted if need be */
 	unsigned queue;
 	unsigned ring_size; /* descriptors, a power of two */
 	enum xdp_mode mode;

@@ -22,9 +22,8 @@ struct port {
 	struct xsk_ring_prod tx, fill;
 	uint32_t tx_written; /* descriptors written, not yet shown to the kernel */
 	uint32_t in_rx;      /* frames in the fill or receive ring, or in the kernel between them */
-	uint32_t
-		in_tx; /* frames in the transmit or completion ring, or in the kernel between them */
-	char text[48]; /* io_afxdp_describe */
+	uint32_t in_tx;      /* frames in the transmit or completion ring, or in the kernel between them */
+	char text[48];       /* io_afxdp_describe */
 };
 
 struct io_afxdp {

@@ -28,6 +28,7 @@ struct live {
 	struct mailbox *mailbox;
 	struct engine engine;
 	mono_t last_packet, look, report;
+	struct io_stats reported;        /* what io had counted when it was last asked */
 	struct prefix local[ROUTES_MAX]; /* the appliance's own addresses, for the XDP program */
 };
 
@@ -151,10 +152,11 @@ static void report(struct live *l, mono_t now)
 	struct io_stats stats;
 
 	l->io->ops->stats(l->io, &stats);
-	counter_set(&actor->counters[COUNTER_kicks], stats.kicks);
-	counter_set(&actor->counters[COUNTER_rx_ring_drops], stats.rx_ring_drops);
+	counter_add(&actor->counters[COUNTER_kicks], stats.kicks - l->reported.kicks);
+	counter_add(&actor->counters[COUNTER_rx_ring_drops], stats.rx_ring_drops - l->reported.rx_ring_drops);
 	counter_set(&actor->counters[COUNTER_xdp_no_engine], stats.xdp_no_engine);
 	counter_set(&actor->counters[COUNTER_xdp_to_kernel], stats.xdp_to_kernel);
+	l->reported = stats;
 	atomic_store_explicit(&actor->heartbeat_ns, now.ns, memory_order_release);
 	service_alive(now);
 }

@@ -16,9 +16,9 @@
 
 struct packet {
 	uint8_t *data;
-	uint64_t frame;  /* the backend's own name for the buffer: umem address, or index */
+	uint64_t frame; /* the backend's own name for the buffer: umem address, or index */
 	uint32_t len;
-	uint8_t side;    /* enum side: where it was received */
+	uint8_t side; /* enum side: where it was received */
 
 	uint8_t out;     /* enum side: where to send it; meaningful when forwarded */
 	uint8_t verdict; /* enum verdict */

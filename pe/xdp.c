@@ -76,10 +76,8 @@ static bool map_is_like(int fd, const struct bpf_map *map)
 	__u32 size = sizeof info;
 
 	return !bpf_obj_get_info_by_fd(fd, &info, &size) && info.type == bpf_map__type(map) &&
-	       info.key_size == bpf_map__key_size(map) &&
-	       info.value_size == bpf_map__value_size(map) &&
-	       info.max_entries == bpf_map__max_entries(map) &&
-	       info.map_flags == bpf_map__map_flags(map);
+	       info.key_size == bpf_map__key_size(map) && info.value_size == bpf_map__value_size(map) &&
+	       info.max_entries == bpf_map__max_entries(map) && info.map_flags == bpf_map__map_flags(map);
 }
 
 /* Maps hold the sockets of running engines, so those of another layout cannot be replaced under them. */
@@ -225,16 +223,14 @@ static int create_link(int prog, int ifindex, enum xdp_mode mode)
 
 	if (mode != XDP_MODE_GENERIC)
 		link = bpf_link_create(prog, ifindex, BPF_XDP, &opts);
-	if (mode == XDP_MODE_NATIVE || link >= 0 || link == -EBUSY || link == -EEXIST ||
-		link == -EPERM)
+	if (mode == XDP_MODE_NATIVE || link >= 0 || link == -EBUSY || link == -EEXIST || link == -EPERM)
 		return link;
 	opts.flags = XDP_FLAGS_SKB_MODE;
 	return bpf_link_create(prog, ifindex, BPF_XDP, &opts);
 }
 
 /* The kernel detaches a link that nobody holds, so dying before the pin is made leaves nothing behind. */
-static int attach_new(const char *dir, enum side s, int prog, const char *interface, int ifindex,
-	enum xdp_mode mode)
+static int attach_new(const char *dir, enum side s, int prog, const char *interface, int ifindex, enum xdp_mode mode)
 {
 	uint32_t id = 0;
 	int err, link;
@@ -244,9 +240,7 @@ static int attach_new(const char *dir, enum side s, int prog, const char *interf
 	link = create_link(prog, ifindex, mode);
 	if (link < 0) {
 		log_error("cannot attach the XDP program to %s: %s%s", interface, strerror(-link),
-			mode == XDP_MODE_NATIVE
-				? "; engine.xdp = \"auto\" falls back to generic mode"
-				: "");
+			mode == XDP_MODE_NATIVE ? "; engine.xdp = \"auto\" falls back to generic mode" : "");
 		return link;
 	}
 	err = replace_pin(dir, pins[s].link, link);
@@ -259,8 +253,7 @@ static int attach_new(const char *dir, enum side s, int prog, const char *interf
 }
 
 /* An earlier engine's attachment: keeps it, or puts our build's program in its place without a gap. */
-static int attach_again(const char *dir, enum side s, int link, uint32_t attached_id, int prog,
-	const char *interface)
+static int attach_again(const char *dir, enum side s, int link, uint32_t attached_id, int prog, const char *interface)
 {
 	int err;
 
@@ -373,8 +366,7 @@ void xdp_close(struct xdp *x)
 
 int xdp_socket_map(const struct xdp *x, enum side side)
 {
-	static_assert(
-		XDP_MAP_xsks_inside == (int)SIDE_INSIDE, "map table starts with the socket maps");
+	static_assert(XDP_MAP_xsks_inside == (int)SIDE_INSIDE, "map table starts with the socket maps");
 	static_assert(XDP_MAP_xsks_outside == (int)SIDE_OUTSIDE, "in the order of the sides");
 	return x->map[side];
 }

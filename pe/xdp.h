@@ -22,8 +22,7 @@ struct xdp;
 
 struct xdp_params {
 	const char *interface[N_SIDES];
-	const char *
-		bpffs; /* directory; made if missing, and a bpffs mounted on it if it is not on one */
+	const char *bpffs; /* directory; made if missing, and a bpffs mounted on it if it is not on one */
 	enum xdp_mode mode;
 };
 

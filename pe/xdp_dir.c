@@ -53,8 +53,7 @@ static bool still_at(int fd, const char *path)
 {
 	struct stat here, there;
 
-	return !fstat(fd, &here) && !stat(path, &there) && here.st_dev == there.st_dev &&
-	       here.st_ino == there.st_ino;
+	return !fstat(fd, &here) && !stat(path, &there) && here.st_dev == there.st_dev && here.st_ino == there.st_ino;
 }
 
 static bool on_bpffs(int fd)
@@ -77,8 +76,7 @@ int xdp_dir_lock(const char *path, bool make)
 				return fd;
 			if (!make)
 				err = -ENOENT;
-			else if (mount("bpf", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-					 "mode=0700"))
+			else if (mount("bpf", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
 				err = -errno;
 		}
 		close(fd); /* of the directory below the mount, or of one that is gone: look again */

@@ -5,12 +5,12 @@
 #include "pe/xdp.h"
 
 /* The pinned maps; names are those of pe/bpf/corenat_xdp.bpf.c and of the pins. */
-#define XDP_MAPS(M)                                                                                \
-	M(xsks_inside) /* first: indexed by side */                                                \
-	M(xsks_outside)                                                                            \
-	M(subscribers)                                                                             \
-	M(local)                                                                                   \
-	M(pool)                                                                                    \
+#define XDP_MAPS(M)                                                                                                    \
+	M(xsks_inside) /* first: indexed by side */                                                                    \
+	M(xsks_outside)                                                                                                \
+	M(subscribers)                                                                                                 \
+	M(local)                                                                                                       \
+	M(pool)                                                                                                        \
 	M(queue_stats)
 
 enum xdp_map {

@@ -4,6 +4,7 @@
 #include "pe/bpf/corenat_xdp.h"
 #include "pe/xdp_dir.h"
 #include "pe/xdp_internal.h"
+#include "shm/nexthop.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -16,6 +17,7 @@
 static_assert(XDP_QUEUES == ENGINE_MAX, "one queue per engine");
 static_assert(XDP_INSIDE == (int)SIDE_INSIDE && XDP_OUTSIDE == (int)SIDE_OUTSIDE, "sides");
 static_assert(XDP_SUBSCRIBERS_MAX == 2 * CONFIG_PREFIXES_MAX, "room for the old and the new");
+static_assert(XDP_LOCAL_MAX == 2 * ROUTES_MAX, "room for the old and the new");
 static_assert(XDP_POOL_MAX == 2 * CONFIG_ADDRESSES_MAX, "room for the old and the new");
 
 /* ---- a sorted list of prefixes without duplicates ---- */
@@ -150,8 +152,7 @@ static int sync_map(int map, const char *what, size_t max, const struct prefix_l
 	int err;
 
 	if (want->len > max) {
-		log_error(
-			"%s: %zu prefixes, the XDP program has room for %zu", what, want->len, max);
+		log_error("%s: %zu prefixes, the XDP program has room for %zu", what, want->len, max);
 		return -E2BIG;
 	}
 	err = list_of_map(&have, map);
@@ -161,6 +162,18 @@ static int sync_map(int map, const char *what, size_t max, const struct prefix_l
 	if (err)
 		log_error("cannot tell the XDP program the %s: %s", what, strerror(-err));
 	return err;
+}
+
+/* Whatever fails, the rest is done: above all the subscribers must be known, or they would go past the engine. */
+static int sync_all(struct xdp *x, const struct prefix_list *subscribers, const struct prefix_list *local,
+	const struct prefix_list *pool)
+{
+	int pool_err = sync_map(x->map[XDP_MAP_pool], "pools", XDP_POOL_MAX / 2, pool);
+	int local_err = sync_map(x->map[XDP_MAP_local], "appliance's addresses", XDP_LOCAL_MAX / 2, local);
+	int err = sync_map(x->map[XDP_MAP_subscribers], "subscribers", XDP_SUBSCRIBERS_MAX / 2, subscribers);
+
+	err = err ? err : local_err;
+	return err ? err : pool_err;
 }
 
 int xdp_apply(struct xdp *x, const struct xdp_rules *rules)
@@ -178,15 +191,8 @@ int xdp_apply(struct xdp *x, const struct xdp_rules *rules)
 		err = list_of_prefixes(&local, rules->local, rules->n_local);
 	if (!err)
 		err = list_of_ranges(&pool, rules->pool, rules->n_pool);
-	/* Pool first and subscribers last: who is translated already can be answered. */
 	if (!err)
-		err = sync_map(x->map[XDP_MAP_pool], "pools", XDP_POOL_MAX / 2, &pool);
-	if (!err)
-		err = sync_map(
-			x->map[XDP_MAP_local], "appliance's addresses", XDP_LOCAL_MAX / 2, &local);
-	if (!err)
-		err = sync_map(x->map[XDP_MAP_subscribers], "subscribers", XDP_SUBSCRIBERS_MAX / 2,
-			&subscribers);
+		err = sync_all(x, &subscribers, &local, &pool);
 	free(subscribers.at);
 	free(local.at);
 	free(pool.at);

@@ -17,23 +17,23 @@
 
 #define VLAN_TAGS_MAX 2
 
-#define PREFIX_MAP(name, size)                                                                     \
-	struct {                                                                                   \
-		__uint(type, BPF_MAP_TYPE_LPM_TRIE);                                               \
-		__uint(map_flags, BPF_F_NO_PREALLOC);                                              \
-		__uint(max_entries, size);                                                         \
-		__type(key, struct xdp_prefix);                                                    \
-		__type(value, __u32);                                                              \
-		__uint(pinning, LIBBPF_PIN_BY_NAME);                                               \
+#define PREFIX_MAP(name, size)                                                                                         \
+	struct {                                                                                                       \
+		__uint(type, BPF_MAP_TYPE_LPM_TRIE);                                                                   \
+		__uint(map_flags, BPF_F_NO_PREALLOC);                                                                  \
+		__uint(max_entries, size);                                                                             \
+		__type(key, struct xdp_prefix);                                                                        \
+		__type(value, __u32);                                                                                  \
+		__uint(pinning, LIBBPF_PIN_BY_NAME);                                                                   \
 	} name SEC(".maps")
 
-#define SOCKET_MAP(name)                                                                           \
-	struct {                                                                                   \
-		__uint(type, BPF_MAP_TYPE_XSKMAP);                                                 \
-		__uint(max_entries, XDP_QUEUES);                                                   \
-		__type(key, __u32);                                                                \
-		__type(value, __u32);                                                              \
-		__uint(pinning, LIBBPF_PIN_BY_NAME);                                               \
+#define SOCKET_MAP(name)                                                                                               \
+	struct {                                                                                                       \
+		__uint(type, BPF_MAP_TYPE_XSKMAP);                                                                     \
+		__uint(max_entries, XDP_QUEUES);                                                                       \
+		__type(key, __u32);                                                                                    \
+		__type(value, __u32);                                                                                  \
+		__uint(pinning, LIBBPF_PIN_BY_NAME);                                                                   \
 	} name SEC(".maps")
 
 PREFIX_MAP(subscribers, XDP_SUBSCRIBERS_MAX);
@@ -131,8 +131,7 @@ static __always_inline bool for_group(struct xdp_md *ctx, const struct iphdr *ip
 
 	if ((void *)(eth + 1) > (void *)(long)ctx->data_end)
 		return false;
-	return (eth->h_dest[0] & 1) ||
-	       (ip->daddr & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) ||
+	return (eth->h_dest[0] & 1) || (ip->daddr & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) ||
 	       ip->daddr == bpf_htonl(0xffffffff);
 }
 

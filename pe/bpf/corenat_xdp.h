@@ -19,7 +19,7 @@ enum {
 
 	/* Twice what the configuration allows: a sync adds the new before it removes the old. */
 	XDP_SUBSCRIBERS_MAX = 2 * 64,
-	XDP_LOCAL_MAX = 2 * 1024,
+	XDP_LOCAL_MAX = 2 * 8192, /* ROUTES_MAX */
 	XDP_POOL_MAX = 2 * 4096,
 };
 

@@ -80,8 +80,8 @@ static bool parse_mac(uint8_t out[MAC_BYTES], const char *text)
 {
 	char end;
 
-	return sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx%c", &out[0], &out[1], &out[2], &out[3],
-		       &out[4], &out[5], &end) == MAC_BYTES;
+	return sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx%c", &out[0], &out[1], &out[2], &out[3], &out[4], &out[5],
+		       &end) == MAC_BYTES;
 }
 
 static bool own_mac(uint8_t out[MAC_BYTES], const char *interface)
@@ -104,8 +104,7 @@ static bool parse_prefix(struct prefix *out, const char *text)
 	unsigned len;
 	struct in_addr in;
 
-	if (sscanf(text, "%15[0-9.]/%u%c", addr, &len, &end) != 2 || len > 32 ||
-		inet_pton(AF_INET, addr, &in) != 1)
+	if (sscanf(text, "%15[0-9.]/%u%c", addr, &len, &end) != 2 || len > 32 || inet_pton(AF_INET, addr, &in) != 1)
 		return false;
 	out->len = (uint8_t)len;
 	out->addr = len ? ntohl(in.s_addr) & ~0u << (32 - len) : 0;
@@ -132,8 +131,8 @@ static void report(struct forwarder *f, double seconds)
 	       "tx_full=%lu "
 	       "rx_ring_drops=%lu no_engine=%lu to_kernel=%lu kicks=%lu bursts=%lu waits=%lu\n",
 		packets, seconds, (double)packets / seconds, f->bytes, f->forwarded[SIDE_OUTSIDE],
-		f->forwarded[SIDE_INSIDE], f->tx_full, stats.rx_ring_drops, stats.xdp_no_engine,
-		stats.xdp_to_kernel, stats.kicks, f->bursts, f->waits);
+		f->forwarded[SIDE_INSIDE], f->tx_full, stats.rx_ring_drops, stats.xdp_no_engine, stats.xdp_to_kernel,
+		stats.kicks, f->bursts, f->waits);
 }
 
 struct options {
@@ -149,15 +148,11 @@ static int open_io(struct forwarder *f, const struct options *o)
 		.ring_size = o->ring_size};
 	struct prefix subscribers, pool;
 	struct address_range range;
-	struct xdp_rules rules = {
-		.subscribers = &subscribers, .n_subscribers = 1, .pool = &range, .n_pool = 1};
+	struct xdp_rules rules = {.subscribers = &subscribers, .n_subscribers = 1, .pool = &range, .n_pool = 1};
 
 	for (int s = 0; s < N_SIDES; s++) {
-		if (!parse_mac(f->header[s], o->mac[s]) ||
-			!own_mac(f->header[s] + MAC_BYTES, o->interface[s]))
-			return log_error("no such MAC or interface: %s %s", o->mac[s],
-				       o->interface[s]),
-			       2;
+		if (!parse_mac(f->header[s], o->mac[s]) || !own_mac(f->header[s] + MAC_BYTES, o->interface[s]))
+			return log_error("no such MAC or interface: %s %s", o->mac[s], o->interface[s]), 2;
 	}
 	if (!parse_prefix(&subscribers, o->subscribers) || !parse_prefix(&pool, o->pool))
 		return log_error("prefixes look like 192.0.2.0/24"), 2;
@@ -175,31 +170,21 @@ int main(int argc, char **argv)
 	static struct options o = {.ring_size = 2048, .seconds = 10, .cpu = ENGINE_MAX};
 	static struct forwarder f;
 	const struct arg args[] = {
-		{"inside", "IF", "inside interface", .text = &o.interface[SIDE_INSIDE],
-			.required = true},
-		{"outside", "IF", "outside interface", .text = &o.interface[SIDE_OUTSIDE],
-			.required = true},
-		{"inside-dst", "MAC", "neighbour on the inside", .text = &o.mac[SIDE_INSIDE],
-			.required = true},
-		{"outside-dst", "MAC", "neighbour on the outside", .text = &o.mac[SIDE_OUTSIDE],
-			.required = true},
-		{"subscribers", "PREFIX", "sources forwarded to the outside",
-			.text = &o.subscribers, .required = true},
-		{"pool", "PREFIX", "destinations forwarded to the inside", .text = &o.pool,
-			.required = true},
-		{"bpffs", "DIR", "where program and maps are pinned", .text = &o.bpffs,
-			.required = true},
+		{"inside", "IF", "inside interface", .text = &o.interface[SIDE_INSIDE], .required = true},
+		{"outside", "IF", "outside interface", .text = &o.interface[SIDE_OUTSIDE], .required = true},
+		{"inside-dst", "MAC", "neighbour on the inside", .text = &o.mac[SIDE_INSIDE], .required = true},
+		{"outside-dst", "MAC", "neighbour on the outside", .text = &o.mac[SIDE_OUTSIDE], .required = true},
+		{"subscribers", "PREFIX", "sources forwarded to the outside", .text = &o.subscribers, .required = true},
+		{"pool", "PREFIX", "destinations forwarded to the inside", .text = &o.pool, .required = true},
+		{"bpffs", "DIR", "where program and maps are pinned", .text = &o.bpffs, .required = true},
 		{"mode", "MODE", "auto or generic", .text = &o.mode},
-		{"queue", "N", "queue of both interfaces", .number = &o.queue,
-			.max = ENGINE_MAX - 1},
+		{"queue", "N", "queue of both interfaces", .number = &o.queue, .max = ENGINE_MAX - 1},
 		{"cpu", "N", "run on this CPU alone", .number = &o.cpu, .max = ENGINE_MAX - 1},
-		{"ring-size", "N", "descriptors, a power of two", .number = &o.ring_size, .min = 64,
-			.max = 32768},
+		{"ring-size", "N", "descriptors, a power of two", .number = &o.ring_size, .min = 64, .max = 32768},
 		{"seconds", "N", "how long", .number = &o.seconds, .min = 1, .max = 86400},
 		{0},
 	};
-	int status =
-		args_parse(argc, argv, "bench_plain_forward", "an AF_XDP forwarder", args, NULL);
+	int status = args_parse(argc, argv, "bench_plain_forward", "an AF_XDP forwarder", args, NULL);
 	mono_t start;
 
 	if (status != ARGS_RUN)

@@ -27,8 +27,8 @@ static const char *const far_end[N_SIDES] = {"sub0", "net0"};
 bool afxdp_net_enter(struct afxdp_net *n)
 {
 	snprintf(n->directory, sizeof n->directory, "/tmp/corenat-XXXXXX");
-	if (geteuid() || unshare(CLONE_NEWNET | CLONE_NEWNS) ||
-		mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) || !mkdtemp(n->directory))
+	if (geteuid() || unshare(CLONE_NEWNET | CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		!mkdtemp(n->directory))
 		return false;
 	snprintf(n->bpffs, sizeof n->bpffs, "%s/a/bpf", n->directory);
 	/* No neighbour discovery of the kernel's own among the packets that are counted. */
@@ -151,8 +151,7 @@ static struct test_frame ethernet(const char *what)
 	return f;
 }
 
-static void put_ipv4(
-	struct test_frame *f, unsigned words, uint16_t fragment, uint32_t src, uint32_t dst)
+static void put_ipv4(struct test_frame *f, unsigned words, uint16_t fragment, uint32_t src, uint32_t dst)
 {
 	uint32_t start;
 

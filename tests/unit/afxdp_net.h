@@ -10,9 +10,8 @@
 #include "common/units.h"
 
 struct afxdp_net {
-	char directory[32],
-		bpffs[48]; /* a temporary directory, and one in it that does not exist yet */
-	int raw[N_SIDES];  /* on the far end of each pair */
+	char directory[32], bpffs[48]; /* a temporary directory, and one in it that does not exist yet */
+	int raw[N_SIDES];              /* on the far end of each pair */
 };
 
 struct test_frame {
