@@ -233,18 +233,16 @@ static void *map_aligned(int fd, uint64_t bytes)
 /* Every page is taken now: an engine must never meet a full /dev/shm on the packet path (SIGBUS). */
 static bool populate(struct arena *a, enum huge_pages huge, struct arena_error *err)
 {
-	struct statvfs fs;
+	struct statvfs fs; /* asked before: a failed attempt fills what there is */
+	uint64_t room = a->fd >= 0 && fstatvfs(a->fd, &fs) == 0 ? fs.f_bavail * fs.f_bsize : 0;
 
 	if (huge != HUGE_OFF)
 		madvise(a->base, a->bytes, MADV_HUGEPAGE);
-	if (madvise(a->base, a->bytes, MADV_POPULATE_WRITE) != 0) {
-		uint64_t room = a->fd >= 0 && fstatvfs(a->fd, &fs) == 0 ? fs.f_bavail * fs.f_bsize : 0;
-
+	if (madvise(a->base, a->bytes, MADV_POPULATE_WRITE) != 0)
 		return refuse(err,
-			"no room for the arena: %llu MiB wanted, about %llu MiB more are there; lower "
+			"no room for the arena: %llu MiB wanted, about %llu MiB are there; lower "
 			"arena.sessions or enlarge /dev/shm",
 			(unsigned long long)MIB(a->bytes), (unsigned long long)MIB(room));
-	}
 	find_backing(a);
 	if (huge == HUGE_REQUIRED && strncmp(a->backing, "huge", 4) != 0)
 		return refuse(err,
@@ -326,7 +324,7 @@ struct arena *arena_open(const struct config *c, struct arena_error *err)
 	struct stat st;
 	uint64_t seed;
 	int fd = shm_open(c->arena.name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	bool ok;
+	bool ours, ok;
 
 	if (fd < 0) {
 		refuse(err, "cannot open the arena %s: %s", c->arena.name, strerror(errno));
@@ -335,12 +333,12 @@ struct arena *arena_open(const struct config *c, struct arena_error *err)
 	struct arena *a = arena_new(c->arena.name, fd);
 
 	flock(fd, LOCK_EX);
-	ok = owner_right(fd, a->name, &st, err);
+	ok = ours = owner_right(fd, a->name, &st, err);
 	if (ok && has_magic(fd))
 		ok = map_existing(a, (uint64_t)st.st_size, err);
 	else if (ok)
 		ok = getrandom(&seed, sizeof seed, 0) == sizeof seed && make(a, &g, seed, c->arena.huge_pages, err);
-	if (!ok && !has_magic(fd))
+	if (!ok && ours && !has_magic(fd))
 		(void)!ftruncate(fd, 0); /* what cannot be finished takes no room */
 	flock(fd, LOCK_UN);
 	if (ok)

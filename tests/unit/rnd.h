@@ -50,11 +50,11 @@ static inline bool rnd_one_in(struct rnd *r, uint32_t n)
 }
 
 /* A check inside random steps: a failure names what is needed to see it again. */
-#define CHECK_AT(seed, step, what)                                                                 \
-	do {                                                                                       \
-		if (!(what))                                                                       \
-			fail_msg("seed %llu step %llu: %s", (unsigned long long)(seed),            \
-				(unsigned long long)(step), #what);                                \
+#define CHECK_AT(seed, step, what)                                                                                     \
+	do {                                                                                                           \
+		if (!(what))                                                                                           \
+			fail_msg("seed %llu step %llu: %s", (unsigned long long)(seed), (unsigned long long)(step),    \
+				#what);                                                                                \
 	} while (0)
 
 static inline struct arena *tiny_arena(const struct arena_geometry *g)

@@ -200,8 +200,7 @@ static void check_all(struct world *w)
 			CHECK(w, s->pages == pages_of(w->a, actor, c));
 			CHECK(w, s->pages * slab_per_page(c) >= m->n);
 			for (uint32_t i = 0; i < m->n; i++)
-				CHECK(w, generation_of(w->a, c, m->live[i].index) ==
-						 m->live[i].generation);
+				CHECK(w, generation_of(w->a, c, m->live[i].index) == m->live[i].generation);
 			pages += s->pages;
 			live += m->n;
 		}
@@ -212,8 +211,7 @@ static void check_all(struct world *w)
 		for (uint32_t i = 0; i < n; i++) {
 			struct handle h = w->retired[c][i];
 
-			CHECK(w, !slab_valid(w->a, c, h.index) ||
-					 generation_of(w->a, c, h.index) != h.generation);
+			CHECK(w, !slab_valid(w->a, c, h.index) || generation_of(w->a, c, h.index) != h.generation);
 		}
 	}
 	CHECK(w, pages == w->a->header->geometry.pages);
@@ -263,8 +261,7 @@ static void fill(struct arena *a, unsigned actor, enum slab_class c, uint32_t *i
 	}
 }
 
-static void empty(
-	struct arena *a, unsigned actor, enum slab_class c, const uint32_t *index, uint32_t n)
+static void empty(struct arena *a, unsigned actor, enum slab_class c, const uint32_t *index, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
 		slab_put(a, slab_of(a, actor, c), c, index[i]);
@@ -285,8 +282,7 @@ static void test_pages_change_class_and_actor(void **state)
 
 	uint32_t session = slab_take(a, slab_of(a, 1, SLAB_session), 1, SLAB_session);
 	assert_true(slab_valid(a, SLAB_session, session));
-	assert_false(
-		slab_live(slab_pointer(a, SLAB_session, session))); /* though it was a port table */
+	assert_false(slab_live(slab_pointer(a, SLAB_session, session))); /* though it was a port table */
 	assert_int_equal(pages_free(a), 0);
 	/* No port table is where the session is now. */
 	for (uint32_t i = 0; i < n; i++)
@@ -326,8 +322,7 @@ static void test_no_handle_outlives_its_page(void **state)
 		slab_publish(slab_pointer(a, SLAB_session, first));
 		for (uint32_t i = 0; i < USES; i++)
 			if (seen[i] == generation_of(a, SLAB_session, first))
-				fail_msg("life %u of the page: the handle of use %u fits again",
-					life, i);
+				fail_msg("life %u of the page: the handle of use %u fits again", life, i);
 		slab_put(a, slab_of(a, life & 1, SLAB_session), SLAB_session, first);
 	}
 	free(seen);
@@ -383,8 +378,7 @@ static void test_next_live_from_anywhere(void **state)
 	for (int n = 0; n < 2000; n++) {
 		uint32_t from = rnd_below(&r, 5 * per);
 
-		assert_int_equal(
-			slab_next_live(a, SLAB_session, from), from <= session ? session : 0);
+		assert_int_equal(slab_next_live(a, SLAB_session, from), from <= session ? session : 0);
 	}
 	assert_int_equal(slab_next_live(a, SLAB_session, UINT32_MAX), 0);
 	arena_close(a);
