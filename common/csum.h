@@ -38,9 +38,10 @@ static inline uint16_t csum_delta32(uint16_t delta, uint32_t was, uint32_t is)
 		(uint16_t)(is >> 16));
 }
 
+/* `delta` may be a sum of several, or ~ of one, which C makes a negative int: any 32 bits will do. */
 static inline uint16_t csum_apply(uint16_t field, uint32_t delta)
 {
-	return (uint16_t)~csum_fold((uint16_t)~field + delta);
+	return (uint16_t)~csum_fold((uint16_t)~field + (delta & 0xffff) + (delta >> 16));
 }
 
 /* The checksum field's value for data whose field is zero; 0 when the field holds a right checksum. */
