@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "pe/engine.h"
 #include "pe/io_replay.h"
+#include "pe/miniature.h"
 
 #include <pcap/pcap.h>
 #include <stdio.h>
@@ -88,55 +89,7 @@ static void sent(void *context, enum side side, const uint8_t *data, uint32_t le
 		pcap_dump((u_char *)r->sink[side], &h, data);
 }
 
-/* ---- the appliance in miniature ---- */
-
-/* Without a kernel to ask: one router on each side, with addresses and MACs for documentation (RFC 5737, RFC 7042). */
-static const struct {
-	be32_t address;
-	struct link_header link;
-} routers[N_SIDES] = {
-	[SIDE_INSIDE] = {{0x020200c0}, {{2, 0, 0, 0, 1, 2}, {2, 0, 0, 0, 1, 1}, 1500, SIDE_INSIDE, ADJACENCY_RESOLVED}},
-	[SIDE_OUTSIDE] = {{0x010200c0},
-		{{2, 0, 0, 0, 2, 2}, {2, 0, 0, 0, 2, 1}, 1500, SIDE_OUTSIDE, ADJACENCY_RESOLVED}},
-};
-
-static void add_routes(struct replay *r)
-{
-	struct nexthop *nh = arena_region(r->arena, ARENA_nexthop);
-	struct route_set *set = nexthop_spare_routes(nh);
-
-	for (int side = 0; side < N_SIDES; side++)
-		nexthop_set_adjacency(nh, routers[side].address, &routers[side].link);
-	set->n = 0;
-	set->route[set->n++] =
-		(struct route){0, be32_host(routers[SIDE_OUTSIDE].address), 0, ROUTE_GATEWAY, SIDE_OUTSIDE, 0};
-	for (uint32_t i = 0; i < r->config->net.n_prefixes; i++) {
-		const struct prefix *p = &r->config->net.prefixes[i];
-
-		set->route[set->n++] = (struct route){
-			p->addr, be32_host(routers[SIDE_INSIDE].address), p->len, ROUTE_GATEWAY, SIDE_INSIDE, 0};
-	}
-	nexthop_publish_routes(nh);
-}
-
-static bool open_arena(struct replay *r, uint64_t seed)
-{
-	struct arena_geometry g = arena_plan(r->config);
-	struct arena_error arena_err;
-	struct config_error config_err;
-	struct snapshot *s = calloc(1, sizeof *s);
-	bool ok = false;
-
-	r->arena = arena_open_private(&g, seed, &arena_err);
-	if (!r->arena)
-		log_error("%s", arena_err.text);
-	else if (!s || !snapshot_compile(r->arena, r->config, s, &config_err))
-		log_error("%s", config_err.text);
-	else
-		ok = snapshot_commit(r->arena, s) > 0;
-	free(s);
-	return ok;
-}
+/* ---- engines ---- */
 
 static bool engines_open(struct replay *r, uint64_t seed)
 {
@@ -262,13 +215,12 @@ bool replay_run(const struct config *c, const struct replay_params *params)
 	struct replay r = {.config = c};
 	bool ok = source_open(&r.source[SIDE_INSIDE], params->read[SIDE_INSIDE]) &&
 		  source_open(&r.source[SIDE_OUTSIDE], params->read[SIDE_OUTSIDE]) && sinks_open(&r, params->write) &&
-		  open_arena(&r, params->seed);
+		  (r.arena = miniature_open(c, params->seed));
 
 	if (ok) {
 		enum side first = earliest(&r);
 
 		r.now = first == N_SIDES ? (mono_t){0} : time_of(&r.source[first]);
-		add_routes(&r);
 		ok = engines_open(&r, params->seed) && run(&r);
 		if (ok)
 			print_verdicts(&r);
