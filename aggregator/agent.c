@@ -85,8 +85,8 @@ static bool take_lock(struct agent *a, const char *dir, struct agent_error *err)
 		return refuse(err, "cannot open", path, strerror(errno));
 	if (flock(a->lock_fd, LOCK_EX | LOCK_NB) == 0)
 		return true;
-	return refuse(err, "cannot serve in", dir,
-		errno == EWOULDBLOCK ? "another aggregator runs there" : strerror(errno));
+	return refuse(
+		err, "cannot serve in", dir, errno == EWOULDBLOCK ? "another aggregator runs there" : strerror(errno));
 }
 
 static bool remove_stale(const char *path, struct agent_error *err)
@@ -111,14 +111,13 @@ static bool listen_on(struct agent *a, struct agent_error *err)
 	a->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (a->listen_fd < 0)
 		return refuse(err, "cannot make a socket for", path, strerror(errno));
-	if (bind(a->listen_fd, (struct sockaddr *)&a->address, sizeof a->address) < 0 ||
-		chmod(path, SOCKET_MODE) < 0 || listen(a->listen_fd, BACKLOG) < 0)
+	if (bind(a->listen_fd, (struct sockaddr *)&a->address, sizeof a->address) < 0 || chmod(path, SOCKET_MODE) < 0 ||
+		listen(a->listen_fd, BACKLOG) < 0)
 		return refuse(err, "cannot listen on", path, strerror(errno));
 	return true;
 }
 
-struct agent *agent_open(
-	const char *runtime_dir, struct board *board, unsigned interval_ms, struct agent_error *err)
+struct agent *agent_open(const char *runtime_dir, struct board *board, unsigned interval_ms, struct agent_error *err)
 {
 	struct agent *a = calloc(1, sizeof *a);
 
@@ -132,8 +131,8 @@ struct agent *agent_open(
 	a->address.sun_family = AF_UNIX;
 	for (unsigned i = 0; i < AGENT_CLIENTS; i++)
 		a->client[i].fd = -1;
-	if (snprintf(a->address.sun_path, sizeof a->address.sun_path, "%s/aggregator.sock",
-		    runtime_dir) >= (int)sizeof a->address.sun_path) {
+	if (snprintf(a->address.sun_path, sizeof a->address.sun_path, "%s/aggregator.sock", runtime_dir) >=
+		(int)sizeof a->address.sun_path) {
 		refuse(err, "cannot serve in", runtime_dir, "the path is too long for a socket");
 		goto err_free;
 	}
@@ -178,8 +177,7 @@ void agent_close(struct agent *a)
 /* Sends what the socket takes. False: the client is gone. */
 static bool push(struct client *c, mono_t now)
 {
-	ssize_t n = send(
-		c->fd, c->out + c->out_sent, c->out_len - c->out_sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+	ssize_t n = send(c->fd, c->out + c->out_sent, c->out_len - c->out_sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
@@ -220,9 +218,7 @@ static bool answer_lines(struct agent *a, struct client *c, mono_t now)
 		size_t size = (size_t)(end - c->in) + 1;
 
 		board_read(a->board, &a->view);
-		if (!reply(c,
-			    answer_request(c->in, size, &a->view, a->interval_ms, now, unix_now()),
-			    now))
+		if (!reply(c, answer_request(c->in, size, &a->view, a->interval_ms, now, unix_now()), now))
 			return false;
 		c->in_len -= size;
 		memmove(c->in, c->in + size, c->in_len);
@@ -257,8 +253,7 @@ static bool serve_client(struct agent *a, struct client *c, short events, mono_t
 	if (!answer_lines(a, c, now))
 		return false;
 	if (c->out && mono_due(now, mono_after(c->out_since, span_ms(AGENT_PATIENCE_MS)))) {
-		log_warning("agent: a client did not take its answer for %d ms, dropped",
-			AGENT_PATIENCE_MS);
+		log_warning("agent: a client did not take its answer for %d ms, dropped", AGENT_PATIENCE_MS);
 		return false;
 	}
 	return c->out || !c->ended;
@@ -299,8 +294,8 @@ static void fill_poll_set(const struct agent *a, int stop_fd, struct pollfd *set
 	set[0] = (struct pollfd){.fd = stop_fd, .events = POLLIN};
 	set[1] = (struct pollfd){.fd = a->listen_fd, .events = POLLIN};
 	for (unsigned i = 0; i < AGENT_CLIENTS; i++)
-		set[POLL_FIXED + i] = (struct pollfd){
-			.fd = a->client[i].fd, .events = a->client[i].out ? POLLOUT : POLLIN};
+		set[POLL_FIXED + i] =
+			(struct pollfd){.fd = a->client[i].fd, .events = a->client[i].out ? POLLOUT : POLLIN};
 }
 
 int agent_serve(struct agent *a, int stop_fd, int timeout_ms)

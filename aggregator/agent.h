@@ -28,8 +28,7 @@ struct agent_error {
 };
 
 /* NULL and a sentence. The board must outlive the agent. */
-struct agent *agent_open(const char *runtime_dir, struct board *board, unsigned interval_ms,
-	struct agent_error *err);
+struct agent *agent_open(const char *runtime_dir, struct board *board, unsigned interval_ms, struct agent_error *err);
 void agent_close(struct agent *a);
 
 /* Waits for clients, at most so long or until stop_fd (-1: none) is readable, and serves them. */

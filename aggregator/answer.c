@@ -42,11 +42,9 @@ static void add_values(struct json_object *to, const struct engine_report *r)
 	struct json_object *verdicts = json_object_new_object();
 
 	for (unsigned i = 0; i < N_COUNTERS; i++)
-		json_object_object_add(
-			counters, counter_info[i].name, json_object_new_uint64(r->counters[i]));
+		json_object_object_add(counters, counter_info[i].name, json_object_new_uint64(r->counters[i]));
 	for (unsigned i = 0; i < N_VERDICTS; i++)
-		json_object_object_add(
-			verdicts, verdict_info[i].name, json_object_new_uint64(r->verdicts[i]));
+		json_object_object_add(verdicts, verdict_info[i].name, json_object_new_uint64(r->verdicts[i]));
 	json_object_object_add(to, "counters", counters);
 	json_object_object_add(to, "verdicts", verdicts);
 }
@@ -65,8 +63,7 @@ static struct json_object *engine_object(unsigned n, const struct engine_view *e
 	return o;
 }
 
-static struct json_object *statistics(
-	const struct board_view *view, unsigned interval_ms, mono_t now, double unix_s)
+static struct json_object *statistics(const struct board_view *view, unsigned interval_ms, mono_t now, double unix_s)
 {
 	struct json_object *o = json_object_new_object();
 	struct json_object *appliance = json_object_new_object();
@@ -116,14 +113,13 @@ static const char *understand(struct json_object *request)
 		return "the request lacks \"get\"; {\"get\":\"statistics\"} is served";
 	if (json_object_object_length(request) != 1)
 		return "the request has members besides \"get\", which mean nothing here";
-	if (!json_object_is_type(get, json_type_string) ||
-		strcmp(json_object_get_string(get), "statistics") != 0)
+	if (!json_object_is_type(get, json_type_string) || strcmp(json_object_get_string(get), "statistics") != 0)
 		return "only {\"get\":\"statistics\"} is served";
 	return NULL;
 }
 
-char *answer_request(const char *text, size_t size, const struct board_view *view,
-	unsigned interval_ms, mono_t now, double unix_s)
+char *answer_request(
+	const char *text, size_t size, const struct board_view *view, unsigned interval_ms, mono_t now, double unix_s)
 {
 	struct json_object *request;
 	const char *wrong = parse(text, size, &request);

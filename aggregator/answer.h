@@ -12,8 +12,8 @@
 
 #include "aggregator/board.h"
 
-char *answer_request(const char *text, size_t size, const struct board_view *view,
-	unsigned interval_ms, mono_t now, double unix_s);
+char *answer_request(
+	const char *text, size_t size, const struct board_view *view, unsigned interval_ms, mono_t now, double unix_s);
 
 char *answer_error(const char *sentence);
 

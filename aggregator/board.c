@@ -7,8 +7,7 @@
 struct board {
 	pthread_mutex_t lock;
 	struct board_view view;
-	struct engine_report
-		last[ENGINE_MAX]; /* as the engine said it, to see it start from zero */
+	struct engine_report last[ENGINE_MAX]; /* as the engine said it, to see it start from zero */
 };
 
 struct board *board_open(unsigned engines)
@@ -37,8 +36,7 @@ static uint64_t grown(uint64_t now, uint64_t last)
 	return now >= last ? now - last : now;
 }
 
-static void absorb(struct engine_report *total, const struct engine_report *last,
-	const struct engine_report *now)
+static void absorb(struct engine_report *total, const struct engine_report *last, const struct engine_report *now)
 {
 	for (unsigned i = 0; i < N_COUNTERS; i++) {
 		if (counter_info[i].kind == COUNTER_SUM)
@@ -51,8 +49,7 @@ static void absorb(struct engine_report *total, const struct engine_report *last
 	total->time_ns = now->time_ns;
 }
 
-void board_answered(
-	struct board *b, unsigned engine, const struct engine_report *report, mono_t now)
+void board_answered(struct board *b, unsigned engine, const struct engine_report *report, mono_t now)
 {
 	assert(engine < b->view.n);
 	struct engine_view *e = &b->view.engine[engine];

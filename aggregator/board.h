@@ -35,8 +35,7 @@ struct board;
 struct board *board_open(unsigned engines);
 void board_close(struct board *b);
 
-void board_answered(
-	struct board *b, unsigned engine, const struct engine_report *report, mono_t now);
+void board_answered(struct board *b, unsigned engine, const struct engine_report *report, mono_t now);
 /* The answer is overdue. True when that is news: the engine was up. */
 bool board_missed(struct board *b, unsigned engine);
 

@@ -9,9 +9,8 @@
 #include <time.h>
 
 enum {
-	NAP_FIRST_US =
-		250,     /* an idle engine wakes within its own wait, a busy one in microseconds */
-	NAP_MAX_MS = 64, /* a dead engine costs 16 looks per second */
+	NAP_FIRST_US = 250, /* an idle engine wakes within its own wait, a busy one in microseconds */
+	NAP_MAX_MS = 64,    /* a dead engine costs 16 looks per second */
 	DEADLINE_MIN_MS = 100,
 	REOPEN_S = 5,
 };
@@ -29,8 +28,7 @@ static bool open_box(struct collector_state *c)
 	}
 	if (errno != c->open_error) {
 		c->open_error = errno;
-		log_error("engine %u: no statistics: mailbox cannot be opened: %s", c->engine,
-			mailbox_explain(errno));
+		log_error("engine %u: no statistics: mailbox cannot be opened: %s", c->engine, mailbox_explain(errno));
 	}
 	return false;
 }
@@ -66,8 +64,8 @@ static void wait_longer(struct collector_state *c, mono_t now)
 	if (!mono_due(now, c->deadline))
 		return;
 	if (board_missed(c->board, c->engine)) {
-		log_warning("engine %u: silent, no answer for %u ms", c->engine,
-			(unsigned)(answer_within(c).ns / 1000000));
+		log_warning(
+			"engine %u: silent, no answer for %u ms", c->engine, (unsigned)(answer_within(c).ns / 1000000));
 		c->reopen = mono_after(now, span_s(REOPEN_S));
 	}
 	if (mono_due(now, c->reopen))
@@ -93,9 +91,8 @@ mono_t collector_turn(struct collector_state *c, mono_t now)
 		ask(c, now);
 		/* Whole intervals, so that the rhythm stays and a suspended machine does not catch
 		 * up. */
-		c->due = mono_after(
-			c->due, span_ns((mono_since(now, c->due).ns / c->interval.ns + 1) *
-					c->interval.ns));
+		c->due =
+			mono_after(c->due, span_ns((mono_since(now, c->due).ns / c->interval.ns + 1) * c->interval.ns));
 	}
 	if (!c->pending)
 		return c->due;
@@ -118,8 +115,7 @@ struct collector {
 
 static struct timespec timespec_of(mono_t t)
 {
-	return (struct timespec){
-		.tv_sec = (time_t)(t.ns / 1000000000u), .tv_nsec = (long)(t.ns % 1000000000u)};
+	return (struct timespec){.tv_sec = (time_t)(t.ns / 1000000000u), .tv_nsec = (long)(t.ns % 1000000000u)};
 }
 
 /* Sleeps until then; true when asked to stop. */
@@ -156,19 +152,15 @@ static void init_wake(struct collector *c)
 	pthread_condattr_destroy(&monotonic);
 }
 
-struct collector *collector_start(
-	struct board *board, const char *arena_name, unsigned engine, span_t interval)
+struct collector *collector_start(struct board *board, const char *arena_name, unsigned engine, span_t interval)
 {
 	struct collector *c = calloc(1, sizeof *c);
 	int err;
 
 	if (!c)
 		return NULL;
-	c->state = (struct collector_state){.board = board,
-		.arena_name = arena_name,
-		.engine = engine,
-		.interval = interval,
-		.due = mono_now()};
+	c->state = (struct collector_state){
+		.board = board, .arena_name = arena_name, .engine = engine, .interval = interval, .due = mono_now()};
 	init_wake(c);
 	err = pthread_create(&c->thread, NULL, run, c);
 	if (err) {

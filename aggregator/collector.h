@@ -34,8 +34,7 @@ mono_t collector_turn(struct collector_state *c, mono_t now);
 
 struct collector;
 
-struct collector *collector_start(
-	struct board *board, const char *arena_name, unsigned engine, span_t interval);
+struct collector *collector_start(struct board *board, const char *arena_name, unsigned engine, span_t interval);
 void collector_stop(struct collector *c);
 
 #endif

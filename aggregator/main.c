@@ -37,11 +37,9 @@ static bool start(struct aggregator *g)
 		return false;
 	}
 	for (unsigned e = 0; e < c->arena.engines; e++) {
-		g->collector[e] = collector_start(
-			g->board, c->arena.name, e, span_ms(c->statistics.interval_ms));
+		g->collector[e] = collector_start(g->board, c->arena.name, e, span_ms(c->statistics.interval_ms));
 		if (!g->collector[e]) {
-			log_error(
-				"cannot start the collector of engine %u: %s", e, strerror(errno));
+			log_error("cannot start the collector of engine %u: %s", e, strerror(errno));
 			return false;
 		}
 	}
@@ -81,8 +79,8 @@ int main(int argc, char **argv)
 	};
 	struct config_error wrong;
 	char status[96];
-	int err = args_parse(argc, argv, "corenat-aggregator",
-		"unites the engines' statistics and serves them", args, NULL);
+	int err = args_parse(
+		argc, argv, "corenat-aggregator", "unites the engines' statistics and serves them", args, NULL);
 
 	if (err != ARGS_RUN)
 		return err;
@@ -97,8 +95,8 @@ int main(int argc, char **argv)
 	}
 	bool ok = start(&aggregator);
 	if (ok) {
-		snprintf(status, sizeof status, "asks %u engines every %u ms",
-			aggregator.config.arena.engines, aggregator.config.statistics.interval_ms);
+		snprintf(status, sizeof status, "asks %u engines every %u ms", aggregator.config.arena.engines,
+			aggregator.config.statistics.interval_ms);
 		service_ready(status);
 		ok = serve(&aggregator);
 	}

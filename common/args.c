@@ -12,8 +12,7 @@ static void print_help(const char *program, const char *what, const struct arg *
 {
 	char left[64];
 
-	printf("%s: %s\n\nUsage: %s [OPTION]...%s\n\n", program, what, program,
-		words ? " [WORD]..." : "");
+	printf("%s: %s\n\nUsage: %s [OPTION]...%s\n\n", program, what, program, words ? " [WORD]..." : "");
 	for (const struct arg *a = args; a->name; a++) {
 		snprintf(left, sizeof left, "--%s %s", a->name, a->value ? a->value : "");
 		printf("  %-26s %s%s\n", left, a->help, a->required ? " (required)" : "");
@@ -28,8 +27,8 @@ static bool take_number(const char *program, const struct arg *a, const char *te
 	errno = 0;
 	unsigned long v = strtoul(text, &end, 10);
 	if (errno || *end || text[0] < '0' || text[0] > '9' || v < a->min || v > a->max) {
-		fprintf(stderr, "%s: --%s takes a number from %u to %u, not '%s'\n", program,
-			a->name, a->min, a->max, text);
+		fprintf(stderr, "%s: --%s takes a number from %u to %u, not '%s'\n", program, a->name, a->min, a->max,
+			text);
 		return false;
 	}
 	*a->number = (unsigned)v;
@@ -53,15 +52,13 @@ static int long_options(const struct arg *args, struct option *out)
 	int n = 0;
 
 	for (; n < ARGS_MAX && args[n].name; n++)
-		out[n] = (struct option){
-			args[n].name, args[n].value ? required_argument : no_argument, NULL, n};
+		out[n] = (struct option){args[n].name, args[n].value ? required_argument : no_argument, NULL, n};
 	out[n] = (struct option){"help", no_argument, NULL, VAL_HELP};
 	out[n + 1] = (struct option){"version", no_argument, NULL, VAL_VERSION};
 	return n;
 }
 
-int args_parse(int argc, char **argv, const char *program, const char *what, const struct arg *args,
-	int *rest)
+int args_parse(int argc, char **argv, const char *program, const char *what, const struct arg *args, int *rest)
 {
 	struct option options[ARGS_MAX + 3] = {0};
 	bool seen[ARGS_MAX] = {0};
@@ -79,8 +76,7 @@ int args_parse(int argc, char **argv, const char *program, const char *what, con
 		}
 		if (at < 0 || at >= n) {
 			fprintf(stderr, "%s: %s '%s'; try --help\n", program,
-				at == ':' ? "a value is missing after" : "there is no option",
-				argv[optind - 1]);
+				at == ':' ? "a value is missing after" : "there is no option", argv[optind - 1]);
 			return STATUS_USAGE;
 		}
 		if (!take(program, &args[at], optarg))

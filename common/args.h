@@ -33,7 +33,6 @@ struct arg {
 /* ARGS_RUN, or the status to exit with (0 after --help or --version, 2 on bad usage). When `rest`
  * is given, words that are no options are moved to the end of argv and *rest is the index of the
  * first; else they are errors. */
-int args_parse(int argc, char **argv, const char *program, const char *what, const struct arg *args,
-	int *rest);
+int args_parse(int argc, char **argv, const char *program, const char *what, const struct arg *args, int *rest);
 
 #endif

@@ -34,8 +34,8 @@ static inline uint16_t csum_delta16(uint16_t delta, uint16_t was, uint16_t is)
 
 static inline uint16_t csum_delta32(uint16_t delta, uint32_t was, uint32_t is)
 {
-	return csum_delta16(csum_delta16(delta, (uint16_t)was, (uint16_t)is), (uint16_t)(was >> 16),
-		(uint16_t)(is >> 16));
+	return csum_delta16(
+		csum_delta16(delta, (uint16_t)was, (uint16_t)is), (uint16_t)(was >> 16), (uint16_t)(is >> 16));
 }
 
 /* `delta` may be a sum of several, or ~ of one, which C makes a negative int: any 32 bits will do. */

@@ -14,31 +14,31 @@
 #ifndef CORENAT_VERDICTS_H
 #define CORENAT_VERDICTS_H
 
-#define VERDICTS(V)                                                                                \
-	V(fwd_out_hit, "translated", "outbound, session found")                                    \
-	V(fwd_out_new, "translated", "outbound, session created")                                  \
-	V(fwd_out_adopted, "translated", "outbound, another engine's session adopted")             \
-	V(fwd_in_hit, "translated", "inbound, session found")                                      \
-	V(fwd_in_adopted, "translated", "inbound, another engine's session adopted")               \
-	V(drop_no_session, "policy", "inbound packet that belongs to no session")                  \
-	V(drop_not_subscriber, "policy", "source is in no subscriber prefix")                      \
-	V(drop_ttl, "policy", "time to live ran out here")                                         \
-	V(drop_too_big, "policy", "larger than the MTU of the way out")                            \
-	V(drop_no_port, "resource", "no free port on any address of the pool")                     \
-	V(drop_no_memory, "resource", "no arena page left for a session")                          \
-	V(drop_table_full, "resource", "session or mapping table has no room")                     \
-	V(drop_lock_busy, "resource", "a table lock stayed held, its holder may be dead")          \
-	V(drop_tx_full, "resource", "transmit ring full")                                          \
-	V(drop_hold_full, "resource", "too many packets already wait for a next hop")              \
-	V(drop_next_hop, "resource", "next hop did not answer in time")                            \
-	V(drop_no_config, "config", "no configuration, or one without a pool, in force")           \
-	V(drop_no_route, "config", "no route to the destination")                                  \
-	V(drop_protocol, "config", "protocol without ports and without a 1:1 mapping")             \
-	V(drop_icmp_type, "config", "ICMP message that is neither query nor reply")                \
-	V(drop_fragment, "config", "fragment: ports unknown")                                      \
-	V(drop_not_ipv4, "malformed", "not an IPv4 packet")                                        \
-	V(drop_short_l3, "malformed", "packet ends inside the IPv4 header, or header length lies") \
-	V(drop_short_l4, "malformed", "packet ends inside the transport header")                   \
+#define VERDICTS(V)                                                                                                    \
+	V(fwd_out_hit, "translated", "outbound, session found")                                                        \
+	V(fwd_out_new, "translated", "outbound, session created")                                                      \
+	V(fwd_out_adopted, "translated", "outbound, another engine's session adopted")                                 \
+	V(fwd_in_hit, "translated", "inbound, session found")                                                          \
+	V(fwd_in_adopted, "translated", "inbound, another engine's session adopted")                                   \
+	V(drop_no_session, "policy", "inbound packet that belongs to no session")                                      \
+	V(drop_not_subscriber, "policy", "source is in no subscriber prefix")                                          \
+	V(drop_ttl, "policy", "time to live ran out here")                                                             \
+	V(drop_too_big, "policy", "larger than the MTU of the way out")                                                \
+	V(drop_no_port, "resource", "no free port on any address of the pool")                                         \
+	V(drop_no_memory, "resource", "no arena page left for a session")                                              \
+	V(drop_table_full, "resource", "session or mapping table has no room")                                         \
+	V(drop_lock_busy, "resource", "a table lock stayed held, its holder may be dead")                              \
+	V(drop_tx_full, "resource", "transmit ring full")                                                              \
+	V(drop_hold_full, "resource", "too many packets already wait for a next hop")                                  \
+	V(drop_next_hop, "resource", "next hop did not answer in time")                                                \
+	V(drop_no_config, "config", "no configuration, or one without a pool, in force")                               \
+	V(drop_no_route, "config", "no route to the destination")                                                      \
+	V(drop_protocol, "config", "protocol without ports and without a 1:1 mapping")                                 \
+	V(drop_icmp_type, "config", "ICMP message that is neither query nor reply")                                    \
+	V(drop_fragment, "config", "fragment: ports unknown")                                                          \
+	V(drop_not_ipv4, "malformed", "not an IPv4 packet")                                                            \
+	V(drop_short_l3, "malformed", "packet ends inside the IPv4 header, or header length lies")                     \
+	V(drop_short_l4, "malformed", "packet ends inside the transport header")                                       \
 	V(held, "pending", "waits for its next hop; counted again when it moves")
 
 enum verdict {

@@ -25,8 +25,7 @@ struct api {
 	struct arena *arena;         /* [I] */
 	struct feed *feed;           /* [I] the aggregator's answers */
 	struct history *history;     /* [I] NULL: its file cannot be opened, which is in the log */
-	_Atomic bool
-		commit_waits; /* [M] an engine still uses the configuration before the last one */
+	_Atomic bool commit_waits;   /* [M] an engine still uses the configuration before the last one */
 };
 
 /* One GET under way. */
@@ -39,8 +38,8 @@ struct request {
 /* The value of a query parameter; NULL when absent. */
 const char *request_parameter(const struct request *rq, const char *name);
 /* A whole number; *value stays when the parameter is absent. False: *refused says what would be right. */
-bool request_number(const struct request *rq, const char *name, uint64_t min, uint64_t max,
-	uint64_t *value, struct reply *refused);
+bool request_number(
+	const struct request *rq, const char *name, uint64_t min, uint64_t max, uint64_t *value, struct reply *refused);
 /* Plain decimal from min to max and nothing else. */
 bool decimal_read(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
@@ -78,7 +77,6 @@ struct pool_use {
 struct snapshot;
 /* The configuration in force; malloced. NULL when none is, or there is no memory. */
 struct snapshot *api_snapshot(const struct api *api);
-struct pool_use pool_use(
-	const struct api *api, const struct snapshot *in_force, const struct config_pool *p);
+struct pool_use pool_use(const struct api *api, const struct snapshot *in_force, const struct config_pool *p);
 
 #endif

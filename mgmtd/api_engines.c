@@ -9,8 +9,7 @@ enum { STALLED_MS = 2000 }; /* an engine's heart beats every 200 ms */
 
 uint64_t engine_heartbeat_age_ms(const struct api *api, unsigned engine, mono_t now)
 {
-	mono_t beat = {atomic_load_explicit(
-		&actor_of(api->arena, engine)->heartbeat_ns, memory_order_relaxed)};
+	mono_t beat = {atomic_load_explicit(&actor_of(api->arena, engine)->heartbeat_ns, memory_order_relaxed)};
 
 	return mono_since(now, beat).ns / 1000000;
 }
@@ -19,8 +18,7 @@ enum engine_life engine_life(const struct api *api, unsigned engine, mono_t now)
 {
 	if (!arena_claimed(api->arena, engine))
 		return ENGINE_LIFE_DOWN;
-	return engine_heartbeat_age_ms(api, engine, now) > STALLED_MS ? ENGINE_LIFE_STALLED
-								      : ENGINE_LIFE_UP;
+	return engine_heartbeat_age_ms(api, engine, now) > STALLED_MS ? ENGINE_LIFE_STALLED : ENGINE_LIFE_UP;
 }
 
 const char *engine_life_name(enum engine_life life)
@@ -64,15 +62,13 @@ static struct json_object *engine_row(const struct api *api, unsigned engine, mo
 	struct json_object *o = json_object_new_object();
 
 	add_number(o, "engine", engine);
-	json_object_object_add(o, "state",
-		json_object_new_string(engine_life_name(engine_life(api, engine, now))));
+	json_object_object_add(o, "state", json_object_new_string(engine_life_name(engine_life(api, engine, now))));
 	add_number(o, "pid", (uint64_t)atomic_load_explicit(&a->pid, memory_order_acquire));
 	add_number(o, "cpu", atomic_load_explicit(&a->cpu, memory_order_relaxed));
 	add_number(o, "incarnation", atomic_load_explicit(&a->incarnation, memory_order_relaxed));
 	add_io(o, "inside", a->io[SIDE_INSIDE]);
 	add_io(o, "outside", a->io[SIDE_OUTSIDE]);
-	add_number(
-		o, "config_generation", atomic_load_explicit(&a->config_ack, memory_order_relaxed));
+	add_number(o, "config_generation", atomic_load_explicit(&a->config_ack, memory_order_relaxed));
 	add_number(o, "sessions", counter_get(&a->counters[COUNTER_sessions]));
 	add_number(o, "pages", counter_get(&a->counters[COUNTER_pages]));
 	if (atomic_load_explicit(&a->heartbeat_ns, memory_order_relaxed))

@@ -7,8 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static void add_reason(struct json_object *reasons, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+static void add_reason(struct json_object *reasons, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static void add_reason(struct json_object *reasons, const char *format, ...)
 {
@@ -22,8 +21,8 @@ static void add_reason(struct json_object *reasons, const char *format, ...)
 }
 
 /* True when the engine is up; what is wrong with it goes to the reasons. */
-static bool look_at_engine(const struct api *api, unsigned e, uint32_t in_force, mono_t now,
-	struct json_object *reasons)
+static bool look_at_engine(
+	const struct api *api, unsigned e, uint32_t in_force, mono_t now, struct json_object *reasons)
 {
 	const struct actor *a = actor_of(api->arena, e);
 	uint32_t ack = atomic_load_explicit(&a->config_ack, memory_order_relaxed);
@@ -40,21 +39,18 @@ static bool look_at_engine(const struct api *api, unsigned e, uint32_t in_force,
 		break;
 	}
 	if (ack != in_force)
-		add_reason(reasons, "engine %u uses configuration %u while %u is in force", e, ack,
-			in_force);
+		add_reason(reasons, "engine %u uses configuration %u while %u is in force", e, ack, in_force);
 	return true;
 }
 
-static void look_at_appliance(
-	const struct api *api, uint32_t in_force, bool fed, struct json_object *reasons)
+static void look_at_appliance(const struct api *api, uint32_t in_force, bool fed, struct json_object *reasons)
 {
 	uint32_t have = api->arena->header->geometry.engines, want = api->config->arena.engines;
 
 	if (!in_force)
 		add_reason(reasons, "no configuration is in force yet");
 	if (api->commit_waits)
-		add_reason(reasons,
-			"a new configuration waits until every engine uses the one before");
+		add_reason(reasons, "a new configuration waits until every engine uses the one before");
 	if (have != want)
 		add_reason(reasons,
 			"the arena was made for %u engines, arena.engines says %u: stop all "
@@ -72,8 +68,7 @@ struct reply api_health(const struct request *rq)
 	const struct api *api = rq->api;
 	struct json_object *o = json_object_new_object(), *reasons = json_object_new_array();
 	uint32_t engines = api->arena->header->geometry.engines, up = 0;
-	uint32_t in_force =
-		atomic_load_explicit(&api->arena->header->config_generation, memory_order_acquire);
+	uint32_t in_force = atomic_load_explicit(&api->arena->header->config_generation, memory_order_acquire);
 	bool fed = feed_is_up(api->feed);
 	mono_t now = mono_now();
 	const char *status;

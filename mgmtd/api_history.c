@@ -28,8 +28,7 @@ static struct reply history_reply(const char *counter, const struct history_poin
 	struct json_object *o = json_object_new_object();
 
 	json_object_object_add(o, "counter", json_object_new_string(counter));
-	json_object_object_add(
-		o, "kind", json_object_new_string(points->kind == COUNTER_SUM ? "sum" : "gauge"));
+	json_object_object_add(o, "kind", json_object_new_string(points->kind == COUNTER_SUM ? "sum" : "gauge"));
 	json_object_object_add(o, "step", json_object_new_int64(points->step_s));
 	json_object_object_add(o, "points", point_rows(points));
 	return reply_json(MHD_HTTP_OK, o);
@@ -39,13 +38,11 @@ static struct reply refusal(int err, const char *counter)
 {
 	if (err == -ENOENT)
 		return reply_problem(MHD_HTTP_BAD_REQUEST,
-			"counter: there is no \"%.40s\"; /api/v1/stats/schema lists all names",
-			counter);
+			"counter: there is no \"%.40s\"; /api/v1/stats/schema lists all names", counter);
 	if (err == -EINVAL)
 		return reply_problem(MHD_HTTP_BAD_REQUEST,
 			"from: the range is empty; give a time before \"to\" (seconds since 1970)");
-	return reply_problem(MHD_HTTP_SERVICE_UNAVAILABLE,
-		"the history cannot be read now; mgmtd's log says why");
+	return reply_problem(MHD_HTTP_SERVICE_UNAVAILABLE, "the history cannot be read now; mgmtd's log says why");
 }
 
 struct reply api_stats_history(const struct request *rq)
@@ -57,8 +54,8 @@ struct reply api_stats_history(const struct request *rq)
 	int err;
 
 	if (!counter)
-		return reply_problem(MHD_HTTP_BAD_REQUEST,
-			"counter: is missing; give a name that /api/v1/stats/schema lists");
+		return reply_problem(
+			MHD_HTTP_BAD_REQUEST, "counter: is missing; give a name that /api/v1/stats/schema lists");
 	if (!request_number(rq, "to", 0, TIME_MAX_S, &to, &r))
 		return r;
 	from = to > RANGE_DEFAULT_S ? to - RANGE_DEFAULT_S : 0;
@@ -68,8 +65,7 @@ struct reply api_stats_history(const struct request *rq)
 	if (!rq->api->history)
 		return reply_problem(MHD_HTTP_SERVICE_UNAVAILABLE,
 			"no history is kept: its file cannot be opened; mgmtd's log says why");
-	err = history_query(
-		rq->api->history, counter, (int64_t)from, (int64_t)to, (int64_t)step, &points);
+	err = history_query(rq->api->history, counter, (int64_t)from, (int64_t)to, (int64_t)step, &points);
 	if (err)
 		return refusal(err, counter);
 	r = history_reply(counter, &points);

@@ -30,9 +30,7 @@ static const struct port_table *table_of(
 		if (a->address.net != address.net)
 			continue;
 		*at = i + 1;
-		return slab_valid(api->arena, SLAB_port_table, a->ports)
-			       ? port_table_at(api->arena, a->ports)
-			       : NULL;
+		return slab_valid(api->arena, SLAB_port_table, a->ports) ? port_table_at(api->arena, a->ports) : NULL;
 	}
 	return NULL;
 }
@@ -43,8 +41,7 @@ static uint32_t used(const struct port_table *t, enum port_set set)
 }
 
 /* Calls `each` with every address of the pool that is in force. */
-static void walk_addresses(const struct api *api, const struct snapshot *in_force,
-	const struct config_pool *p,
+static void walk_addresses(const struct api *api, const struct snapshot *in_force, const struct config_pool *p,
 	void (*each)(void *context, be32_t address, const struct port_table *t), void *context)
 {
 	uint32_t at = 0;
@@ -68,8 +65,7 @@ static void add_use(void *context, be32_t address, const struct port_table *t)
 	use->used += used(t, PORTS_TCP) + used(t, PORTS_OTHER);
 }
 
-struct pool_use pool_use(
-	const struct api *api, const struct snapshot *in_force, const struct config_pool *p)
+struct pool_use pool_use(const struct api *api, const struct snapshot *in_force, const struct config_pool *p)
 {
 	struct pool_use use = {0};
 
@@ -90,8 +86,7 @@ static void add_row(void *context, be32_t address, const struct port_table *t)
 	json_object_array_add(rows, o);
 }
 
-static struct json_object *pool_row(
-	const struct api *api, const struct snapshot *in_force, const struct config_pool *p)
+static struct json_object *pool_row(const struct api *api, const struct snapshot *in_force, const struct config_pool *p)
 {
 	struct json_object *o = json_object_new_object(), *rows = json_object_new_array();
 	struct pool_use use = pool_use(api, in_force, p);
@@ -110,8 +105,7 @@ struct reply api_pools(const struct request *rq)
 	struct snapshot *in_force = api_snapshot(api);
 
 	if (!in_force)
-		return reply_problem(MHD_HTTP_SERVICE_UNAVAILABLE,
-			"no configuration is in force yet; try again");
+		return reply_problem(MHD_HTTP_SERVICE_UNAVAILABLE, "no configuration is in force yet; try again");
 
 	struct json_object *o = json_object_new_object(), *rows = json_object_new_array();
 

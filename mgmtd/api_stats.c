@@ -9,8 +9,7 @@ struct reply api_stats(const struct request *rq)
 	char *text = feed_statistics(rq->api->feed);
 
 	if (!text)
-		return reply_problem(
-			MHD_HTTP_SERVICE_UNAVAILABLE, "the aggregator does not answer: start "
-						      "corenat-aggregator, or look at its log");
+		return reply_problem(MHD_HTTP_SERVICE_UNAVAILABLE, "the aggregator does not answer: start "
+								   "corenat-aggregator, or look at its log");
 	return reply_text(MHD_HTTP_OK, "application/json", text);
 }

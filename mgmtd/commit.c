@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool commit_open(
-	struct commit *c, struct arena *a, const struct config *config, struct config_error *err)
+bool commit_open(struct commit *c, struct arena *a, const struct config *config, struct config_error *err)
 {
 	*c = (struct commit){.arena = a, .wanted = malloc(sizeof *c->wanted)};
 	if (!c->wanted)
@@ -66,8 +65,8 @@ bool commit_try(struct commit *c, mono_t now)
 		complain(c, now);
 		return false;
 	}
-	log_notice(same ? "configuration %u is in force already" : "configuration %u put in force",
-		(unsigned)generation);
+	log_notice(
+		same ? "configuration %u is in force already" : "configuration %u put in force", (unsigned)generation);
 	c->done = true;
 	return true;
 }

@@ -23,8 +23,7 @@ struct commit {
 	bool complained;
 };
 
-bool commit_open(
-	struct commit *c, struct arena *a, const struct config *config, struct config_error *err);
+bool commit_open(struct commit *c, struct arena *a, const struct config *config, struct config_error *err);
 void commit_close(struct commit *c);
 
 /* True when the configuration is in force; further calls then do nothing. */

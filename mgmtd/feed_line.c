@@ -111,8 +111,7 @@ static int line_receive(struct feed_line *l, int stop_fd, mono_t deadline)
 	}
 }
 
-int feed_line_ask(
-	struct feed_line *l, const char *path, const char *question, int stop_fd, mono_t deadline)
+int feed_line_ask(struct feed_line *l, const char *path, const char *question, int stop_fd, mono_t deadline)
 {
 	int err = l->fd < 0 ? line_connect(l, path) : 0;
 

@@ -23,8 +23,7 @@ struct feed_line {
 	size_t size, room; /* size is without the newline */
 };
 
-int feed_line_ask(
-	struct feed_line *l, const char *path, const char *question, int stop_fd, mono_t deadline);
+int feed_line_ask(struct feed_line *l, const char *path, const char *question, int stop_fd, mono_t deadline);
 void feed_line_close(struct feed_line *l);
 
 #endif

@@ -21,10 +21,9 @@ enum {
 	NAMES_SIZE = HISTORY_VALUES * 40,
 };
 
-static const char schema[] =
-	"CREATE TABLE layout(id INTEGER PRIMARY KEY, names TEXT NOT NULL UNIQUE);"
-	"CREATE TABLE sample(time INTEGER PRIMARY KEY, layout INTEGER NOT NULL,"
-	" packed BLOB NOT NULL);";
+static const char schema[] = "CREATE TABLE layout(id INTEGER PRIMARY KEY, names TEXT NOT NULL UNIQUE);"
+			     "CREATE TABLE sample(time INTEGER PRIMARY KEY, layout INTEGER NOT NULL,"
+			     " packed BLOB NOT NULL);";
 
 /* ---- a file that is not as it should be ---- */
 
@@ -50,8 +49,7 @@ static void set_aside(const char *file)
 	char aside[320];
 
 	snprintf(aside, sizeof aside, "%s.corrupt-%lld", file, (long long)time(NULL));
-	log_error("history: %s is corrupt or another version's; set aside as %s, a new one starts",
-		file, aside);
+	log_error("history: %s is corrupt or another version's; set aside as %s, a new one starts", file, aside);
 	rename_part(file, "", aside);
 	rename_part(file, "-wal", aside);
 	rename_part(file, "-shm", aside);
@@ -89,8 +87,7 @@ static enum verdict_on_file check_pages(sqlite3 *db)
 	if (rc == SQLITE_OK)
 		rc = sqlite3_step(s);
 	if (rc == SQLITE_ROW)
-		found = strcmp((const char *)sqlite3_column_text(s, 0), "ok") == 0 ? FILE_GOOD
-										   : FILE_BAD;
+		found = strcmp((const char *)sqlite3_column_text(s, 0), "ok") == 0 ? FILE_GOOD : FILE_BAD;
 	else
 		found = judge(rc);
 	sqlite3_finalize(s);
@@ -103,8 +100,7 @@ static enum verdict_on_file make_schema(sqlite3 *db)
 {
 	char sql[sizeof schema + 160];
 
-	snprintf(sql, sizeof sql,
-		"BEGIN IMMEDIATE;%sPRAGMA application_id=%d;PRAGMA user_version=%d;COMMIT", schema,
+	snprintf(sql, sizeof sql, "BEGIN IMMEDIATE;%sPRAGMA application_id=%d;PRAGMA user_version=%d;COMMIT", schema,
 		APPLICATION_ID, SCHEMA_VERSION);
 	return judge(sqlite3_exec(db, sql, NULL, NULL, NULL));
 }
@@ -139,8 +135,8 @@ static void names_of_this_build(char *out, size_t size)
 
 static int find_or_add_layout(struct history *h)
 {
-	static const char *const steps[] = {"INSERT OR IGNORE INTO layout(names) VALUES(?1)",
-		"SELECT id FROM layout WHERE names=?1"};
+	static const char *const steps[] = {
+		"INSERT OR IGNORE INTO layout(names) VALUES(?1)", "SELECT id FROM layout WHERE names=?1"};
 	char names[NAMES_SIZE];
 	int rc = SQLITE_OK;
 
@@ -165,13 +161,10 @@ static int find_or_add_layout(struct history *h)
 /* FULL syncs every commit: one fsync per interval buys that power loss takes one sample only. */
 static int prepare_writing(struct history *h)
 {
-	static const char insert[] =
-		"INSERT OR REPLACE INTO sample(time, layout, packed) VALUES(?1, ?2, ?3)";
-	static const char trim[] =
-		"DELETE FROM sample WHERE time IN (SELECT time FROM sample"
-		" WHERE time < ?1 UNION ALL SELECT time FROM sample WHERE time > ?2 LIMIT ?3)";
-	int rc = sqlite3_exec(
-		h->write, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL", NULL, NULL, NULL);
+	static const char insert[] = "INSERT OR REPLACE INTO sample(time, layout, packed) VALUES(?1, ?2, ?3)";
+	static const char trim[] = "DELETE FROM sample WHERE time IN (SELECT time FROM sample"
+				   " WHERE time < ?1 UNION ALL SELECT time FROM sample WHERE time > ?2 LIMIT ?3)";
+	int rc = sqlite3_exec(h->write, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL", NULL, NULL, NULL);
 
 	if (rc == SQLITE_OK)
 		rc = find_or_add_layout(h);
@@ -197,8 +190,7 @@ static void close_file(struct history *h)
 static enum verdict_on_file open_file(struct history *h, struct history_error *err)
 {
 	enum verdict_on_file found;
-	int rc = sqlite3_open_v2(
-		h->file, &h->write, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
+	int rc = sqlite3_open_v2(h->file, &h->write, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
 
 	if (rc == SQLITE_OK)
 		sqlite3_busy_timeout(h->write, BUSY_MS);
@@ -211,8 +203,8 @@ static enum verdict_on_file open_file(struct history *h, struct history_error *e
 		pthread_mutex_unlock(&h->read_lock);
 	}
 	if (found == FILE_FOREIGN)
-		snprintf(err->text, sizeof err->text,
-			"%s is another program's database; choose another history.file", h->file);
+		snprintf(err->text, sizeof err->text, "%s is another program's database; choose another history.file",
+			h->file);
 	else if (found != FILE_GOOD)
 		snprintf(err->text, sizeof err->text, "cannot open %s: %s", h->file,
 			h->write ? sqlite3_errmsg(h->write) : strerror(ENOMEM));
@@ -247,14 +239,12 @@ static void make_parent(const char *file)
 	mkdir(dir, 0755); /* whatever is wrong with it, opening the file will say */
 }
 
-struct history *history_open(
-	const char *file, unsigned keep_s, unsigned interval_ms, struct history_error *err)
+struct history *history_open(const char *file, unsigned keep_s, unsigned interval_ms, struct history_error *err)
 {
 	struct history *h = calloc(1, sizeof *h);
 
 	if (!h || strlen(file) >= sizeof h->file) {
-		snprintf(err->text, sizeof err->text, "cannot open %s: %s", file,
-			strerror(h ? ENAMETOOLONG : ENOMEM));
+		snprintf(err->text, sizeof err->text, "cannot open %s: %s", file, strerror(h ? ENAMETOOLONG : ENOMEM));
 		free(h);
 		return NULL;
 	}

@@ -53,8 +53,7 @@ struct history_points {
 
 struct history;
 
-struct history *history_open(
-	const char *file, unsigned keep_s, unsigned interval_ms, struct history_error *err);
+struct history *history_open(const char *file, unsigned keep_s, unsigned interval_ms, struct history_error *err);
 void history_close(struct history *h);
 
 /* Stores one sample. Of two with the same time the later wins. */
@@ -62,8 +61,8 @@ int history_add(struct history *h, int64_t unix_ms, const struct engine_report *
 
 /* `name` is one of common/counters.h or common/verdicts.h (a verdict is a sum). The range is
  * [from_s, to_s), aligned outwards to whole steps. */
-int history_query(struct history *h, const char *name, int64_t from_s, int64_t to_s, int64_t step_s,
-	struct history_points *out);
+int history_query(
+	struct history *h, const char *name, int64_t from_s, int64_t to_s, int64_t step_s, struct history_points *out);
 void history_points_free(struct history_points *points);
 
 #endif

@@ -121,12 +121,10 @@ static void add_stretch(struct steps *s, int64_t begin, int64_t end, double valu
 /* Aligned outwards to whole steps, the step widened until the points fit. */
 static int plan(struct steps *s, int64_t from_s, int64_t to_s, int64_t step_s)
 {
-	static const int64_t end_of_time =
-		100000000000; /* year 5138: keeps the arithmetic in bounds */
+	static const int64_t end_of_time = 100000000000; /* year 5138: keeps the arithmetic in bounds */
 	int64_t n;
 
-	if (from_s < 0 || to_s <= from_s || to_s > end_of_time || step_s < 1 ||
-		step_s > end_of_time)
+	if (from_s < 0 || to_s <= from_s || to_s > end_of_time || step_s < 1 || step_s > end_of_time)
 		return -EINVAL;
 	for (;; step_s++) {
 		if ((to_s - from_s) / step_s > HISTORY_POINTS_MAX)
@@ -165,14 +163,12 @@ static int find_index(struct history *h, struct cursor *c, int64_t layout)
 	c->layout = layout;
 	c->index = -1;
 	if (rc == SQLITE_ROW)
-		c->index =
-			history_index_of((const char *)sqlite3_column_text(h->names, 0), c->name);
+		c->index = history_index_of((const char *)sqlite3_column_text(h->names, 0), c->name);
 	sqlite3_reset(h->names);
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-static void take_sample(
-	const struct history *h, struct cursor *c, struct steps *s, int64_t ms, uint64_t value)
+static void take_sample(const struct history *h, struct cursor *c, struct steps *s, int64_t ms, uint64_t value)
 {
 	int64_t dt = ms - c->last_ms;
 
@@ -180,8 +176,7 @@ static void take_sample(
 		if (c->kind == COUNTER_GAUGE)
 			add_stretch(s, c->last_ms, ms, ((double)c->last + (double)value) / 2);
 		else if (value >= c->last) /* else counting began anew */
-			add_stretch(
-				s, c->last_ms, ms, (double)(value - c->last) * 1000 / (double)dt);
+			add_stretch(s, c->last_ms, ms, (double)(value - c->last) * 1000 / (double)dt);
 	}
 	c->has_last = true;
 	c->last_ms = ms;
@@ -240,11 +235,10 @@ static int points_of(const struct steps *s, struct history_points *out)
 	return 0;
 }
 
-int history_query(struct history *h, const char *name, int64_t from_s, int64_t to_s, int64_t step_s,
-	struct history_points *out)
+int history_query(
+	struct history *h, const char *name, int64_t from_s, int64_t to_s, int64_t step_s, struct history_points *out)
 {
-	struct steps *s =
-		calloc(1, sizeof *s); /* 32 kB: more than a small thread stack should carry */
+	struct steps *s = calloc(1, sizeof *s); /* 32 kB: more than a small thread stack should carry */
 	struct cursor c = {.name = name};
 	int err = s ? 0 : -ENOMEM;
 

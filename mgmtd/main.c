@@ -47,14 +47,12 @@ static bool take_arena(struct mgmtd *m)
 	err = arena_claim(m->arena, ACTOR_MGMTD);
 	if (err) {
 		log_error("arena %s: %s", m->arena->name,
-			err == -EBUSY ? "another corenat-mgmtd manages it already"
-				      : strerror(-err));
+			err == -EBUSY ? "another corenat-mgmtd manages it already" : strerror(-err));
 		return false;
 	}
 	log_notice("arena %s: %s", m->arena->name, m->arena->backing);
 	m->self = actor_of(m->arena, ACTOR_MGMTD);
-	slab_attach(m->arena, &m->self->slab[SLAB_port_table], ACTOR_MGMTD, SLAB_port_table, NULL,
-		NULL);
+	slab_attach(m->arena, &m->self->slab[SLAB_port_table], ACTOR_MGMTD, SLAB_port_table, NULL, NULL);
 	atomic_fetch_add(&m->self->incarnation, 1);
 	atomic_store(&m->self->heartbeat_ns, mono_now().ns);
 	atomic_store(&m->self->pid, getpid());
@@ -67,9 +65,8 @@ static bool take_config(struct mgmtd *m)
 	uint32_t engines = m->arena->header->geometry.engines;
 
 	if (engines != m->config.arena.engines)
-		log_warning(
-			"the arena was made for %u engines, arena.engines says %u: remove it with "
-			"`corenatctl arena remove` for that to take effect",
+		log_warning("the arena was made for %u engines, arena.engines says %u: remove it with "
+			    "`corenatctl arena remove` for that to take effect",
 			engines, m->config.arena.engines);
 	if (commit_open(&m->commit, m->arena, &m->config, &wrong))
 		return true;
@@ -84,8 +81,7 @@ static bool start_mirror(struct mgmtd *m)
 		m->config.net.side[SIDE_OUTSIDE].name,
 	};
 
-	m->mirror = mirror_open(arena_region(m->arena, ARENA_nexthop),
-		m->arena->header->geometry.engines, interface);
+	m->mirror = mirror_open(arena_region(m->arena, ARENA_nexthop), m->arena->header->geometry.engines, interface);
 	if (!m->mirror)
 		log_error("cannot read routes and neighbours: %s", strerror(errno));
 	return m->mirror != NULL;
@@ -102,15 +98,13 @@ static bool start_feed(struct mgmtd *m)
 	const struct config *c = &m->config;
 	struct history_error wrong;
 
-	m->history =
-		history_open(c->history.file, c->history.keep_s, c->statistics.interval_ms, &wrong);
+	m->history = history_open(c->history.file, c->history.keep_s, c->statistics.interval_ms, &wrong);
 	if (!m->history)
 		log_error("history: %s", wrong.text);
 
 	struct feed_sink sink = {store_sample, m->history};
 
-	m->feed = feed_open(
-		c->system.runtime_dir, c->statistics.interval_ms, m->history ? &sink : NULL);
+	m->feed = feed_open(c->system.runtime_dir, c->statistics.interval_ms, m->history ? &sink : NULL);
 	if (!m->feed)
 		log_error("cannot start to ask the aggregator: %s", strerror(errno));
 	return m->feed != NULL;
@@ -164,8 +158,8 @@ static void commit_turn(struct mgmtd *m, mono_t now)
 	if (!m->commit.done)
 		return;
 	atomic_store(&m->self->config_ack, m->arena->header->config_generation);
-	snprintf(status, sizeof status, "manages %u engines, API on %s",
-		m->arena->header->geometry.engines, m->config.api.listen);
+	snprintf(status, sizeof status, "manages %u engines, API on %s", m->arena->header->geometry.engines,
+		m->config.api.listen);
 	service_ready(status);
 }
 
@@ -207,8 +201,8 @@ int main(int argc, char **argv)
 		{.name = NULL},
 	};
 	struct config_error wrong;
-	int err = args_parse(argc, argv, "corenat-mgmtd",
-		"configures the appliance and serves its API and dashboard", args, NULL);
+	int err = args_parse(
+		argc, argv, "corenat-mgmtd", "configures the appliance and serves its API and dashboard", args, NULL);
 
 	if (err != ARGS_RUN)
 		return err;

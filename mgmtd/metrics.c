@@ -22,13 +22,11 @@ static void write_counters(FILE *f, const struct api *api)
 	for (unsigned i = 0; i < N_COUNTERS; i++) {
 		bool sum = counter_info[i].kind == COUNTER_SUM;
 
-		snprintf(name, sizeof name, "corenat_%s%s", counter_info[i].name,
-			sum ? "_total" : "");
+		snprintf(name, sizeof name, "corenat_%s%s", counter_info[i].name, sum ? "_total" : "");
 		head(f, name, sum ? "counter" : "gauge", counter_info[i].help);
 		for (unsigned e = 0; e < engines; e++)
 			fprintf(f, "%s{engine=\"%u\"} %llu\n", name, e,
-				(unsigned long long)counter_get(
-					&actor_of(api->arena, e)->counters[i]));
+				(unsigned long long)counter_get(&actor_of(api->arena, e)->counters[i]));
 	}
 }
 
@@ -44,8 +42,7 @@ static void write_verdicts(FILE *f, const struct api *api)
 				"\"%u\"} "
 				"%llu\n",
 				verdict_info[i].name, verdict_info[i].class, e,
-				(unsigned long long)counter_get(
-					&actor_of(api->arena, e)->verdicts[i]));
+				(unsigned long long)counter_get(&actor_of(api->arena, e)->verdicts[i]));
 }
 
 static void write_life(FILE *f, const struct api *api)
@@ -61,8 +58,7 @@ static void write_life(FILE *f, const struct api *api)
 	fprintf(f, "corenat_aggregator_up %d\n", feed_is_up(api->feed));
 	head(f, "corenat_engine_up", "gauge", "1 while the engine runs and its loop turns");
 	for (unsigned e = 0; e < api->arena->header->geometry.engines; e++)
-		fprintf(f, "corenat_engine_up{engine=\"%u\"} %d\n", e,
-			engine_life(api, e, now) == ENGINE_LIFE_UP);
+		fprintf(f, "corenat_engine_up{engine=\"%u\"} %d\n", e, engine_life(api, e, now) == ENGINE_LIFE_UP);
 }
 
 static void write_pools(FILE *f, const struct api *api)

@@ -48,8 +48,7 @@ static double grown(uint64_t now, uint64_t was)
 	return now > was ? (double)(now - was) : 0;
 }
 
-static struct json_object *rates_between(
-	struct json_object *now, struct json_object *was, double seconds)
+static struct json_object *rates_between(struct json_object *now, struct json_object *was, double seconds)
 {
 	struct json_object *have = json_object_object_get(now, "counters");
 	struct json_object *had = json_object_object_get(was, "counters");
@@ -59,8 +58,7 @@ static struct json_object *rates_between(
 		const char *name = counter_info[i].name;
 		struct json_object *a, *b;
 
-		if (counter_info[i].kind != COUNTER_SUM ||
-			!json_object_object_get_ex(have, name, &a) ||
+		if (counter_info[i].kind != COUNTER_SUM || !json_object_object_get_ex(have, name, &a) ||
 			!json_object_object_get_ex(had, name, &b))
 			continue;
 		double n = grown(json_object_get_uint64(a), json_object_get_uint64(b));
@@ -92,8 +90,7 @@ static void add_to_sum(struct json_object *sum, struct json_object *rates)
 	json_object_object_foreach (rates, name, value) {
 		double had = number_of(sum, name);
 
-		json_object_object_add(
-			sum, name, json_decimal(had + json_object_get_double(value)));
+		json_object_object_add(sum, name, json_decimal(had + json_object_get_double(value)));
 	}
 }
 

@@ -26,8 +26,7 @@ struct reply reply_json(unsigned status, struct json_object *o);
 struct reply reply_text(unsigned status, const char *type, char *text);
 /* `format` makes one sentence that names what was wrong and what would be right. Bytes that are not printable
  * ASCII, which only a client can have put in, are shown as '?'. */
-struct reply reply_problem(unsigned status, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+struct reply reply_problem(unsigned status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Adds a header; the reply may be without a response. */
 void reply_header(struct reply *r, const char *name, const char *value);
 

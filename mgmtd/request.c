@@ -23,15 +23,14 @@ bool decimal_read(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 	return true;
 }
 
-bool request_number(const struct request *rq, const char *name, uint64_t min, uint64_t max,
-	uint64_t *value, struct reply *refused)
+bool request_number(
+	const struct request *rq, const char *name, uint64_t min, uint64_t max, uint64_t *value, struct reply *refused)
 {
 	const char *text = request_parameter(rq, name);
 
 	if (!text || decimal_read(text, min, max, value))
 		return true;
-	*refused = reply_problem(MHD_HTTP_BAD_REQUEST,
-		"%s: \"%.40s\" is not a whole number from %llu to %llu", name, text,
-		(unsigned long long)min, (unsigned long long)max);
+	*refused = reply_problem(MHD_HTTP_BAD_REQUEST, "%s: \"%.40s\" is not a whole number from %llu to %llu", name,
+		text, (unsigned long long)min, (unsigned long long)max);
 	return false;
 }

@@ -23,8 +23,7 @@ static int prepare(int fd, struct rest_error *err)
 {
 	int flags = fcntl(fd, F_GETFL);
 
-	if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 &&
-		fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
+	if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
 		return fd;
 	refuse(err, "cannot prepare the listening socket", strerror(errno));
 	close(fd);
@@ -36,16 +35,14 @@ static int passed_socket(int n, struct rest_error *err)
 	if (n != 1)
 		return refuse(err, "LISTEN_FDS", "more than one socket was passed; one is served");
 	if (sd_is_socket(SD_LISTEN_FDS_START, AF_UNSPEC, SOCK_STREAM, 1) <= 0)
-		return refuse(
-			err, "LISTEN_FDS", "what was passed is not a listening stream socket");
+		return refuse(err, "LISTEN_FDS", "what was passed is not a listening stream socket");
 	return prepare(SD_LISTEN_FDS_START, err);
 }
 
 /* "127.0.0.1:8080" or "[::1]:8080"; names are not resolved. */
 static bool resolve(const char *listen, struct addrinfo **out)
 {
-	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
-		.ai_socktype = SOCK_STREAM};
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE, .ai_socktype = SOCK_STREAM};
 	char host[64];
 	char *colon, *name = host;
 

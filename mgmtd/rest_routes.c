@@ -12,8 +12,7 @@ static const struct rest_route routes[] = {
 	{"/api/v1/pools", ROLE_VIEWER, {NULL}, api_pools},
 	{"/api/v1/stats", ROLE_VIEWER, {NULL}, api_stats},
 	{"/api/v1/stats/schema", ROLE_VIEWER, {NULL}, api_stats_schema},
-	{"/api/v1/stats/history", ROLE_VIEWER, {"counter", "from", "to", "step", NULL},
-		api_stats_history},
+	{"/api/v1/stats/history", ROLE_VIEWER, {"counter", "from", "to", "step", NULL}, api_stats_history},
 	{"/api/v1/metrics", ROLE_VIEWER, {NULL}, api_metrics},
 	{"/metrics", ROLE_VIEWER, {NULL}, api_metrics},
 };

@@ -40,8 +40,8 @@ static const char *media_type(const char *path)
 /* The open file, or -1 when there is no regular file of that name. */
 static int open_beneath(const char *dir, const char *path, struct stat *st)
 {
-	struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+	struct open_how how = {
+		.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
 	int at = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int fd;
 
@@ -74,17 +74,14 @@ static struct reply not_built(const char *dir)
 	return reply_text(MHD_HTTP_NOT_FOUND, "text/html; charset=utf-8", page);
 }
 
-static struct reply file_reply(
-	const struct request *rq, const char *path, int fd, const struct stat *st)
+static struct reply file_reply(const struct request *rq, const char *path, int fd, const struct stat *st)
 {
-	const char *known = MHD_lookup_connection_value(
-		rq->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_IF_NONE_MATCH);
+	const char *known = MHD_lookup_connection_value(rq->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_IF_NONE_MATCH);
 	struct reply r = {.status = MHD_HTTP_OK};
 	char tag[64];
 
 	snprintf(tag, sizeof tag, "\"%llx-%llx\"",
-		(unsigned long long)st->st_mtim.tv_sec * 1000000000u +
-			(unsigned long)st->st_mtim.tv_nsec,
+		(unsigned long long)st->st_mtim.tv_sec * 1000000000u + (unsigned long)st->st_mtim.tv_nsec,
 		(unsigned long long)st->st_size);
 	if (known && strstr(known, tag)) {
 		close(fd);

@@ -27,8 +27,7 @@ static uint32_t layout_hash(void)
 	uint64_t h = XXH3_64bits_withSeed("mailbox", 7, MAILBOX_VERSION ^ sizeof(struct mailbox));
 
 	for (unsigned i = 0; i < N_COUNTERS; i++)
-		h = XXH3_64bits_withSeed(counter_info[i].name, strlen(counter_info[i].name),
-			h + counter_info[i].kind);
+		h = XXH3_64bits_withSeed(counter_info[i].name, strlen(counter_info[i].name), h + counter_info[i].kind);
 	for (unsigned i = 0; i < N_VERDICTS; i++)
 		h = XXH3_64bits_withSeed(verdict_info[i].name, strlen(verdict_info[i].name), h);
 	return (uint32_t)(h ^ h >> 32);
@@ -48,8 +47,8 @@ static void finish_making(struct mailbox *box, const char *arena_name, unsigned 
 
 	memcpy(box->arena, arena_name, strlen(arena_name));
 	box->engine = engine;
-	atomic_compare_exchange_strong_explicit(&box->stamp, &none, stamp_of_this_build(),
-		memory_order_release, memory_order_acquire);
+	atomic_compare_exchange_strong_explicit(
+		&box->stamp, &none, stamp_of_this_build(), memory_order_release, memory_order_acquire);
 }
 
 static bool is_zero(const void *p, size_t size)

@@ -68,8 +68,7 @@ struct mailbox {
 };
 _Static_assert(offsetof(struct mailbox, arena) == 8, "kept in every version");
 _Static_assert(offsetof(struct mailbox, engine) == 40, "kept in every version");
-_Static_assert(
-	offsetof(struct mailbox, report) == CACHE_LINE, "turn and report on lines of their own");
+_Static_assert(offsetof(struct mailbox, report) == CACHE_LINE, "turn and report on lines of their own");
 
 /* Opens the mailbox of `engine` of the appliance whose arena has this name, making it if need be.
  * The SysV key is a hash of name and engine; mode 0600. */

@@ -58,12 +58,12 @@ static void print_geometry(const struct arena *a)
 	char when[32];
 
 	strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S %Z", localtime(&made));
-	printf("arena          %s, layout %u.%u (%08x), made %s\n", a->name, h->version_major,
-		h->version_minor, h->layout, when);
+	printf("arena          %s, layout %u.%u (%08x), made %s\n", a->name, h->version_major, h->version_minor,
+		h->layout, when);
 	printf("backing        %s\n", a->backing);
 	printf("sized for      %u engines, %u sessions\n", g->engines, g->sessions);
-	printf("buckets        %u per local table, %u sessions, %u mappings\n", g->local_buckets,
-		g->global_buckets, g->mapping_buckets);
+	printf("buckets        %u per local table, %u sessions, %u mappings\n", g->local_buckets, g->global_buckets,
+		g->mapping_buckets);
 	printf("configuration  generation %u\n", h->config_generation);
 	printf("regions       ");
 	for (int r = 0; r < N_ARENA_REGIONS; r++) {
@@ -75,8 +75,8 @@ static void print_geometry(const struct arena *a)
 	}
 }
 
-static void print_actor(const struct arena *a, unsigned n, const struct page_use *pages,
-	const struct session_use *sessions)
+static void print_actor(
+	const struct arena *a, unsigned n, const struct page_use *pages, const struct session_use *sessions)
 {
 	const struct actor *who = actor_of(a, n);
 	bool alive = arena_claimed(a, n);
@@ -110,11 +110,10 @@ int ctl_arena_info(const struct config *c)
 	count_sessions(a, &sessions);
 	print_geometry(a);
 	printf("sessions       %u, mappings %u\n", sessions.all_flows, sessions.all_mappings);
-	printf("pages          %u of %u free, 2 MiB each\n\n", pages.free,
-		a->header->geometry.pages);
+	printf("pages          %u of %u free, 2 MiB each\n\n", pages.free, a->header->geometry.pages);
 	printf("%-10s %-40s %6s %10s %10s %17s\n", "", "", "", "", "", "pages of");
-	printf("%-10s %-40s %6s %10s %10s %8s %8s\n", "who", "state", "starts", "sessions",
-		"mappings", "sessions", "ports");
+	printf("%-10s %-40s %6s %10s %10s %8s %8s\n", "who", "state", "starts", "sessions", "mappings", "sessions",
+		"ports");
 	for (unsigned n = 0; n < a->header->geometry.engines; n++)
 		print_actor(a, n, &pages, &sessions);
 	print_actor(a, ACTOR_MGMTD, &pages, &sessions);

@@ -85,8 +85,7 @@ int ctl_arena_remove(const struct config *c)
 	int err = xdp_remove(c->system.bpffs);
 
 	if (err)
-		log_error("cannot remove the XDP programs pinned in %s: %s", c->system.bpffs,
-			strerror(-err));
+		log_error("cannot remove the XDP programs pinned in %s: %s", c->system.bpffs, strerror(-err));
 	else
 		printf("removed the XDP programs pinned in %s\n", c->system.bpffs);
 	return ok && !err ? 0 : CTL_FAILED;

@@ -14,8 +14,7 @@ static const struct command {
 	int (*run)(const struct config *c);
 } commands[] = {
 	{{"arena", "info"}, "geometry, who is alive, what its pages hold", ctl_arena_info},
-	{{"arena", "remove"}, "remove arena, mailboxes, XDP programs; nothing may run",
-		ctl_arena_remove},
+	{{"arena", "remove"}, "remove arena, mailboxes, XDP programs; nothing may run", ctl_arena_remove},
 };
 
 static const struct command *find_command(int n, char **words)
@@ -31,8 +30,7 @@ static void list_commands(void)
 {
 	fprintf(stderr, "corenatctl: the commands are\n");
 	for (unsigned i = 0; i < sizeof commands / sizeof commands[0]; i++)
-		fprintf(stderr, "  %s %-8s %s\n", commands[i].word[0], commands[i].word[1],
-			commands[i].help);
+		fprintf(stderr, "  %s %-8s %s\n", commands[i].word[0], commands[i].word[1], commands[i].help);
 }
 
 int main(int argc, char **argv)
@@ -40,14 +38,12 @@ int main(int argc, char **argv)
 	static struct config config;
 	static const char *file;
 	static const struct arg args[] = {
-		{"config", "FILE", "the configuration of the appliance", .text = &file,
-			.required = true},
+		{"config", "FILE", "the configuration of the appliance", .text = &file, .required = true},
 		{.name = NULL},
 	};
 	struct config_error wrong;
 	int rest, status = args_parse(argc, argv, "corenatctl",
-			  "arena info, arena remove: looks at the appliance, takes it away", args,
-			  &rest);
+			  "arena info, arena remove: looks at the appliance, takes it away", args, &rest);
 
 	if (status != ARGS_RUN)
 		return status;

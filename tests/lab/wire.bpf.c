@@ -35,8 +35,7 @@ int wire(struct __sk_buff *skb)
 	__u32 realm = WIRE_NOT_IPV4, saddr;
 
 	if (skb->protocol == bpf_htons(ETH_P_IP) &&
-		!bpf_skb_load_bytes(
-			skb, ETH_HLEN + __builtin_offsetof(struct iphdr, saddr), &saddr, 4))
+		!bpf_skb_load_bytes(skb, ETH_HLEN + __builtin_offsetof(struct iphdr, saddr), &saddr, 4))
 		realm = is_private(bpf_ntohl(saddr)) ? WIRE_PRIVATE : WIRE_PUBLIC;
 
 	__u64 *packets = bpf_map_lookup_elem(&wire_packets, &realm);

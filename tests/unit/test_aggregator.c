@@ -192,8 +192,7 @@ static void test_answer_has_every_name(void **state)
 	view.engine[1].state = ENGINE_UP;
 	view.engine[1].answered = (mono_t){1000000};
 	view.engine[1].total = report_of(UINT64_MAX, 1); /* no digit is lost */
-	char *answer = answer_request(
-		request, sizeof request - 1, &view, 500, (mono_t){8000000}, 1763766000.123);
+	char *answer = answer_request(request, sizeof request - 1, &view, 500, (mono_t){8000000}, 1763766000.123);
 	assert_non_null(strstr(answer, "\"time\":1763766000.123,\"interval_ms\":500,"));
 	struct json_object *o = json_tokener_parse(answer), *appliance = at(o, "appliance");
 	struct json_object *first = json_object_array_get_idx(at(o, "engines"), 0);
@@ -232,8 +231,7 @@ static void test_collector_life(void **state)
 {
 	struct board *b = board_open(1);
 	struct mailbox *engine = mailbox_open(arena, 0);
-	struct collector_state c = {
-		.board = b, .arena_name = arena, .interval = span_ms(1000), .due = ms(10000)};
+	struct collector_state c = {.board = b, .arena_name = arena, .interval = span_ms(1000), .due = ms(10000)};
 	struct engine_report r = report_of(10, 1);
 
 	mono_t wake = collector_turn(&c, ms(10000)); /* asks at once */
@@ -426,8 +424,7 @@ static void test_agent_drops_who_does_not_read(void **state)
 	int lazy = client_connect(), diligent = client_connect();
 	mono_t start = mono_now();
 	while (!dropped && mono_since(mono_now(), start).ns < span_s(15).ns) {
-		dropped = send(lazy, ask, sizeof ask - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
-			  errno == EPIPE;
+		dropped = send(lazy, ask, sizeof ask - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EPIPE;
 		client_send(diligent, ask); /* meanwhile the others are served at once */
 		mono_t asked = mono_now();
 		size_t got = 0;
@@ -557,8 +554,7 @@ static void ask(int fd, struct seen *out)
 		struct json_object *engine = json_object_array_get_idx(at(o, "engines"), e);
 
 		out->engine_packets[e] = number(engine, "counters", "rx_inside_packets");
-		snprintf(out->state[e], sizeof out->state[e], "%s",
-			json_object_get_string(at(engine, "state")));
+		snprintf(out->state[e], sizeof out->state[e], "%s", json_object_get_string(at(engine, "state")));
 	}
 	json_object_put(o);
 }
@@ -574,13 +570,11 @@ static void await(int fd, struct seen *s, const char *first, const char *second,
 		assert_true(s->packets >= before);
 		assert_int_equal(s->packets, s->engine_packets[0] + s->engine_packets[1]);
 		before = s->packets;
-		if (!strcmp(s->state[0], first) && !strcmp(s->state[1], second) &&
-			s->engine_packets[0] > past)
+		if (!strcmp(s->state[0], first) && !strcmp(s->state[1], second) && s->engine_packets[0] > past)
 			return;
 		usleep(10000);
 	}
-	fail_msg("states %s, %s; engine 0 at %ju", s->state[0], s->state[1],
-		(uintmax_t)s->engine_packets[0]);
+	fail_msg("states %s, %s; engine 0 at %ju", s->state[0], s->state[1], (uintmax_t)s->engine_packets[0]);
 }
 
 static void test_engines_come_and_go(void **state)

@@ -98,8 +98,8 @@ static void add_range(struct history *h, int first, int last, uint64_t rate, uin
 }
 
 /* Compares points [first, last] relative to T0 with `value` each, and nothing else. */
-static void assert_points(struct history *h, const char *name, int from, int to, int step,
-	int first, int last, double value)
+static void assert_points(
+	struct history *h, const char *name, int from, int to, int step, int first, int last, double value)
 {
 	struct history_points p;
 
@@ -426,8 +426,7 @@ static void test_full_disk_is_survived(void **state)
 		for (; h && rc == 0 && i < 3000; i++)
 			rc = add(h, (T0 + i) * 1000LL, (uint64_t)i * 10, 1);
 		setrlimit(RLIMIT_FSIZE, &all);
-		_exit(rc < 0 && i > 22 && add(h, (T0 + i) * 1000LL, (uint64_t)i * 10, 1) == 0 ? 0
-											      : 1);
+		_exit(rc < 0 && i > 22 && add(h, (T0 + i) * 1000LL, (uint64_t)i * 10, 1) == 0 ? 0 : 1);
 	}
 	waitpid(pid, &status, 0);
 	assert_true(WIFEXITED(status));
@@ -474,8 +473,7 @@ static void test_size_of_the_file(void **state)
 	struct engine_report r;
 	struct stat st;
 
-	for (unsigned s = 0; s <= 3600;
-		s++) { /* all counters busy, as after months at full speed */
+	for (unsigned s = 0; s <= 3600; s++) { /* all counters busy, as after months at full speed */
 		for (unsigned i = 0; i < N_COUNTERS; i++)
 			r.counters[i] = (1ull << 40) + s * 1000000;
 		for (unsigned i = 0; i < N_VERDICTS; i++)
@@ -484,8 +482,8 @@ static void test_size_of_the_file(void **state)
 	}
 	history_close(h);
 	assert_int_equal(stat(file, &st), 0);
-	print_message("%u values: %.1f bytes each at worst\n", HISTORY_VALUES,
-		(double)st.st_size / 3600 / HISTORY_VALUES);
+	print_message(
+		"%u values: %.1f bytes each at worst\n", HISTORY_VALUES, (double)st.st_size / 3600 / HISTORY_VALUES);
 	assert_true(st.st_size < 3600 * HISTORY_VALUES * 8);
 }
 

@@ -241,8 +241,7 @@ static void test_killed_engines_never_leave_a_torn_report(void **state)
 
 		assert_true(engine > 0);
 		take_many(box, 50 + life);
-		mailbox_request(
-			box, MAILBOX_STATISTICS_ABSOLUTE); /* dies with it, before or after */
+		mailbox_request(box, MAILBOX_STATISTICS_ABSOLUTE); /* dies with it, before or after */
 		kill(engine, SIGKILL);
 		waitpid(engine, NULL, 0);
 	}
@@ -286,8 +285,7 @@ static void test_half_made_segment_is_finished(void **state)
 		struct mailbox *half = make_segment(sizeof *half, &id);
 
 		if (named)
-			memcpy(half->arena, arena,
-				4); /* its maker died in the middle of the name */
+			memcpy(half->arena, arena, 4); /* its maker died in the middle of the name */
 		struct mailbox *box = mailbox_open(arena, ENGINE);
 		assert_non_null(box);
 		assert_string_equal(half->arena, arena);
@@ -302,8 +300,8 @@ static void test_half_made_segment_is_finished(void **state)
 
 static void test_foreign_segments_are_left_alone(void **state)
 {
-	static const size_t sizes[] = {1, 40, sizeof(struct mailbox) - 1, sizeof(struct mailbox),
-		sizeof(struct mailbox) * 2};
+	static const size_t sizes[] = {
+		1, 40, sizeof(struct mailbox) - 1, sizeof(struct mailbox), sizeof(struct mailbox) * 2};
 
 	for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
 		int id;
