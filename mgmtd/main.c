@@ -52,7 +52,6 @@ static bool take_arena(struct mgmtd *m)
 	}
 	log_notice("arena %s: %s", m->arena->name, m->arena->backing);
 	m->self = actor_of(m->arena, ACTOR_MGMTD);
-	slab_attach(m->arena, &m->self->slab[SLAB_port_table], ACTOR_MGMTD, SLAB_port_table, NULL, NULL);
 	atomic_fetch_add(&m->self->incarnation, 1);
 	atomic_store(&m->self->heartbeat_ns, mono_now().ns);
 	atomic_store(&m->self->pid, getpid());

@@ -20,7 +20,7 @@
 
 #include "shm/session.h"
 
-enum { GLOBAL_ENTRIES = 7, GLOBAL_SPINS = 20000 };
+enum { GLOBAL_ENTRIES = 7, GLOBAL_SPINS = 2000 };
 
 struct global_bucket {
 	_Alignas(CACHE_LINE) _Atomic uint64_t lock; /* [A] actor + 1; 0: free */

@@ -14,16 +14,37 @@ static uint32_t slot_of(enum side side, be32_t address, unsigned probe)
 	return 1 + ((h >> 12) + probe) % (ADJACENCY_MAX - 1);
 }
 
+static struct link_header link_load(const struct adjacency *a)
+{
+	uint64_t word[2];
+	struct link_header link;
+
+	for (int i = 0; i < 2; i++)
+		word[i] = atomic_load_explicit(&a->link_word[i], memory_order_relaxed);
+	memcpy(&link, word, sizeof link);
+	return link;
+}
+
+static void link_store(struct adjacency *a, const struct link_header *link)
+{
+	uint64_t word[2];
+
+	memcpy(word, link, sizeof word);
+	for (int i = 0; i < 2; i++)
+		atomic_store_explicit(&a->link_word[i], word[i], memory_order_relaxed);
+}
+
 /* The slot of a neighbour, or of the free place where it would go; ADJACENCY_NONE when neither is near. */
 static uint32_t slot_find(const struct nexthop *nh, enum side side, be32_t address)
 {
 	for (unsigned probe = 0; probe < PROBES_MAX; probe++) {
 		uint32_t i = slot_of(side, address, probe);
 		const struct adjacency *a = &nh->adjacency[i];
+		struct link_header link = link_load(a);
 
-		if (a->link.state == ADJACENCY_FREE)
+		if (link.state == ADJACENCY_FREE)
 			return i;
-		if (a->address.net == address.net && a->link.side == side)
+		if (atomic_load_explicit(&a->address_word, memory_order_relaxed) == address.net && link.side == side)
 			return i;
 	}
 	return ADJACENCY_NONE;
@@ -33,7 +54,7 @@ uint32_t nexthop_find(const struct nexthop *nh, enum side side, be32_t address)
 {
 	uint32_t i = slot_find(nh, side, address);
 
-	if (i == ADJACENCY_NONE || nh->adjacency[i].link.state == ADJACENCY_FREE)
+	if (i == ADJACENCY_NONE || link_load(&nh->adjacency[i]).state == ADJACENCY_FREE)
 		return ADJACENCY_NONE;
 	return i;
 }
@@ -44,8 +65,8 @@ static void adjacency_write(struct adjacency *a, be32_t address, const struct li
 
 	atomic_store_explicit(&a->seq, seq, memory_order_relaxed);
 	atomic_thread_fence(memory_order_release);
-	a->address = address;
-	a->link = *link;
+	atomic_store_explicit(&a->address_word, address.net, memory_order_relaxed);
+	link_store(a, link);
 	atomic_store_explicit(&a->seq, seq + 1, memory_order_release);
 }
 
@@ -67,7 +88,7 @@ struct link_header nexthop_read(const struct nexthop *nh, uint32_t index)
 	for (int tries = 0; tries < 4; tries++) {
 		uint32_t seq = atomic_load_explicit(&a->seq, memory_order_acquire);
 
-		copy = a->link;
+		copy = link_load(a);
 		atomic_thread_fence(memory_order_acquire);
 		if (!(seq & 1) && atomic_load_explicit(&a->seq, memory_order_relaxed) == seq)
 			return copy;
@@ -83,7 +104,10 @@ void nexthop_repair(struct nexthop *nh)
 
 		if (!(atomic_load_explicit(&a->seq, memory_order_relaxed) & 1))
 			continue;
-		a->link.state = ADJACENCY_UNRESOLVED;
+		struct link_header link = link_load(a);
+
+		link.state = ADJACENCY_UNRESOLVED;
+		link_store(a, &link);
 		atomic_fetch_add_explicit(&a->seq, 1, memory_order_release);
 	}
 }
@@ -102,6 +126,8 @@ struct route_set *nexthop_spare_routes(struct nexthop *nh)
 {
 	uint32_t generation = atomic_load_explicit(&nh->generation, memory_order_relaxed);
 
+	/* Nothing written there is seen before the generation that retired it. */
+	atomic_thread_fence(memory_order_release);
 	return &nh->routes[(generation + 1) & 1];
 }
 

@@ -10,6 +10,7 @@
  * Adjacencies: the array is itself an open-addressed hash of (side, address); an index, once given, names that
  * neighbour for the life of the arena, so sessions cache indexes.
  *   publish  seq odd (relaxed), release fence, write [Q] fields, seq even (release).
+ *            [Q] fields are written and copied as atomic words: mgmtd alone may use their plain names.
  *   read     seq (acquire), copy [Q] fields, acquire fence, seq again: odd or different => try again, bounded.
  *   Death    mgmtd dying inside a write leaves seq odd: readers see "unresolved" and hold packets; the next mgmtd
  *            rewrites every adjacency it finds (nexthop_repair).
@@ -52,14 +53,21 @@ struct link_header {
 
 /* Legend  [Q] under seq  [U] engines set, mgmtd clears */
 struct adjacency {
-	_Atomic uint32_t seq;    /*  0 */
-	be32_t address;          /*  4 [Q] */
-	struct link_header link; /*  8 [Q] */
-	_Atomic uint32_t used;   /* 24 [U] 1 since mgmtd last looked: keep it fresh in the kernel */
+	_Atomic uint32_t seq; /*  0 */
+	union {
+		be32_t address; /*  4 [Q] */
+		_Atomic uint32_t address_word;
+	};
+	union {
+		struct link_header link; /*  8 [Q] */
+		_Atomic uint64_t link_word[2];
+	};
+	_Atomic uint32_t used; /* 24 [U] 1 since mgmtd last looked: keep it fresh in the kernel */
 	uint8_t reserved[36];
 };
 _Static_assert(sizeof(struct adjacency) == CACHE_LINE, "one cache line per adjacency");
 _Static_assert(offsetof(struct adjacency, used) == 24, "see map");
+_Static_assert(sizeof(struct link_header) == 16, "two words");
 
 enum route_kind {
 	ROUTE_NONE,   /* unreachable, blackhole, prohibit: no way there */

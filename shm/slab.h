@@ -38,7 +38,8 @@ enum slab_class {
 		N_SLAB_CLASSES
 };
 
-enum { ACTOR_MGMTD = ENGINE_MAX, ACTOR_MAX = ENGINE_MAX + 1 };
+/* Who may own pages: engines by number, mgmtd, and the pseudo actor of the shared allocator (shared_slab.h). */
+enum { ACTOR_MGMTD = ENGINE_MAX, ACTOR_SHARED, ACTOR_MAX };
 
 static const uint32_t slab_bytes[N_SLAB_CLASSES] = {
 #define S(name, bytes, help) [SLAB_##name] = bytes,
@@ -64,13 +65,15 @@ struct page {
 };
 _Static_assert(sizeof(struct page) == 32, "see memory map");
 
-/* One actor's pages of one class. Lives in the actor's block; [O] but for remote. */
+/* One actor's pages of one class. Lives in the actor's block.
+ * Legend  [O] the actor; ACTOR_SHARED: who holds the lock  [R] anyone  [K] ACTOR_SHARED only */
 struct slab {
 	uint32_t partial;                             /* [O] first page with room */
 	uint32_t pages;                               /* [O] */
 	uint32_t used;                                /* [O] */
 	uint32_t hint;                                /* [O] where to look for a free page next */
 	_Alignas(CACHE_LINE) _Atomic uint32_t remote; /* [R] anyone pushes, the owner takes all */
+	_Atomic uint32_t lock;                        /* [K] actor + 1 of the holder; 0: free */
 };
 
 static inline uint32_t slab_per_page(enum slab_class c)

@@ -1,5 +1,7 @@
 #include "shm/snapshot.h"
 
+#include "shm/shared_slab.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,20 +23,13 @@ static uint32_t port_table_find(const struct arena *a, be32_t address)
 	return 0;
 }
 
-static uint32_t port_table_make(struct arena *a, be32_t address)
+static void port_table_build(void *object, void *context)
 {
-	struct slab *slab = &actor_of(a, ACTOR_MGMTD)->slab[SLAB_port_table];
-	uint32_t i = slab_take(a, slab, ACTOR_MGMTD, SLAB_port_table);
+	struct port_table *t = object;
 
-	if (!i)
-		return 0;
-	struct port_table *t = port_table_at(a, i);
-
-	t->address = address;
+	t->address = *(const be32_t *)context;
 	memset((void *)t->used, 0, sizeof t->used);
 	memset((void *)t->bits, 0, sizeof t->bits);
-	slab_publish(t);
-	return i;
 }
 
 static bool add_address(struct arena *a, struct snapshot *s, uint32_t host, struct config_error *err)
@@ -43,7 +38,7 @@ static bool add_address(struct arena *a, struct snapshot *s, uint32_t host, stru
 	uint32_t ports = port_table_find(a, address);
 
 	if (!ports)
-		ports = port_table_make(a, address);
+		ports = shared_make(a, ACTOR_MGMTD, SLAB_port_table, port_table_build, &address);
 	if (!ports) {
 		snprintf(err->text, sizeof err->text,
 			"pools: no arena page left for the port table of the address after %u of them; "
@@ -109,6 +104,8 @@ int64_t snapshot_commit(struct arena *a, const struct snapshot *s)
 		return -EBUSY;
 	struct snapshot *slot = slot_of(a, in_force + 1);
 
+	/* Nothing written there is seen before the generation that retired it. */
+	atomic_thread_fence(memory_order_release);
 	memcpy(slot, s, sizeof *slot);
 	slot->generation = in_force + 1;
 	atomic_store_explicit(generation, in_force + 1, memory_order_release);

@@ -117,6 +117,8 @@ int ctl_arena_info(const struct config *c)
 	for (unsigned n = 0; n < a->header->geometry.engines; n++)
 		print_actor(a, n, &pages, &sessions);
 	print_actor(a, ACTOR_MGMTD, &pages, &sessions);
+	printf("%-10s %-40s %6s %10s %10s %8u %8u\n", "shared", "allocator of all", "", "", "",
+		pages.of[ACTOR_SHARED][SLAB_session], pages.of[ACTOR_SHARED][SLAB_port_table]);
 	arena_close(a);
 	return 0;
 }

@@ -1,0 +1,64 @@
+#include "shm/shared_slab.h"
+
+enum { SPINS = 1 << 20 };
+
+static struct slab *slab_of(const struct arena *a, enum slab_class c)
+{
+	return &actor_of(a, ACTOR_SHARED)->slab[c];
+}
+
+/* A private arena has no claims to look at: its users are threads, and die together. */
+static bool is_dead(const struct arena *a, uint32_t holder)
+{
+	return a->fd >= 0 && !arena_claimed(a, holder - 1);
+}
+
+static bool lock(struct arena *a, struct slab *s, unsigned actor, enum slab_class c)
+{
+	for (int spin = 0; spin < SPINS; spin++) {
+		uint32_t holder = atomic_load_explicit(&s->lock, memory_order_relaxed);
+		bool inherit = holder != 0 && (holder == actor + 1 || (spin % 1024 == 0 && is_dead(a, holder)));
+
+		if ((holder == 0 || inherit) && atomic_compare_exchange_strong_explicit(&s->lock, &holder, actor + 1,
+							memory_order_acquire, memory_order_relaxed)) {
+			if (inherit)
+				slab_attach(a, s, ACTOR_SHARED, c, NULL, NULL);
+			return true;
+		}
+		__builtin_ia32_pause();
+	}
+	return false;
+}
+
+static void unlock(struct slab *s)
+{
+	atomic_store_explicit(&s->lock, 0, memory_order_release);
+}
+
+uint32_t shared_make(struct arena *a, unsigned actor, enum slab_class c, shared_build build, void *context)
+{
+	struct slab *s = slab_of(a, c);
+
+	if (!lock(a, s, actor, c))
+		return 0;
+	uint32_t index = slab_take(a, s, ACTOR_SHARED, c);
+	if (index) {
+		void *object = slab_pointer(a, c, index);
+
+		build(object, context);
+		slab_publish(object);
+	}
+	unlock(s);
+	return index;
+}
+
+bool shared_drop(struct arena *a, unsigned actor, enum slab_class c, uint32_t index)
+{
+	struct slab *s = slab_of(a, c);
+
+	if (!lock(a, s, actor, c))
+		return false;
+	slab_put(a, s, c, index);
+	unlock(s);
+	return true;
+}
