@@ -49,6 +49,7 @@ uint32_t arena_layout(void)
 		N_COUNTERS,
 		N_VERDICTS,
 		N_SLAB_CLASSES,
+		sizeof(struct slab),
 		sizeof(struct page),
 		sizeof(struct session),
 		offsetof(struct session, refs),
