@@ -33,8 +33,7 @@ struct session_query {
 
 /* ---- the question ---- */
 
-static bool read_endpoint(
-	const struct request *rq, const char *name, struct endpoint *out, struct reply *refused)
+static bool read_endpoint(const struct request *rq, const char *name, struct endpoint *out, struct reply *refused)
 {
 	const char *text = request_parameter(rq, name);
 	const char *colon = text ? strchr(text, ':') : NULL;
@@ -63,8 +62,7 @@ static bool read_endpoint(
 static bool read_query(const struct request *rq, struct session_query *q, struct reply *refused)
 {
 	q->limit = LIMIT_DEFAULT;
-	return read_endpoint(rq, "inside", &q->inside, refused) &&
-	       read_endpoint(rq, "nat", &q->nat, refused) &&
+	return read_endpoint(rq, "inside", &q->inside, refused) && read_endpoint(rq, "nat", &q->nat, refused) &&
 	       request_number(rq, "limit", 1, LIMIT_MAX, &q->limit, refused) &&
 	       request_number(rq, "cursor", 0, UINT32_MAX, &q->cursor, refused);
 }
@@ -73,8 +71,7 @@ static bool read_query(const struct request *rq, struct session_query *q, struct
 
 static bool endpoint_matches(const struct endpoint *e, be32_t address, be16_t port)
 {
-	return !e->given ||
-	       (e->address.net == address.net && (!e->with_port || e->port.net == port.net));
+	return !e->given || (e->address.net == address.net && (!e->with_port || e->port.net == port.net));
 }
 
 /* A copy that was the same session from first to last byte; false when it changed hands meanwhile. */
@@ -85,8 +82,7 @@ static bool copy_session(const struct arena *a, uint32_t index, struct session *
 
 	memcpy(out, s, sizeof *out);
 	atomic_thread_fence(memory_order_acquire);
-	return (generation & 1) &&
-	       atomic_load_explicit(&s->generation, memory_order_relaxed) == generation;
+	return (generation & 1) && atomic_load_explicit(&s->generation, memory_order_relaxed) == generation;
 }
 
 static const char *tcp_state(uint8_t seen)
@@ -102,8 +98,7 @@ static const char *tcp_state(uint8_t seen)
 	return (seen & SYN) == SYN || (seen & TCP_OUT_DATA) ? "established" : "opening";
 }
 
-static void add_endpoint(
-	struct json_object *o, const char *key, be32_t address, be16_t port, bool with_port)
+static void add_endpoint(struct json_object *o, const char *key, be32_t address, be16_t port, bool with_port)
 {
 	char text[INET_ADDRSTRLEN + 8];
 
@@ -134,31 +129,34 @@ static struct json_object *session_row(const struct session *s, uint64_t now_s)
 	add_endpoint(o, "remote", s->remote, s->remote_port, s->l4 != L4_ICMP);
 	json_object_object_add(o, "owner", json_object_new_int(s->owner));
 	json_object_object_add(o, "adopters", adopters(s->adopters));
-	json_object_object_add(
-		o, "tcp", s->l4 == L4_TCP ? json_object_new_string(tcp_state(s->tcp)) : NULL);
+	json_object_object_add(o, "tcp", s->l4 == L4_TCP ? json_object_new_string(tcp_state(s->tcp)) : NULL);
 	json_object_object_add(o, "created_s_ago", json_object_new_uint64(age));
-	json_object_object_add(
-		o, "mapping", json_object_new_boolean((s->flags & SESSION_CARRIES) != 0));
+	json_object_object_add(o, "mapping", json_object_new_boolean((s->flags & SESSION_CARRIES) != 0));
 	return o;
 }
 
+/* A session without a flow only keeps a mapping for others: it is not listed. */
+static bool matches(const struct session_query *q, const struct session *s)
+{
+	return (s->flags & SESSION_FLOW) && s->l4 < N_L4 && endpoint_matches(&q->inside, s->inside, s->inside_port) &&
+	       endpoint_matches(&q->nat, s->nat, s->nat_port);
+}
+
 /* Fills `rows` and returns where to go on; 0 when all have been seen. */
-static uint32_t collect(
-	const struct arena *a, const struct session_query *q, struct json_object *rows)
+static uint32_t collect(const struct arena *a, const struct session_query *q, struct json_object *rows)
 {
 	uint64_t now_s = mono_now().ns / 1000000000u;
-	uint32_t looked = 0;
+	uint32_t i = (uint32_t)q->cursor, looked = 0;
 	struct session s;
 
-	for (uint32_t i = slab_next_live(a, SLAB_session, (uint32_t)q->cursor); i;
-		i = slab_next_live(a, SLAB_session, i + 1)) {
-		if (json_object_array_length(rows) == q->limit || looked++ == LOOK_MAX)
+	for (; (i = slab_next_live(a, SLAB_session, i)); i++) {
+		if (looked++ == LOOK_MAX)
 			return i;
-		/* A session without a flow only keeps a mapping for others. */
-		if (copy_session(a, i, &s) && (s.flags & SESSION_FLOW) && s.l4 < N_L4 &&
-			endpoint_matches(&q->inside, s.inside, s.inside_port) &&
-			endpoint_matches(&q->nat, s.nat, s.nat_port))
-			json_object_array_add(rows, session_row(&s, now_s));
+		if (!copy_session(a, i, &s) || !matches(q, &s))
+			continue;
+		if (json_object_array_length(rows) == q->limit)
+			return i;
+		json_object_array_add(rows, session_row(&s, now_s));
 	}
 	return 0;
 }

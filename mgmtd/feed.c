@@ -107,7 +107,7 @@ static void tell(struct feed *f, const char *why)
 	if (why && !f->complained)
 		log_warning("the aggregator does not answer on %s: %s", f->path, why);
 	else if (!why && f->complained)
-		log_notice("the aggregator answers again");
+		log_notice("the aggregator answers");
 	f->complained = why != NULL;
 }
 

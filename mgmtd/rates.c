@@ -23,7 +23,7 @@ static struct json_object *find_engine(struct json_object *answer, double number
 	for (size_t i = 0; i < json_object_array_length(engines); i++) {
 		struct json_object *e = json_object_array_get_idx(engines, i);
 
-		if (number_of(e, "engine") == number)
+		if (json_object_is_type(e, json_type_object) && number_of(e, "engine") == number)
 			return e;
 	}
 	return NULL;
@@ -101,9 +101,11 @@ void rates_add(struct json_object *answer, struct json_object *before)
 	struct json_object *sum = json_object_new_object();
 
 	for (size_t i = 0; i < json_object_array_length(engines); i++) {
-		struct json_object *e = json_object_array_get_idx(engines, i);
-		struct json_object *rates = engine_rates(answer, e, before);
+		struct json_object *e = json_object_array_get_idx(engines, i), *rates;
 
+		if (!json_object_is_type(e, json_type_object))
+			continue;
+		rates = engine_rates(answer, e, before);
 		add_to_sum(sum, rates);
 		json_object_object_add(e, "rates", rates);
 	}

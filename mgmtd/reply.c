@@ -93,7 +93,13 @@ void reply_header(struct reply *r, const char *name, const char *value)
 struct json_object *json_decimal(double value)
 {
 	char text[64];
+	int n = snprintf(text, sizeof text, "%.3f", value);
 
-	snprintf(text, sizeof text, "%.3f", value);
+	if (n >= (int)sizeof text) /* no rate is that large */
+		return json_object_new_double(value);
+	while (n > 0 && text[n - 1] == '0')
+		text[--n] = '\0';
+	if (n > 0 && text[n - 1] == '.')
+		text[--n] = '\0';
 	return json_object_new_double_s(value, text);
 }

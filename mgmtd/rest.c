@@ -14,9 +14,8 @@ static const char methods_allowed[] = "GET, HEAD";
 static const struct {
 	const char *name, *value;
 } security_headers[] = {
-	{"Content-Security-Policy",
-		"default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-		"object-src 'none'"},
+	{"Content-Security-Policy", "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+				    "object-src 'none'"},
 	{"X-Content-Type-Options", "nosniff"},
 	{"Referrer-Policy", "no-referrer"},
 	{"Cross-Origin-Resource-Policy", "same-origin"},
@@ -45,30 +44,27 @@ static bool is_listed(const struct rest_route *route, const char *name)
 
 static void list_parameters(const struct rest_route *route, char *out, size_t size)
 {
-	size_t used = (size_t)snprintf(
-		out, size, route->parameters[0] ? "known are " : "none is known here");
+	size_t used = (size_t)snprintf(out, size, route->parameters[0] ? "known are " : "none is known here");
 
 	for (unsigned i = 0; route->parameters[i] && used < size; i++)
-		used += (size_t)snprintf(
-			out + used, size - used, "%s%s", i ? ", " : "", route->parameters[i]);
+		used += (size_t)snprintf(out + used, size - used, "%s%s", i ? ", " : "", route->parameters[i]);
 }
 
-static enum MHD_Result check_parameter(void *context, enum MHD_ValueKind kind, const char *name,
-	size_t name_size, const char *value, size_t value_size)
+static enum MHD_Result check_parameter(void *context, enum MHD_ValueKind kind, const char *name, size_t name_size,
+	const char *value, size_t value_size)
 {
 	struct parameter_check *c = context;
 	char known[128];
 
 	if (!is_listed(c->route, name) || strlen(name) != name_size) {
 		list_parameters(c->route, known, sizeof known);
-		c->refused = reply_problem(MHD_HTTP_BAD_REQUEST, "%.40s: unknown parameter; %s",
-			*name ? name : "(empty)", known);
-	} else if (!value || !*value || strlen(value) != value_size) {
-		c->refused = reply_problem(MHD_HTTP_BAD_REQUEST,
-			"%s: has no value; leave the parameter out or give one", name);
-	} else if (request_parameter(c->rq, name) != value) {
 		c->refused = reply_problem(
-			MHD_HTTP_BAD_REQUEST, "%s: is given twice; give it once", name);
+			MHD_HTTP_BAD_REQUEST, "%.40s: unknown parameter; %s", *name ? name : "(empty)", known);
+	} else if (!value || !*value || strlen(value) != value_size) {
+		c->refused = reply_problem(
+			MHD_HTTP_BAD_REQUEST, "%s: is empty or holds a zero byte; give a value or leave it out", name);
+	} else if (request_parameter(c->rq, name) != value) {
+		c->refused = reply_problem(MHD_HTTP_BAD_REQUEST, "%s: is given twice; give it once", name);
 	}
 	return c->refused.status ? MHD_NO : MHD_YES;
 }
@@ -97,27 +93,23 @@ static struct reply serve(const struct request *rq)
 	if (route)
 		return serve_route(rq, route);
 	if (strncmp(rq->path, "/api/", 5) == 0 || strcmp(rq->path, "/api") == 0)
-		return reply_problem(MHD_HTTP_NOT_FOUND,
-			"there is no resource %.80s; docs/interfaces.md lists them all", rq->path);
+		return reply_problem(
+			MHD_HTTP_NOT_FOUND, "there is no resource %.80s; docs/interfaces.md lists them all", rq->path);
 	return static_file(rq);
 }
 
 /* What can be refused before a body arrives; status 0 when nothing is wrong. */
 static struct reply refuse_early(struct MHD_Connection *connection, const char *method)
 {
-	const char *length = MHD_lookup_connection_value(
-		connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+	const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
 	struct reply r = {0};
 
 	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
-		r = reply_problem(MHD_HTTP_METHOD_NOT_ALLOWED, "%.20s is not served; %s are",
-			method, methods_allowed);
+		r = reply_problem(MHD_HTTP_METHOD_NOT_ALLOWED, "%.20s is not served; %s are", method, methods_allowed);
 		reply_header(&r, MHD_HTTP_HEADER_ALLOW, methods_allowed);
 	} else if ((length && strcmp(length, "0") != 0) ||
-		   MHD_lookup_connection_value(
-			   connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_TRANSFER_ENCODING)) {
-		r = reply_problem(
-			MHD_HTTP_BAD_REQUEST, "the request has a body, which means nothing here");
+		   MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_TRANSFER_ENCODING)) {
+		r = reply_problem(MHD_HTTP_BAD_REQUEST, "the request has a body, which means nothing here");
 	}
 	return r;
 }
@@ -141,9 +133,8 @@ static enum MHD_Result queue(struct MHD_Connection *connection, struct reply r)
 
 /* Called once when the headers are there, and again when the request is complete: answering the first time would
  * close the connection after the answer. */
-static enum MHD_Result on_request(void *context, struct MHD_Connection *connection,
-	const char *path, const char *method, const char *version, const char *data,
-	size_t *data_size, void **seen)
+static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *path,
+	const char *method, const char *version, const char *data, size_t *data_size, void **seen)
 {
 	struct rest *r = context;
 	struct request rq = {.api = r->api, .connection = connection, .path = path};
@@ -156,8 +147,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 	return refused.status ? queue(connection, refused) : MHD_YES;
 }
 
-static void on_library_log(void *context, const char *format, va_list args)
-	__attribute__((format(printf, 2, 0)));
+static void on_library_log(void *context, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 
 static void on_library_log(void *context, const char *format, va_list args)
 {
@@ -178,13 +168,12 @@ struct rest *rest_open(int listen_fd, const struct api *api)
 	}
 	r->api = api;
 	/* The logger comes first: what fails after it is told. */
-	r->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG, 0, NULL,
-		NULL, on_request, r, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
-		MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_THREAD_POOL_SIZE,
-		(unsigned)REST_THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)REST_CONNECTIONS,
-		MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)REST_CONNECTIONS_PER_IP,
-		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)REST_IDLE_S,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REST_REQUEST_BYTES, MHD_OPTION_END);
+	r->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, r,
+		MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, listen_fd,
+		MHD_OPTION_THREAD_POOL_SIZE, (unsigned)REST_THREADS, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)REST_CONNECTIONS, MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)REST_CONNECTIONS_PER_IP,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)REST_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)REST_REQUEST_BYTES, MHD_OPTION_END);
 	if (r->daemon)
 		return r;
 	log_error("cannot start the HTTP server; CORENAT_DEBUG=1 shows why");
