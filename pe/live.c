@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "common/service.h"
 #include "pe/engine.h"
+#include "pe/guests.h"
 #include "pe/io_afxdp.h"
 #include "shm/mailbox.h"
 
@@ -18,7 +19,7 @@
 static const span_t awake_for = {100000u};       /* spin this long after the last packet */
 static const span_t look_every = {20000000u};    /* configuration, routes */
 static const span_t report_every = {100000000u}; /* heartbeat, counters of the backend */
-enum { SLEEP_MS = 10, SLEEP_HELD_MS = 1 };
+enum { SLEEP_MS = 10, SLEEP_HELD_MS = 1, CLAIM_TRIES = 10, CLAIM_PAUSE_US = 20000 };
 
 struct live {
 	const struct config *config;
@@ -52,6 +53,17 @@ static void pin(struct live *l, unsigned cpu)
 	atomic_store(&actor_of(l->arena, l->number)->cpu, cpu);
 }
 
+/* A neighbour that looked after this engine's sessions gives them back when it sees the configuration: wait for it. */
+static bool claim_role(struct live *l)
+{
+	for (int tries = 0; tries < CLAIM_TRIES; tries++) {
+		if (arena_claim(l->arena, l->number) == 0)
+			return true;
+		usleep(CLAIM_PAUSE_US);
+	}
+	return false;
+}
+
 static bool open_arena(struct live *l)
 {
 	struct arena_error err;
@@ -66,7 +78,7 @@ static bool open_arena(struct live *l)
 			l->arena->header->geometry.engines, l->arena->header->geometry.engines - 1);
 		return false;
 	}
-	if (arena_claim(l->arena, l->number) != 0) {
+	if (!claim_role(l)) {
 		log_error("engine %u is already run by process %d", l->number,
 			atomic_load(&actor_of(l->arena, l->number)->pid));
 		return false;
@@ -180,6 +192,7 @@ static void between_turns(struct live *l, mono_t now)
 	if (mono_due(now, l->look)) {
 		l->look = mono_after(now, look_every);
 		look_for_news(l);
+		guests_tend(&l->engine.nat, now);
 	}
 	if (mono_due(now, l->report)) {
 		l->report = mono_after(now, report_every);
@@ -252,6 +265,7 @@ bool live_run(const struct config *c, unsigned engine)
 	bool ok = run(l);
 
 	service_close();
+	guests_leave(&l->engine.nat);
 	if (l->io)
 		l->io->ops->close(l->io);
 	if (l->mailbox)

@@ -46,6 +46,7 @@ struct nat {
 	struct steering steering; /* of the outside interface: who receives a reply */
 	struct fib fib;
 	struct pending pending;
+	struct nat *guest; /* another engine's part, looked after by this one; chained */
 	struct sweep sweep;
 	uint32_t now_s;                /* of the burst or turn in hand */
 	uint64_t verdicts[N_VERDICTS]; /* since the last nat_flush_counters */
@@ -67,6 +68,12 @@ void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now);
 
 /* One bounded slice of aging. */
 void nat_housekeep(struct nat *n, mono_t now);
+
+/* Looks after the sessions of an engine that was taken out of the configuration: its packets are translated, its sessions
+ * age, and nothing new is made in its name. `guest` was nat_init'ed with that engine's number by the same thread. */
+void nat_host(struct nat *n, struct nat *guest);
+/* Takes the guest off the chain again. */
+void nat_unhost(struct nat *n, struct nat *guest);
 
 /* Counts a packet's last word: after transmission, which may still fail. */
 void nat_count(struct nat *n, enum verdict v);

@@ -157,10 +157,24 @@ static bool still_good(struct nat *n, local_place place)
 
 static const enum verdict hit_verdict[N_DIRS] = {VERDICT_fwd_out_hit, VERDICT_fwd_in_hit};
 
+/* The engine's part in which the flow has a session: its own, or a guest's. */
+static local_place find_hosted(struct nat **n, const struct flow *f)
+{
+	for (struct nat *host = *n; host; host = host->guest) {
+		local_place place = nat_find_local(host, f->dir, f->key, f->hash);
+
+		if (place && still_good(host, place)) {
+			*n = host;
+			return place;
+		}
+	}
+	return NULL;
+}
+
 /* A packet whose session is not in the local table, or was not when the burst was looked up. */
 static enum verdict first_packet(struct nat *n, struct packet *p, const struct flow *f)
 {
-	local_place place = nat_find_local(n, f->dir, f->key, f->hash);
+	local_place place = find_hosted(&n, f);
 	enum verdict verdict = hit_verdict[f->dir];
 
 	if (!place)
@@ -201,7 +215,8 @@ void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now)
 	unsigned first[BURST_MAX], n_first = 0;
 
 	assert(count <= BURST_MAX);
-	n->now_s = (uint32_t)(now.ns / 1000000000u);
+	for (struct nat *host = n; host; host = host->guest)
+		host->now_s = (uint32_t)(now.ns / 1000000000u);
 	burst_parse(n, burst, flow, count);
 	burst_look_up(n, burst, flow, count);
 	for (unsigned i = 0; i < count; i++) {
@@ -217,6 +232,21 @@ void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now)
 	}
 	for (unsigned i = 0; i < n_first; i++)
 		burst[first[i]].verdict = (uint8_t)first_packet(n, &burst[first[i]], &flow[first[i]]);
+}
+
+void nat_host(struct nat *n, struct nat *guest)
+{
+	guest->guest = n->guest;
+	n->guest = guest;
+}
+
+void nat_unhost(struct nat *n, struct nat *guest)
+{
+	struct nat **link = &n->guest;
+
+	while (*link != guest)
+		link = &(*link)->guest;
+	*link = guest->guest;
 }
 
 void nat_count(struct nat *n, enum verdict v)

@@ -412,6 +412,15 @@ int arena_claim(struct arena *a, unsigned slot)
 	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
 }
 
+void arena_unclaim(struct arena *a, unsigned slot)
+{
+	struct flock lock = role_lock(slot);
+
+	lock.l_type = F_UNLCK;
+	if (a->fd >= 0)
+		fcntl(a->fd, F_OFD_SETLK, &lock);
+}
+
 bool arena_claimed(const struct arena *a, unsigned slot)
 {
 	struct flock lock = role_lock(slot);

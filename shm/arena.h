@@ -120,7 +120,9 @@ bool arena_header_valid(const struct arena_header *h, uint64_t mapped, struct ar
 
 /* Claims the role `slot` (an engine number, or ENGINE_MAX for mgmtd) for this process until it exits: 0, or -EBUSY. */
 int arena_claim(struct arena *a, unsigned slot);
-/* True when a living process holds the role. Costs a system call. */
+/* Gives a claimed role back before the process ends. */
+void arena_unclaim(struct arena *a, unsigned slot);
+/* True when a living process other than the caller holds the role. Costs a system call. */
 bool arena_claimed(const struct arena *a, unsigned slot);
 
 /* Hash of every shared structure's size and offsets: two builds that disagree on any cannot share an arena. */

@@ -138,6 +138,15 @@ void slab_put(struct arena *a, struct slab *s, enum slab_class c, uint32_t index
 		page_give_back(a, s, number);
 }
 
+void slab_give_back(struct arena *a, struct slab *s)
+{
+	for (uint32_t number = s->partial, next; number; number = next) {
+		next = page_of(a, number)->next;
+		if (page_of(a, number)->used == 0)
+			page_give_back(a, s, number);
+	}
+}
+
 bool slab_valid(const struct arena *a, enum slab_class c, uint32_t index)
 {
 	uint32_t number = index / slab_per_page(c);

@@ -114,6 +114,9 @@ static inline bool slab_live(const void *object)
 /* Frees; a page that falls empty goes back to the arena unless it is the last with room. */
 void slab_put(struct arena *a, struct slab *s, enum slab_class c, uint32_t index);
 
+/* Gives every empty page back, the last one too: the owner is leaving. */
+void slab_give_back(struct arena *a, struct slab *s);
+
 /* Queues an object to its owner, for the owner to look at: anybody. An object may be queued once at a time. */
 void slab_put_remote(struct arena *a, struct slab *owner, enum slab_class c, uint32_t index);
 /* Takes everything queued; walk it by slab_next_remote before the objects are put. 0: nothing. */

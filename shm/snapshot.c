@@ -63,8 +63,19 @@ static bool add_pool(struct arena *a, const struct config_pool *p, struct snapsh
 
 bool snapshot_compile(struct arena *a, const struct config *c, struct snapshot *out, struct config_error *err)
 {
+	uint32_t made_for = a->header->geometry.engines;
+
 	assert(config_address_count(c) <= CONFIG_ADDRESSES_MAX);
+	if (c->arena.engines > made_for) {
+		snprintf(err->text, sizeof err->text,
+			"arena.engines: %u, but the arena was made for %u; remove it with `corenatctl arena remove` "
+			"first, "
+			"or say at most %u",
+			c->arena.engines, made_for, made_for);
+		return false;
+	}
 	memset(out, 0, sizeof *out);
+	out->engines = c->arena.engines;
 	out->n_prefixes = c->net.n_prefixes;
 	memcpy(out->prefixes, c->net.prefixes, sizeof out->prefixes);
 	out->timeout_s[TIMEOUT_UDP] = c->nat.udp_timeout_s;

@@ -30,12 +30,12 @@ enum timeout_class { TIMEOUT_UDP, TIMEOUT_ICMP, TIMEOUT_TCP_TRANSITORY, TIMEOUT_
 
 struct snapshot {
 	uint32_t generation;
+	uint32_t engines; /* that run; those of the arena beyond are adopted by these */
 	uint32_t n_prefixes;
 	uint32_t n_addresses;
 	uint32_t n_ranges;
 	uint32_t timeout_s[N_TIMEOUTS];
 	uint16_t port_first, port_last;
-	uint32_t reserved;
 	struct rss rss[N_SIDES];
 	struct prefix prefixes[CONFIG_PREFIXES_MAX];
 	struct address_range ranges[SNAPSHOT_RANGES_MAX]; /* of all pools: what the XDP program must know */

@@ -1,0 +1,72 @@
+#include "pe/guests.h"
+
+#include "common/log.h"
+
+#include <stdlib.h>
+
+static bool is_guest(const struct nat *host, unsigned engine)
+{
+	for (const struct nat *g = host->guest; g; g = g->guest)
+		if (g->engine == engine)
+			return true;
+	return false;
+}
+
+static bool has_pages(const struct nat *host, unsigned engine)
+{
+	return actor_of(host->arena, engine)->slab[SLAB_session].pages != 0;
+}
+
+static void adopt(struct nat *host, unsigned engine, mono_t now)
+{
+	struct nat *g = NULL;
+
+	if (!has_pages(host, engine) || arena_claim(host->arena, engine) != 0)
+		return;
+	g = malloc(sizeof *g);
+	if (!g) {
+		arena_unclaim(host->arena, engine);
+		return;
+	}
+	uint32_t sessions = nat_init(g, host->arena, engine, host->random, now);
+
+	nat_host(host, g);
+	log_notice("engine %u: adopted engine %u, which the configuration no longer names, with %u sessions",
+		host->engine, engine, sessions);
+}
+
+static void give_back(struct nat *host, struct nat *g)
+{
+	log_notice("engine %u: engine %u is no longer its guest, %u sessions left", host->engine, g->engine,
+		g->actor->slab[SLAB_session].used);
+	nat_flush_counters(g);
+	nat_unhost(host, g);
+	arena_unclaim(host->arena, g->engine);
+	free(g);
+}
+
+void guests_tend(struct nat *host, mono_t now)
+{
+	uint32_t run = host->configured ? host->config.engines : UINT32_MAX;
+
+	for (struct nat *g = host->guest, *next; g; g = next) {
+		next = g->guest;
+		nat_configure(g);
+		nat_load_routes(g);
+		nat_housekeep(g, now);
+		atomic_store_explicit(&g->actor->config_ack, g->config.generation, memory_order_release);
+		if (g->engine < run || g->actor->slab[SLAB_session].used == 0) {
+			slab_give_back(g->arena, &g->actor->slab[SLAB_session]);
+			give_back(host, g);
+		}
+	}
+	for (unsigned e = run; e < host->arena->header->geometry.engines; e++)
+		if (e % run == host->engine && !is_guest(host, e))
+			adopt(host, e, now);
+}
+
+void guests_leave(struct nat *host)
+{
+	while (host->guest)
+		give_back(host, host->guest);
+}
