@@ -28,9 +28,8 @@ struct feed {
 	int stop_fd;                      /* [I] readable: end */
 	pthread_t thread;                 /* [I] */
 	struct feed_line line;            /* [T] the connection */
-	struct json_object
-		*last;   /* [T] the last answer with its rates; NULL when the one before failed */
-	bool complained; /* [T] its absence is in the log */
+	struct json_object *last;         /* [T] the last answer with its rates; NULL when the one before failed */
+	bool complained;                  /* [T] its absence is in the log */
 	pthread_mutex_t lock;
 	char *text; /* [L] the last answer with rates; NULL: the aggregator is absent */
 };

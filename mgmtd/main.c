@@ -29,6 +29,7 @@ struct mgmtd {
 	struct feed *feed;
 	struct api api;
 	struct rest *rest;
+	char address[80]; /* where the API is, for people */
 };
 
 /* ---- starting ---- */
@@ -111,13 +112,14 @@ static bool start_feed(struct mgmtd *m)
 
 static bool start_rest(struct mgmtd *m)
 {
-	struct rest_error wrong;
+	struct rest_error wrong = {.text = ""};
 	int fd = rest_listen(m->config.api.listen, &wrong);
 
 	if (fd < 0) {
 		log_error("api.listen: %s", wrong.text);
 		return false;
 	}
+	rest_address(fd, m->address, sizeof m->address);
 	m->api.config = &m->config;
 	m->api.arena = m->arena;
 	m->api.feed = m->feed;

@@ -28,8 +28,8 @@ struct reply reply_text(unsigned status, const char *type, char *text)
 static struct reply reply_object(unsigned status, const char *type, struct json_object *o)
 {
 	size_t size = 0;
-	const char *text = json_object_to_json_string_length(
-		o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
+	const char *text =
+		json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
 	char *line = text ? malloc(size + 1) : NULL;
 
 	if (line) {

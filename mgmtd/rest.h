@@ -42,6 +42,8 @@ struct rest_error {
 
 /* The socket systemd passed, or one bound to "address:port" of this text; port 0 takes any free one. */
 int rest_listen(const char *listen, struct rest_error *err);
+/* Where the server can be reached, for people: "127.0.0.1:8080". */
+void rest_address(int listen_fd, char *out, size_t size);
 
 struct rest;
 

@@ -86,3 +86,17 @@ int rest_listen(const char *listen_on, struct rest_error *err)
 		return refuse(err, "LISTEN_FDS", strerror(-n));
 	return n > 0 ? passed_socket(n, err) : own_socket(listen_on, err);
 }
+
+void rest_address(int listen_fd, char *out, size_t size)
+{
+	struct sockaddr_storage at;
+	socklen_t at_size = sizeof at;
+	char host[64], port[8];
+
+	if (getsockname(listen_fd, (struct sockaddr *)&at, &at_size) == 0 &&
+		getnameinfo((struct sockaddr *)&at, at_size, host, sizeof host, port, sizeof port,
+			NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+		snprintf(out, size, at.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+	else
+		snprintf(out, size, "a socket of systemd"); /* not of the Internet families */
+}
