@@ -1,0 +1,51 @@
+"""An engine is taken out of the configuration while its subscribers' transfers run, and comes back later."""
+
+import json
+import signal
+
+from corenat_lab import rss
+from harness import LabCase, wait_for
+
+
+class RemovedEngine(LabCase):
+    OPTIONS = {"subs": 3}
+
+    def steer(self, table):
+        """What the operator does on the NIC: its queues in use."""
+        key = bytes.fromhex(self.document["inside"]["rss"]["key"])
+        for side in ("inside", "outside"):
+            rss.configure(self.lab.state.dir / "bpf" / f"rss-{side}", key, table)
+
+    def put_in_force(self, document):
+        generation = self.lab.health()["config_generation"]
+        (self.lab.state.dir / "config.json").write_text(json.dumps(document))
+        self.lab.kill("mgmtd", signal.SIGTERM)
+        self.lab.start("mgmtd")
+        wait_for("the new configuration is in force",
+                 lambda: self.lab.health()["config_generation"] > generation)
+
+    def with_one_engine(self):
+        one = json.loads(json.dumps(self.document))
+        one["arena"]["engines"] = 1
+        one["engine"]["cpus"] = [0]
+        for side in ("inside", "outside"):
+            one[side]["rss"]["table"] = [0]
+        return one
+
+    def test_the_other_engine_adopts_its_sessions(self):
+        self.document = json.loads((self.lab.state.dir / "config.json").read_text())
+        transfers = [self.download(f"sub{1 + i % 3}", "3M") for i in range(6)]
+        wait_for("engine 1 owns sessions", lambda: self.engines()[1]["sessions"] > 0)
+        self.steer([0])
+        self.lab.kill("pe1", signal.SIGKILL)
+        self.put_in_force(self.with_one_engine())
+        wait_for("engine 0 adopts", lambda: "adopted engine 1" in self.log("pe0"))
+        for transfer in transfers:
+            self.assert_downloaded(transfer)
+
+        self.put_in_force(self.document)
+        self.lab.start("pe1")
+        wait_for("engine 1 is back", lambda: self.engines()[1]["state"] == "up")
+        self.steer(self.document["inside"]["rss"]["table"])
+        self.assertIn("engine 1 is no longer its guest", self.log("pe0"))
+        self.assert_downloaded(self.download("sub1", "8M"))
