@@ -2,6 +2,7 @@
 
 #include "shm/engine.h"
 #include "shm/global_table.h"
+#include "shm/layout.h"
 #include "shm/local_table.h"
 #include "shm/nexthop.h"
 #include "shm/snapshot.h"
@@ -19,7 +20,6 @@
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 enum { REGION_ALIGN = 4096 };
 #define MIB(bytes) ((bytes) >> 20)
@@ -36,37 +36,7 @@ static bool refuse(struct arena_error *err, const char *format, ...)
 	return false;
 }
 
-/* ---- layout ---- */
-
-uint32_t arena_layout(void)
-{
-	const uint32_t sizes[] = {
-		sizeof(struct arena_header),
-		sizeof(struct actor),
-		offsetof(struct actor, intent),
-		offsetof(struct actor, slab),
-		offsetof(struct actor, counters),
-		N_COUNTERS,
-		N_VERDICTS,
-		N_SLAB_CLASSES,
-		sizeof(struct slab),
-		sizeof(struct page),
-		sizeof(struct session),
-		offsetof(struct session, refs),
-		sizeof(struct port_table),
-		sizeof(struct local_bucket),
-		sizeof(struct global_bucket),
-		sizeof(struct snapshot),
-		offsetof(struct snapshot, addresses),
-		sizeof(struct nexthop),
-		offsetof(struct nexthop, adjacency),
-		sizeof(struct adjacency),
-		ARENA_PAGE,
-		ENGINE_MAX,
-	};
-
-	return (uint32_t)XXH3_64bits(sizes, sizeof sizes);
-}
+/* ---- regions ---- */
 
 static uint64_t align(uint64_t v, uint64_t to)
 {

@@ -125,9 +125,6 @@ void arena_unclaim(struct arena *a, unsigned slot);
 /* True when a living process other than the caller holds the role. Costs a system call. */
 bool arena_claimed(const struct arena *a, unsigned slot);
 
-/* Hash of every shared structure's size and offsets: two builds that disagree on any cannot share an arena. */
-uint32_t arena_layout(void);
-
 static inline void *arena_region(const struct arena *a, enum arena_region r)
 {
 	return a->base + a->header->region[r].offset;

@@ -14,6 +14,7 @@ static const struct command {
 	int (*run)(const struct config *c);
 } commands[] = {
 	{{"arena", "info"}, "geometry, who is alive, what its pages hold", ctl_arena_info},
+	{{"arena", "map"}, "the byte map of the arena, as this build has it", ctl_arena_map},
 	{{"arena", "remove"}, "remove arena, mailboxes, XDP programs; nothing may run", ctl_arena_remove},
 };
 

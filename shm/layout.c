@@ -1,0 +1,201 @@
+#include "shm/layout.h"
+
+#include "shm/engine.h"
+#include "shm/global_table.h"
+#include "shm/local_table.h"
+#include "shm/nexthop.h"
+#include "shm/snapshot.h"
+
+#include <xxhash.h>
+
+struct layout_row {
+	const char *structure, *field; /* field NULL: the structure itself */
+	uint32_t offset, size;
+};
+
+#define S(s) {#s, NULL, 0, sizeof(struct s)},
+#define F(s, f) {#s, #f, offsetof(struct s, f), sizeof(((struct s *)NULL)->f)},
+/* Padding and reserved bytes are what lies between the rows. */
+static const struct layout_row rows[] = {
+	/* clang-format off */
+	S(arena_header)
+	F(arena_header, magic)
+	F(arena_header, version_major)
+	F(arena_header, version_minor)
+	F(arena_header, layout)
+	F(arena_header, bytes)
+	F(arena_header, seed)
+	F(arena_header, geometry)
+	F(arena_header, created_ns)
+	F(arena_header, region)
+	F(arena_header, config_generation)
+	S(actor)
+	F(actor, pid)
+	F(actor, incarnation)
+	F(actor, heartbeat_ns)
+	F(actor, config_ack)
+	F(actor, routes_ack)
+	F(actor, cpu)
+	F(actor, io)
+	F(actor, intent)
+	F(actor, slab)
+	F(actor, counters)
+	F(actor, verdicts)
+	S(intent)
+	F(intent, step)
+	F(intent, session)
+	F(intent, mapping)
+	F(intent, old_refs)
+	F(intent, port)
+	S(slab)
+	F(slab, partial)
+	F(slab, pages)
+	F(slab, used)
+	F(slab, hint)
+	F(slab, remote)
+	F(slab, lock)
+	S(page)
+	F(page, owner)
+	F(page, used)
+	F(page, free)
+	F(page, next)
+	F(page, prev)
+	F(page, cut)
+	F(page, top)
+	S(session)
+	F(session, generation)
+	F(session, link)
+	F(session, inside)
+	F(session, remote)
+	F(session, nat)
+	F(session, inside_port)
+	F(session, remote_port)
+	F(session, nat_port)
+	F(session, realm)
+	F(session, l3_delta)
+	F(session, l4_delta)
+	F(session, next_hop)
+	F(session, mapping)
+	F(session, refs)
+	F(session, adopters)
+	F(session, created_s)
+	F(session, l4)
+	F(session, owner)
+	F(session, flags)
+	F(session, tcp)
+	S(port_table)
+	F(port_table, generation)
+	F(port_table, link)
+	F(port_table, address)
+	F(port_table, used)
+	F(port_table, bits)
+	S(local_bucket)
+	F(local_bucket, entry)
+	S(global_bucket)
+	F(global_bucket, lock)
+	F(global_bucket, entry)
+	S(snapshot)
+	F(snapshot, generation)
+	F(snapshot, engines)
+	F(snapshot, n_prefixes)
+	F(snapshot, n_addresses)
+	F(snapshot, n_ranges)
+	F(snapshot, timeout_s)
+	F(snapshot, port_first)
+	F(snapshot, port_last)
+	F(snapshot, rss)
+	F(snapshot, prefixes)
+	F(snapshot, ranges)
+	F(snapshot, addresses)
+	S(snapshot_address)
+	F(snapshot_address, address)
+	F(snapshot_address, ports)
+	S(rss)
+	F(rss, mode)
+	F(rss, key)
+	F(rss, key_size)
+	F(rss, table_len)
+	F(rss, table)
+	S(prefix)
+	F(prefix, addr)
+	F(prefix, len)
+	S(address_range)
+	F(address_range, first)
+	F(address_range, last)
+	S(nexthop)
+	F(nexthop, generation)
+	F(nexthop, routes)
+	F(nexthop, ring)
+	F(nexthop, adjacency)
+	S(route_set)
+	F(route_set, n)
+	F(route_set, route)
+	S(route)
+	F(route, prefix)
+	F(route, gateway)
+	F(route, length)
+	F(route, kind)
+	F(route, side)
+	S(nexthop_ring)
+	F(nexthop_ring, head)
+	F(nexthop_ring, tail)
+	F(nexthop_ring, request)
+	S(nexthop_request)
+	F(nexthop_request, address)
+	F(nexthop_request, side)
+	S(adjacency)
+	F(adjacency, seq)
+	F(adjacency, address)
+	F(adjacency, address_word)
+	F(adjacency, link)
+	F(adjacency, link_word)
+	F(adjacency, used)
+	S(link_header)
+	F(link_header, dst)
+	F(link_header, src)
+	F(link_header, mtu)
+	F(link_header, side)
+	F(link_header, state)
+	S(arena_geometry)
+	F(arena_geometry, engines)
+	F(arena_geometry, sessions)
+	F(arena_geometry, pages)
+	F(arena_geometry, local_buckets)
+	F(arena_geometry, global_buckets)
+	F(arena_geometry, mapping_buckets)
+/* clang-format on */
+}
+;
+#undef F
+#undef S
+
+enum { N_ROWS = sizeof rows / sizeof rows[0] };
+
+uint32_t arena_layout(void)
+{
+	uint32_t numbers[N_ROWS + 5][2] = {{N_COUNTERS, N_VERDICTS}, {N_SLAB_CLASSES, ARENA_PAGE},
+		{ENGINE_MAX, ACTOR_MAX}, {N_ARENA_REGIONS, ROUTES_MAX}};
+
+	for (unsigned i = 0; i < N_ROWS; i++) {
+		numbers[i + 5][0] = rows[i].offset;
+		numbers[i + 5][1] = rows[i].size;
+	}
+	return (uint32_t)XXH3_64bits(numbers, sizeof numbers);
+}
+
+void layout_print(FILE *to)
+{
+	fprintf(to, "# The arena, byte by byte\n\n"
+		    "Printed by `corenatctl arena map`; a test holds this page against the code. Offsets and sizes are "
+		    "in bytes.\n"
+		    "What each field means and who may touch it is said beside it in `shm/`.\n");
+	for (unsigned i = 0; i < N_ROWS; i++) {
+		const struct layout_row *r = &rows[i];
+
+		if (r->field)
+			fprintf(to, "| %u | %u | `%s` |\n", r->offset, r->size, r->field);
+		else
+			fprintf(to, "\n## struct %s: %u bytes\n\n| offset | size | field |\n| ---: | ---: | --- |\n",
+				r->structure, r->size);
+	}
+}
