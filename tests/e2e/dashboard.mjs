@@ -2,7 +2,7 @@
 
 import { launch, open } from "./browser.mjs";
 import { CHECKS, OUTAGE } from "./checks.mjs";
-import { LOOKS, accessible, fitsWidth, holdsStill, picture, themeToggles, wear } from "./looks.mjs";
+import { LOOKS, accessible, fitsWidth, holdsStill, nothingCut, picture, themeToggles, wear } from "./looks.mjs";
 
 const LIVE_MS = 20000;
 const [url, outdir] = process.argv.slice(2);
@@ -46,6 +46,7 @@ try {
 	for (const look of LOOKS) {
 		await wear(page, look);
 		await check(`${look.name}: accessible`, () => accessible(page));
+		await check(`${look.name}: nothing is cut off`, () => nothingCut(page));
 		await check(`${look.name}: fits the window`, () => fitsWidth(page));
 		await picture(page, outdir, look.name);
 	}
@@ -57,8 +58,11 @@ try {
 			throw new Error([...new Set(complaints)].join("\n"));
 	});
 	await check(OUTAGE[0], () => OUTAGE[1]({ page }));
+} catch (e) {
+	failed.push("the page opens");
+	console.log(`not ok  the page opens\n  # ${e.message.split("\n")[0]}`);
 } finally {
 	await browser.close();
 }
-console.log(failed.length ? `${failed.length} checks failed` : "all checks held");
+console.log(failed.length ? `${failed.length} failed` : "all checks held");
 process.exitCode = failed.length ? 1 : 0;

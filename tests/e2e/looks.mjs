@@ -42,6 +42,14 @@ export async function fitsWidth(page) {
 	assert.ok(wide <= seen, `the page is ${wide} px wide in a window of ${seen} px`);
 }
 
+/* No number or label is cut off or runs into its neighbour. */
+export async function nothingCut(page) {
+	const cut = await page.evaluate(() => [...document.querySelectorAll("th, td, dt, dd, button, .top *, .meter")]
+		.filter((n) => n.checkVisibility() && n.clientWidth > 1 && n.scrollWidth > n.clientWidth + 1 && getComputedStyle(n).overflowX !== "auto")
+		.map((n) => `${n.closest("[id]").id}: ${n.textContent.trim().slice(0, 40)} (${n.scrollWidth} in ${n.clientWidth} px)`));
+	assert.deepEqual(cut, []);
+}
+
 /* Numbers change each second; nothing may move because of it. */
 export async function holdsStill(page) {
 	const places = () => page.evaluate(() => [...document.querySelectorAll("main section, main article, thead th")]

@@ -4,11 +4,11 @@ import { Rows, byId, setText, table, tableRow } from "./dom.js";
 import { NONE, grouped, rate } from "./format.js";
 
 const COLUMNS = [
-	{ id: "name", label: "Counter" },
+	{ id: "name", label: "Counter", width: 24 },
 	{ id: "help", label: "Meaning" },
-	{ id: "rate", label: "Rate", num: true },
-	{ id: "value", label: "Value", num: true },
-	{ id: "unit", label: "Unit" },
+	{ id: "rate", label: "Rate", num: true, width: 13 },
+	{ id: "value", label: "Value", num: true, width: 24 },
+	{ id: "unit", label: "Unit", width: 13 },
 ];
 
 export class Counters {

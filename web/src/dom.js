@@ -57,16 +57,21 @@ export class Rows {
 	}
 }
 
-/* A table from a column list: { id, label, title?, num? }. Roles are spelled out because narrow screens
+/* A table from a column list: { id, label, title?, num?, width? }. Widths are given in characters and fixed, so
+ * that no column moves when its numbers change; a column without one takes what is left. Roles are spelled out because narrow screens
  * lay rows out as cards, and some browsers drop a table's meaning when its display changes. */
 export function table(columns, { label, cards = false } = {}) {
 	const head = el("tr", { role: "row" });
-	for (const c of columns)
+	const widths = el("colgroup");
+	for (const c of columns) {
 		head.append(el("th", { scope: "col", role: "columnheader", class: c.num ? "num" : "",
 			...(c.title && { title: c.title }) }, c.label));
+		widths.append(el("col"));
+		widths.lastChild.style.width = c.width ? `${c.width}ch` : "auto";
+	}
 	const body = el("tbody", { role: "rowgroup" });
 	const node = el("table", { role: "table", class: cards ? "cards" : "", ...(label && { "aria-label": label }) },
-		el("thead", { role: "rowgroup" }, head), body);
+		widths, el("thead", { role: "rowgroup" }, head), body);
 	return { node, body };
 }
 

@@ -4,19 +4,19 @@ import { Rows, byId, meter, setAttr, setText, table, tableRow } from "./dom.js";
 import { NONE, grouped, milliseconds, percent, rate } from "./format.js";
 
 const COLUMNS = [
-	{ id: "engine", label: "Engine" },
-	{ id: "state", label: "State" },
-	{ id: "cpu", label: "CPU", num: true, title: "the core this engine is pinned to" },
-	{ id: "pages", label: "Pages", num: true, title: "arena pages of 2 MiB this engine owns" },
-	{ id: "sessions", label: "Sessions", num: true, title: "sessions this engine owns" },
-	{ id: "adopted", label: "Adopted", num: true, title: "other engines' sessions taken into the own table" },
-	{ id: "outbound", label: "Outbound pps", num: true, title: "packets per second sent on the outside interface" },
-	{ id: "inbound", label: "Inbound pps", num: true, title: "packets per second sent on the inside interface" },
+	{ id: "engine", label: "Engine", width: 7 },
+	{ id: "state", label: "State", width: 10 },
+	{ id: "cpu", label: "CPU", num: true, title: "the core this engine is pinned to", width: 5 },
+	{ id: "pages", label: "Pages", num: true, title: "arena pages of 2 MiB this engine owns", width: 7 },
+	{ id: "sessions", label: "Sessions", num: true, title: "sessions this engine owns", width: 11 },
+	{ id: "adopted", label: "Adopted", num: true, title: "other engines' sessions taken into the own table", width: 11 },
+	{ id: "outbound", label: "Outbound pps", num: true, title: "packets per second sent on the outside interface", width: 10 },
+	{ id: "inbound", label: "Inbound pps", num: true, title: "packets per second sent on the inside interface", width: 10 },
 	{ id: "xdp", label: "XDP inside / outside" },
-	{ id: "home", label: "Replies home", title: "share of sessions whose replies land on the engine that created them" },
-	{ id: "drops", label: "Ring drops", num: true, title: "packets the kernel dropped: receive or fill ring full" },
-	{ id: "heartbeat", label: "Heartbeat age", num: true, title: "age of the engine's own sign of life" },
-	{ id: "fresh", label: "Counters age", num: true, title: "age of the newest counters the aggregator has of it" },
+	{ id: "home", label: "Replies home", title: "share of sessions whose replies land on the engine that created them", width: 19 },
+	{ id: "drops", label: "Ring drops", num: true, title: "packets the kernel dropped: receive or fill ring full", width: 8 },
+	{ id: "heartbeat", label: "Heartbeat age", num: true, title: "age of the engine's own sign of life", width: 10 },
+	{ id: "fresh", label: "Counters age", num: true, title: "age of the newest counters the aggregator has of it", width: 12 },
 ];
 
 export class Engines {

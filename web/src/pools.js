@@ -5,7 +5,7 @@ import { grouped, percent } from "./format.js";
 
 const SHOWN_MAX = 256; /* addresses listed per pool; a larger pool lists its fullest */
 const COLUMNS = [
-	{ id: "address", label: "Address" },
+	{ id: "address", label: "Address", width: 16 },
 	{ id: "tcp", label: "TCP" },
 	{ id: "other", label: "UDP, ICMP" },
 ];

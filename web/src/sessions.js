@@ -9,14 +9,14 @@ const TURNS = 8; /* requests one page may take */
 const REFRESH_MS = 2000;
 const ENDPOINT = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?::(\d{1,5}))?$/;
 const COLUMNS = [
-	{ id: "protocol", label: "Protocol" },
-	{ id: "inside", label: "Inside" },
-	{ id: "nat", label: "NAT" },
+	{ id: "protocol", label: "Protocol", width: 10 },
+	{ id: "inside", label: "Inside", width: 22 },
+	{ id: "nat", label: "NAT", width: 22 },
 	{ id: "remote", label: "Remote" },
-	{ id: "tcp", label: "TCP state" },
-	{ id: "age", label: "Age", num: true },
-	{ id: "owner", label: "Engine", num: true, title: "the engine that created the session" },
-	{ id: "adopters", label: "Adopted by", num: true, title: "engines that receive its replies" },
+	{ id: "tcp", label: "TCP state", width: 13 },
+	{ id: "age", label: "Age", num: true, width: 13 },
+	{ id: "owner", label: "Engine", num: true, title: "the engine that created the session", width: 9 },
+	{ id: "adopters", label: "Adopted by", num: true, title: "engines that receive its replies", width: 11 },
 ];
 
 /* "" and a.b.c.d[:port] are well formed; the server checks again. */

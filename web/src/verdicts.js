@@ -6,10 +6,10 @@ import { grouped, rate } from "./format.js";
 import { RateMeter } from "./rates.js";
 
 const COLUMNS = [
-	{ id: "name" }, /* labelled with the class */
+	{ id: "name", width: 20 }, /* labelled with the class */
 	{ id: "help", label: "Meaning" },
-	{ id: "rate", label: "packets/s", num: true },
-	{ id: "total", label: "Total", num: true },
+	{ id: "rate", label: "packets/s", num: true, width: 10 },
+	{ id: "total", label: "Total", num: true, width: 17 },
 ];
 const isDrop = (name) => name.startsWith("drop_");
 
