@@ -46,6 +46,8 @@ PROGRAMS   := $(addprefix $(B)/bin/,corenat-pe corenat-aggregator corenat-mgmtd 
 UNIT       := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 UNIT_HELP  := $(call obj,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
 BENCH      := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
+BENCH_HELP := $(call obj,$(filter-out $(wildcard tests/bench/bench_*.c),$(filter-out %.bpf.c,$(wildcard tests/bench/*.c))))
+BENCH_BPF  := $(patsubst %.bpf.c,$(B)/%.bpf.o,$(wildcard tests/bench/*.bpf.c))
 LAB_BPF    := $(patsubst tests/lab/%.bpf.c,$(B)/tests/lab/%.bpf.o,$(wildcard tests/lab/*.bpf.c))
 SKELETON   := $(B)/gen/corenat_xdp.skel.h
 WEB        := build/web/index.html
@@ -107,7 +109,7 @@ clean: ## remove everything built
 .PHONY: lab-bpf bench-programs programs
 programs: $(PROGRAMS)
 lab-bpf: $(LAB_BPF)
-bench-programs: $(BENCH)
+bench-programs: $(BENCH) $(BENCH_BPF)
 
 # ---- rules ----
 
@@ -138,7 +140,7 @@ $(B)/bin/corenatctl: $(call obj,$(wildcard mgmtd/ctl/*.c) pe/xdp.c pe/xdp_dir.c)
 	$(LINK) $(LDLIBS_ctl)
 $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(UNIT_HELP) $(PE) $(AGGREGATOR) $(MGMTD) $(SHM) $(COMMON)
 	$(LINK) -lcmocka $(LDLIBS_pe) $(LDLIBS_mgmtd)
-$(B)/tests/bench/bench_%: $(B)/tests/bench/bench_%.o $(PE) $(SHM) $(COMMON)
+$(B)/tests/bench/bench_%: $(B)/tests/bench/bench_%.o $(BENCH_HELP) $(PE) $(SHM) $(COMMON)
 	$(LINK) $(LDLIBS_pe)
 
 # The XDP program is compiled for the kernel and embedded as a skeleton.

@@ -1,0 +1,95 @@
+"""Rows: what is measured, in which unit, and the goal. A row's name is that of the design's table of goals; a case
+(after the dot) is a variant that is told apart."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    what: str
+    unit: str
+    goal: float = None
+    more_is_better: bool = False
+
+
+ROWS = {
+    "G1": Row("engine only, sessions found, 64-byte UDP, 1 M sessions: instructions per packet", "instructions", 250),
+    "G2": Row("same: cycles per packet, flows in random order", "cycles", 160),
+    "G3": Row("same at 16 M sessions", "cycles", 260),
+    "G4.1m": Row("flatness: cycles at 1 M ÷ at 64 K sessions", "ratio"),
+    "G4": Row("flatness: cycles at 16 M ÷ at 64 K sessions", "ratio", 2.2),
+    "G5.1m": Row("batching: cycles at burst 1 ÷ burst 32, 1 M sessions", "ratio"),
+    "G5": Row("batching: cycles at burst 1 ÷ burst 32, 16 M sessions", "ratio", 2.5, True),
+    "G6": Row("session creation, engine only: cycles", "cycles", 450),
+    "G8": Row("creation at 99 % of the ports in use ÷ at 50 %", "ratio", 1.7),
+    "G9": Row("arena bytes per session, tables included, 1 M sessions", "bytes", 112),
+    "G10": Row("unknown inbound packet: cycles to its drop", "cycles", 100),
+    "G15": Row("lab: CoreNAT ÷ plain AF_XDP forwarder, packets/s, 1 K flows", "ratio", 0.85, True),
+    "G15.100k": Row("same, 100 K flows", "ratio", 0.85, True),
+    "G16.1k": Row("lab: CoreNAT ÷ Linux nft NAT, packets/s, 1 K flows", "ratio", 1.5, True),
+    "G16.100k": Row("same, 100 K flows", "ratio", 2.0, True),
+    "G17": Row("lab: CoreNAT ÷ Linux nft NAT, new flows/s", "ratio", 3, True),
+}
+
+
+@dataclasses.dataclass
+class Figure:
+    """One line of the output."""
+    name: str            # row or row.case
+    value: float
+    unit: str
+    goal: float = None
+    context: dict = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name, value, **context):
+        row = ROWS[name]
+        return cls(name, value, row.unit, row.goal, context)
+
+    @classmethod
+    def parse(cls, line):
+        """The line of a program that speaks the same language."""
+        word, name, *pairs = line.split()
+        if word != "bench":
+            raise ValueError(line)
+        fields = dict(p.split("=", 1) for p in pairs)
+        goal = fields.pop("goal", None)
+        return cls(name, float(fields.pop("value")), fields.pop("unit"), goal and float(goal), fields)
+
+    def __str__(self):
+        parts = [f"bench {self.name} value={number(self.value)} unit={self.unit}"]
+        if self.goal is not None:
+            parts.append(f"goal={number(self.goal)}")
+        return " ".join(parts + [f"{k}={number(v)}" for k, v in self.context.items()])
+
+    @property
+    def met(self):
+        """Whether the goal is reached; None when there is none."""
+        if self.goal is None:
+            return None
+        row = ROWS.get(self.name) or ROWS.get(self.name.partition(".")[0])
+        return self.value >= self.goal if row and row.more_is_better else self.value <= self.goal
+
+
+def number(v):
+    """Three or four digits that mean something, never an exponent."""
+    if not isinstance(v, float):
+        return str(v)
+    text = f"{v:.0f}" if abs(v) >= 1000 else f"{v:.1f}" if abs(v) >= 100 else f"{v:.2f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+class Wanted:
+    """ONLY=G1,G8: rows with all their cases, or single cases. Nothing: all."""
+
+    def __init__(self, text):
+        self.names = [n.strip() for n in text.split(",") if n.strip()]
+
+    def __bool__(self):
+        return bool(self.names)
+
+    def __contains__(self, name):
+        return not self.names or name in self.names or name.partition(".")[0] in self.names
+
+    def any(self, *names):
+        return any(n in self for n in names)
