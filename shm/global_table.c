@@ -15,31 +15,38 @@ struct global_table global_mappings(const struct arena *a, unsigned actor)
 	return table_of(a, ARENA_mappings, a->header->geometry.mapping_buckets, actor);
 }
 
-/* Independent halves of the hash choose the buckets; the tag mixes both. */
+/* The other bucket of an entry: an involution (local_table.h). */
+static uint32_t other_of(const struct global_table *t, uint32_t bucket, uint32_t tag)
+{
+	uint32_t sum = (uint32_t)((uint64_t)(tag * 0x9e3779b1u) * t->n >> 32);
+
+	return sum >= bucket ? sum - bucket : sum + t->n - bucket;
+}
+
 static struct global_pair pair_of(const struct global_table *t, uint64_t hash)
 {
-	uint32_t a = (uint32_t)((hash >> 32) * t->n >> 32);
-	uint32_t b = (uint32_t)((hash & 0xffffffffu) * t->n >> 32);
+	uint32_t tag = (uint32_t)hash;
+	uint32_t a = (uint32_t)((hash >> 32) * t->n >> 32), b = other_of(t, a, tag);
 
-	return (struct global_pair){
-		.first = a < b ? a : b,
-		.second = a < b ? b : a,
-		.tag = (uint32_t)(hash * 0x9e3779b97f4a7c15u >> 32),
-	};
+	return (struct global_pair){.first = a < b ? a : b, .second = a < b ? b : a, .tag = tag};
 }
 
 /* ---- locks ---- */
 
-static bool bucket_lock(struct global_table *t, uint32_t bucket)
+static bool bucket_try(struct global_table *t, uint32_t bucket)
 {
 	_Atomic uint64_t *lock = &t->bucket[bucket].lock;
+	uint64_t free = 0;
 
+	return atomic_load_explicit(lock, memory_order_relaxed) == 0 &&
+	       atomic_compare_exchange_strong_explicit(
+		       lock, &free, t->actor + 1, memory_order_acquire, memory_order_relaxed);
+}
+
+static bool bucket_lock(struct global_table *t, uint32_t bucket)
+{
 	for (int spin = 0; spin < GLOBAL_SPINS; spin++) {
-		uint64_t free = 0;
-
-		if (atomic_load_explicit(lock, memory_order_relaxed) == 0 &&
-			atomic_compare_exchange_weak_explicit(
-				lock, &free, t->actor + 1, memory_order_acquire, memory_order_relaxed))
+		if (bucket_try(t, bucket))
 			return true;
 		__builtin_ia32_pause();
 	}
@@ -78,12 +85,36 @@ bool global_holds(const struct global_table *t, uint64_t hash)
 	       atomic_load_explicit(&t->bucket[pair.second].lock, memory_order_acquire) == me;
 }
 
+static bool bucket_held(const struct global_table *t, uint32_t bucket)
+{
+	return atomic_load_explicit(&t->bucket[bucket].lock, memory_order_acquire) == t->actor + 1;
+}
+
+/* Takes away what a move cut in half left twice: entries of this bucket that stand in their other bucket as well. */
+static void undo_half_move(struct global_table *t, uint32_t bucket)
+{
+	for (unsigned i = 0; i < GLOBAL_ENTRIES; i++) {
+		_Atomic uint64_t *place = &t->bucket[bucket].entry[i];
+		uint64_t e = atomic_load_explicit(place, memory_order_relaxed);
+		uint32_t other = other_of(t, bucket, (uint32_t)(e >> 32));
+
+		if (!e || other == bucket || !bucket_held(t, other))
+			continue;
+		for (unsigned k = 0; k < GLOBAL_ENTRIES; k++)
+			if (atomic_load_explicit(&t->bucket[other].entry[k], memory_order_relaxed) == e)
+				atomic_store_explicit(place, 0, memory_order_relaxed);
+	}
+}
+
 unsigned global_release_all(struct global_table *t)
 {
 	unsigned released = 0;
 
+	for (uint32_t b = 0; b < t->n; b++)
+		if (bucket_held(t, b))
+			undo_half_move(t, b);
 	for (uint32_t b = 0; b < t->n; b++) {
-		if (atomic_load_explicit(&t->bucket[b].lock, memory_order_relaxed) != t->actor + 1)
+		if (!bucket_held(t, b))
 			continue;
 		bucket_unlock(t, b);
 		released++;
@@ -118,26 +149,63 @@ uint32_t global_next(const struct global_table *t, const struct global_pair *pai
 	return 0;
 }
 
+static _Atomic uint64_t *empty_in(struct global_table *t, uint32_t bucket, unsigned *room)
+{
+	_Atomic uint64_t *empty = NULL;
+
+	*room = 0;
+	for (unsigned i = 0; i < GLOBAL_ENTRIES; i++) {
+		_Atomic uint64_t *place = &t->bucket[bucket].entry[i];
+
+		if (atomic_load_explicit(place, memory_order_relaxed) == 0) {
+			empty = place;
+			++*room;
+		}
+	}
+	return empty;
+}
+
+/* Moves one entry of a locked, full bucket to its other bucket, if that can be locked at once and has room, or, `depth`
+ * permitting, can be given room in the same way. */
+static _Atomic uint64_t *make_room(struct global_table *t, uint32_t bucket, int depth)
+{
+	for (unsigned i = 0; i < GLOBAL_ENTRIES; i++) {
+		_Atomic uint64_t *from = &t->bucket[bucket].entry[i], *to;
+		uint64_t e = atomic_load_explicit(from, memory_order_relaxed);
+		uint32_t other = other_of(t, bucket, (uint32_t)(e >> 32));
+		unsigned room;
+
+		if (!bucket_try(t, other)) /* the pair's own buckets too: they are full */
+			continue;
+		to = empty_in(t, other, &room);
+		if (!to && depth > 0)
+			to = make_room(t, other, depth - 1);
+		if (to) {
+			atomic_store_explicit(to, e, memory_order_release);
+			atomic_store_explicit(from, 0, memory_order_release);
+		}
+		bucket_unlock(t, other);
+		if (to)
+			return from;
+	}
+	return NULL;
+}
+
 /* Into the emptier bucket, so that both choices keep their worth. */
 bool global_insert(struct global_table *t, const struct global_pair *pair, uint32_t index)
 {
-	_Atomic uint64_t *empty[2] = {NULL, NULL};
-	unsigned room[2] = {0, 0};
+	unsigned room[2];
+	_Atomic uint64_t *first = empty_in(t, pair->first, &room[0]);
+	_Atomic uint64_t *second = empty_in(t, pair->second, &room[1]);
+	_Atomic uint64_t *place = room[1] > room[0] ? second : first;
 
-	for (unsigned c = 0; c < places(pair); c++) {
-		_Atomic uint64_t *place = place_of(t, pair, c);
-		unsigned which = c >= GLOBAL_ENTRIES;
-
-		if (atomic_load_explicit(place, memory_order_relaxed) == 0) {
-			empty[which] = place;
-			room[which]++;
-		}
-	}
-	unsigned best = room[1] > room[0];
-
-	if (!empty[best])
+	if (!place)
+		place = make_room(t, pair->first, 1);
+	if (!place)
+		place = make_room(t, pair->second, 1);
+	if (!place)
 		return false;
-	atomic_store_explicit(empty[best], (uint64_t)pair->tag << 32 | index, memory_order_release);
+	atomic_store_explicit(place, (uint64_t)pair->tag << 32 | index, memory_order_release);
 	return true;
 }
 

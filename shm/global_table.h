@@ -2,18 +2,22 @@
  *
  * What       buckets of a lock and seven entries; two buckets per key, both locked while the key's fate is decided, so
  *            that insert_unique, lookup-and-reference and remove-if-unreferenced are each one atomic step for that key.
+ *            The second bucket follows from the first and the tag, as in local_table.h: entries can be moved.
  * Units      none.
  * Ownership  arena; any engine writes, under the bucket locks.
  * Calls      engines. Locking spins a bounded number of turns and never sleeps.
  * Errors     global_lock: false when a lock stayed held (its holder may be dead): refuse the packet, never wait.
- *            global_insert: false when both buckets are full.
+ *            global_insert: false when both buckets are full and no entry of theirs can move.
  *
  * Entry      tag:32 | index:32; zero is empty. One store each.
  * Lock       the bucket's word holds its holder + 1. Both buckets are locked in ascending order: no deadlock.
  * Recipe     lock (acquire) ... find / insert / remove ... unlock (release). Objects are published before insertion.
+ * Move       to make room, an entry of a locked bucket is copied to its other bucket, which is locked by one try (no
+ *            waiting out of order), and then cleared: who looks for that key needs the lock of the bucket it leaves.
  * Price      no lock-free reader: this table is met once per session and engine, never per packet.
  * Death      the locks stay held by the dead; the successor releases them (global_release_all) after settling its
- *            intent. Entries are single words: each is in or not.
+ *            intent. Entries are single words: each is in or not; of a move cut in half, which leaves an entry in both
+ *            of its buckets, both still locked, the successor takes one away.
  */
 #ifndef CORENAT_SHM_GLOBAL_TABLE_H
 #define CORENAT_SHM_GLOBAL_TABLE_H
