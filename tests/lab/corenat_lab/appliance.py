@@ -9,9 +9,9 @@ import struct
 from . import config
 from .process import LabError, tool
 
-# Of shm/mailbox.h: "CNMB" in front, the arena's name at a fixed place.
+# Of shm/mailbox.h: "CNMB" in front, the arena's name at the place it keeps in every version.
 MAILBOX_MAGIC = 0x424d4e43
-MAILBOX_NAME_AT = 32
+MAILBOX_NAME_AT = 8
 MAILBOX_NAME_SIZE = 32
 SHM_RDONLY = 0o10000
 

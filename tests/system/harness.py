@@ -1,0 +1,263 @@
+"""Harness of the system tests: a class of tests with one lab, and what those tests have in common.
+
+    class Pages(LabCase):
+        OPTIONS = {"subs": 2}
+
+        def test_page(self):
+            self.curl("sub1", "/")
+
+After every test, the processes of the appliance must be there and their logs free of complaints of sanitizers;
+after every class, nothing of its lab may be left on the machine.
+"""
+
+import hashlib
+import json
+import pathlib
+import re
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from corenat_lab import Lab, Options, appliance, services
+
+BUILD = pathlib.Path("build/release").resolve()  # set by `run`
+PROGRAMS = pathlib.Path(__file__).resolve().parent / "programs"
+ECHO = "203.0.113.13", 7007  # where programs/echo.py answers in `inet`
+
+FAULT = re.compile(r"(ERROR|WARNING): \w*Sanitizer|runtime error:|Assertion .*failed|\*\*\* .* \*\*\*")
+POOL = re.compile(r"198\.51\.100\.([0-9]|1[0-5])$")  # config.POOL of the lab
+
+_labs = []
+
+
+def tails():
+    """The ends of the appliance's logs of all labs that are up, for the reader of a failure."""
+    return "".join(f"  lab {lab.state['id']}:\n" + _indent(services.tails(lab.state, roles(lab)))
+                   for lab in _labs if lab.state)
+
+
+def _indent(text):
+    return "".join(f"    {line}\n" for line in text.splitlines())
+
+
+def end_all():
+    """For a run that was interrupted: classes end their labs themselves."""
+    while _labs:
+        _labs.pop().down()
+
+
+def roles(lab):
+    """The appliance's own processes, the management first."""
+    return [r for r in lab.state["processes"] if r in ("mgmtd", "aggregator") or re.fullmatch(r"pe\d+", r)]
+
+
+def sanitized():
+    return BUILD.name != "release"
+
+
+def program(name):
+    return BUILD / "bin" / name
+
+
+def run(argv, **kw):
+    """A program that ends by itself; output captured as text."""
+    return subprocess.run([str(a) for a in argv], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=kw.pop("timeout", 60), check=False, **kw)
+
+
+def sha256(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as f:
+        while block := f.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def wait_for(what, condition, limit_s=10.0, every_s=0.05):
+    """The first true answer of `condition`."""
+    deadline = time.monotonic() + limit_s
+    while not (got := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {limit_s:g} s")
+        time.sleep(every_s)
+    return got
+
+
+class Flows:
+    """UDP sockets of one subscriber and what the server saw of each; see programs/flows.py."""
+
+    def __init__(self, lab, sub, n):
+        self._child = lab.popen(sub, [sys.executable, PROGRAMS / "flows.py", *map(str, ECHO), str(n)],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def exchange(self):
+        """One datagram and its answer on every socket: {local port: "NAT address:port" or None}."""
+        self._child.stdin.write("\n")
+        self._child.stdin.flush()
+        if not select.select([self._child.stdout], [], [], 30)[0]:
+            raise AssertionError("flows.py says nothing")
+        return {int(k): v for k, v in json.loads(self._child.stdout.readline()).items()}
+
+    def close(self):
+        self._child.stdin.close()
+        self._child.wait(10)
+        self._child.stdout.close()
+
+
+class LabCase(unittest.TestCase):
+    OPTIONS = {}
+    lab = None
+
+    # ---- one lab for each class ----
+
+    @classmethod
+    def setUpClass(cls):
+        signal.alarm(0)
+        cls.lab = Lab(Options(build=str(BUILD), **cls.OPTIONS))
+        cls.addClassCleanup(cls._end)
+        cls.lab.up()
+        _labs.append(cls.lab)
+        tmp = tempfile.TemporaryDirectory(prefix="corenat-system-")
+        cls.tmp = pathlib.Path(tmp.name)
+        cls.addClassCleanup(tmp.cleanup)
+        cls.lab.popen("inet", [sys.executable, PROGRAMS / "echo.py", *map(str, ECHO)], stdin=subprocess.DEVNULL)
+
+    @classmethod
+    def _end(cls):
+        lab = cls.lab
+        if lab not in _labs:
+            return  # it did not come up, and has taken itself down
+        try:
+            for role in reversed(roles(lab)):
+                lab.kill(role)
+            faults = cls._faults()
+        finally:
+            lab.down()
+            _labs.remove(lab)
+        if faults:
+            raise AssertionError(faults)
+        if lab.remains():
+            raise AssertionError(f"left behind: {lab.remains()}")
+
+    @classmethod
+    def _faults(cls):
+        """What sanitizers and assertions have said so far; empty when nothing."""
+        said = []
+        for role in roles(cls.lab):
+            lines = cls.log(role).splitlines()
+            first = next((i for i, line in enumerate(lines) if FAULT.search(line)), None)
+            if first is not None:
+                said.append(f"{role} complains:\n" + "\n".join(lines[first:first + 40]))
+        return "\n".join(said)
+
+    def tearDown(self):
+        self.assertEqual([r for r in roles(self.lab) if not self.lab.running(r)], [], "processes that ended")
+        faults = self._faults()
+        self.assertFalse(faults, faults)
+
+    # ---- the appliance ----
+
+    @classmethod
+    def log(cls, role):
+        path = cls.lab.log(role)
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def engines(self):
+        return self.lab.api("/api/v1/engines")["engines"]
+
+    def counters(self):
+        """Counters and verdicts of each engine, in one dictionary for each."""
+        return [{**e["counters"], **e["verdicts"]} for e in self.engines()]
+
+    def total(self, name):
+        return sum(c[name] for c in self.counters())
+
+    def sessions(self, **filters):
+        query = "&".join(f"{k}={v}" for k, v in {"limit": 1000, **filters}.items())
+        return self.lab.api(f"/api/v1/sessions?{query}")["sessions"]
+
+    def get(self, path):
+        """(status, content type, body) without opinion about the status."""
+        done = run(["curl", "-sS", "--noproxy", "*", "-m", "10", "-w", "\n%{http_code} %{content_type}",
+                    self.lab.url.rstrip("/") + path])
+        body, _, last = done.stdout.rpartition("\n")
+        status, _, kind = last.partition(" ")
+        return int(status), kind, body
+
+    def crash(self, role):
+        self.lab.kill(role, signal.SIGKILL)
+
+    def restart(self, role):
+        """Starts it and waits until the appliance is whole."""
+        self.lab.start(role)
+        self.lab.wait_healthy()
+
+    def command(self, name, *args, config=None):
+        """One of the appliance's programs, run to its end in the appliance's namespace."""
+        config = config or self.lab.state.dir / "config.json"
+        return self.lab.exec("cgn", [program(name), "--config", config, *map(str, args)], stdin=subprocess.DEVNULL,
+                             capture_output=True, text=True, timeout=30)
+
+    # ---- programs of subscribers ----
+
+    def out(self, name, argv, timeout=60):
+        """Standard output of a program that must succeed."""
+        done = self.lab.exec(name, argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
+        self.assertEqual(done.returncode, 0, f"`{' '.join(map(str, argv))}` in {name}: {done.stderr or done.stdout}")
+        return done.stdout
+
+    def curl(self, sub, path, server=0, limit_s=20):
+        return self.out(sub, ["curl", "-sS", "-f", "-m", str(limit_s), f"http://{services.HTTP[server]}{path}"])
+
+    def assert_page(self, sub):
+        self.assertEqual(self.curl(sub, "/"), services.PAGE)
+
+    def download(self, sub, rate):
+        """A large download under way; end it by assert_downloaded."""
+        file = self.tmp / f"{sub}.bin"
+        child = self.lab.popen(sub, ["curl", "-sS", "-f", "--limit-rate", rate, "-m", "120", "-o", str(file),
+                                     f"http://{services.HTTP[1]}/large.bin"],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(child.communicate)
+        self.addCleanup(child.kill)
+        return child, file
+
+    def assert_downloaded(self, download, limit_s=90):
+        child, file = download
+        _, err = child.communicate(timeout=limit_s)
+        self.assertEqual(child.returncode, 0, err)
+        self.assertEqual(sha256(file), sha256(self.lab.state.dir / "www/large.bin"), "other bytes than the server's")
+
+    def flows(self, sub, n):
+        flows = Flows(self.lab, sub, n)
+        self.addCleanup(flows.close)
+        return flows
+
+    def capture(self, name, device, *filter_words):
+        """tcpdump into a file; returns (process, file). End it by assert_nothing_captured or captured()."""
+        file = self.tmp / f"{self._testMethodName}.pcap"
+        child = self.lab.popen(name, ["tcpdump", "-Z", "root", "-n", "-s", "96", "-U", "--immediate-mode", "-i", device,
+                                      "-w", str(file), *filter_words],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.assertIn("listening", child.stderr.readline())
+        self.addCleanup(child.stderr.close)
+        self.addCleanup(child.wait)
+        self.addCleanup(child.kill)
+        return child, file
+
+    def captured(self, capture, expression=""):
+        """The lines tcpdump prints of a finished or running capture, limited to an expression."""
+        child, file = capture
+        child.send_signal(signal.SIGINT)
+        child.wait(10)
+        done = run(["tcpdump", "-n", "-e", "-r", file, expression])
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout.splitlines()
+
+
+def health(lab):
+    return appliance.health(lab.state["api_port"])

@@ -1,0 +1,41 @@
+"""flows.py ADDRESS PORT N: N UDP sockets towards echo.py.
+
+For each line of standard input: sends on every socket, waits for the answers (three tries of a second each), and prints
+one line of JSON: local port to the address:port the server saw, or null. The same sockets serve all lines.
+"""
+
+import json
+import select
+import socket
+import sys
+import time
+
+address, port, n = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+sockets = {}
+for _ in range(n):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.connect((address, port))
+    sockets[s] = s.getsockname()[1]
+
+
+def exchange(serial):
+    seen = {}
+    for attempt in range(3):
+        for k, s in enumerate(s for s in sockets if s not in seen):
+            s.send(f"{serial}".encode())
+            if k % 32 == 31:
+                time.sleep(0.002)  # in gusts that any ring holds
+        deadline = time.monotonic() + 1
+        while len(seen) < n and (left := deadline - time.monotonic()) > 0:
+            for s in select.select([s for s in sockets if s not in seen], [], [], left)[0]:
+                try:
+                    number, peer = s.recv(2048).decode().split()
+                except OSError:  # refused: the next try tells
+                    continue
+                if int(number) == serial:  # not the late answer of a line before
+                    seen[s] = peer
+    return {sockets[s]: seen.get(s) for s in sockets}
+
+
+for i, _ in enumerate(sys.stdin):
+    print(json.dumps(exchange(i)), flush=True)

@@ -1,0 +1,155 @@
+"""Processes die and come back, one at a time and in any order; what subscribers have under way goes on."""
+
+import re
+import signal
+import subprocess
+import time
+
+from corenat_lab import services, topology, traffic
+from harness import LabCase, health, sanitized, wait_for
+
+TRANSFER_S = 10
+
+
+class Crash(LabCase):
+    OPTIONS = {"subs": 3}
+
+    def counted(self):
+        return sum(e["sessions"] for e in self.engines())
+
+    def incarnations(self):
+        return [e["incarnation"] for e in self.engines()]
+
+    def generation(self):
+        return self.lab.health()["config_generation"]
+
+    def iperf(self, sub, k, *more):
+        return self.lab.popen(sub, ["iperf3", "-c", services.IPERF, "-p", str(services.IPERF_PORT + k - 1), "-J",
+                                    "-t", str(TRANSFER_S), "-b", "10M", *more],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def assert_iperf(self, child):
+        out, err = child.communicate(timeout=60)
+        self.assertEqual(child.returncode, 0, traffic.brief(err, out))
+
+    def web_sessions(self, sub):
+        """Of connections to the web server that are not closing: inside endpoint to NAT endpoint."""
+        return {s["inside"]: s["nat"] for s in self.sessions(inside=topology.subscriber(sub))
+                if s["remote"] == f"{services.HTTP[1]}:80" and s["tcp"] == "established"}
+
+    def test_engines_die_one_after_the_other_under_long_transfers(self):
+        generation, before = self.generation(), self.incarnations()
+        flows = self.flows("sub3", 100)
+        endpoints = flows.exchange()
+        self.assertNotIn(None, endpoints.values())
+        down, up = self.iperf("sub2", 2, "-R"), self.iperf("sub3", 3)
+        file = self.download("sub1", "2M")
+        web = wait_for("the download's session is listed", lambda: self.web_sessions(1))
+        for n, role in enumerate(("pe0", "pe1")):
+            time.sleep(0.5)
+            owned = [e["sessions"] for e in self.engines()]
+            self.crash(role)
+            self.assertFalse(self.lab.running(role))
+            self.assertNotEqual(self.lab.health()["status"], "ok")
+            self.restart(role)
+            again = self.engines()[n]
+            self.assertGreater(owned[n], 20)
+            self.assertGreaterEqual(again["sessions"], owned[n], f"{role} lost sessions")
+            taken = re.findall(r"(\d+) sessions taken over", self.log(role))
+            self.assertGreaterEqual(int(taken[-1]), owned[n])
+            self.assertEqual(flows.exchange(), endpoints, "as the server sees them")
+        self.assertEqual(self.incarnations(), [i + 1 for i in before])
+        self.assertEqual(self.web_sessions(1), web)
+        self.assert_downloaded(file)
+        self.assert_iperf(down)
+        self.assert_iperf(up)
+        self.assertEqual(self.generation(), generation)
+        self.assertEqual(self.lab.wire()["private"], 0)
+
+    def test_engine_dies_again_and_again(self):
+        flows = self.flows("sub2", 200)
+        endpoints = flows.exchange()
+        count = self.counted()
+        for _ in range(3):
+            self.crash("pe1")
+            self.restart("pe1")
+        self.assertEqual(flows.exchange(), endpoints)
+        self.assertEqual(self.counted(), count)
+        self.assert_page("sub1")
+
+    def test_both_engines_die_at_once(self):
+        flows = self.flows("sub1", 100)
+        endpoints = flows.exchange()
+        for role in ("pe0", "pe1"):
+            self.crash(role)
+        for role in ("pe1", "pe0"):
+            self.lab.start(role)
+        self.lab.wait_healthy()
+        self.assertEqual(flows.exchange(), endpoints)
+
+    def test_aggregator_dies(self):
+        file = self.download("sub1", "8M")
+        self.crash("aggregator")
+        wait_for("health says so", lambda: self.lab.health()["aggregator"] == "down")
+        self.assert_page("sub2")
+        created = self.total("sessions_created")
+        self.restart("aggregator")
+
+        def counts_all():
+            engines = self.lab.api("/api/v1/stats")["engines"]
+            return all(e["state"] == "up" for e in engines) and \
+                sum(e["counters"]["sessions_created"] for e in engines) >= created
+        wait_for("statistics go on", counts_all)
+        self.assert_downloaded(file)
+
+    def test_management_dies(self):
+        generation, count = self.generation(), self.counted()
+        file = self.download("sub1", "8M")
+        self.crash("mgmtd")
+        self.assertEqual(health(self.lab)["status"], "unreachable")
+        self.assert_page("sub2")
+        self.assert_page("sub3")
+        self.restart("mgmtd")
+        self.assertEqual(self.generation(), generation, "nothing changed in the configuration")
+        self.assertGreater(self.counted(), count)
+        self.assert_downloaded(file)
+        history = wait_for("history goes on", lambda: self.lab.api(
+            "/api/v1/stats/history?counter=sessions_created")["points"])
+        self.assertLess(time.time() - history[-1][0], 15)
+
+    def test_everything_ends_and_starts_in_another_order(self):
+        for order in (["aggregator", "pe1", "pe0", "mgmtd"], ["pe0", "mgmtd", "aggregator", "pe1"]):
+            with self.subTest(order=order):
+                for role in order:
+                    self.lab.kill(role)
+                done = self.command("corenatctl", "arena", "remove")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                for role in order:
+                    self.lab.start(role)
+                    time.sleep(0.3)
+                self.lab.wait_healthy()
+                self.assertEqual(self.generation(), 1, "of a new arena")
+                self.assert_page("sub1")
+                self.assertNotIn(None, self.flows("sub2", 50).exchange().values())
+
+    def test_each_ends_cleanly_when_asked(self):
+        for role, sig in (("pe0", signal.SIGTERM), ("pe1", signal.SIGINT), ("aggregator", signal.SIGINT),
+                          ("mgmtd", signal.SIGTERM)):
+            with self.subTest(role=role, signal=sig.name):
+                self.lab.kill(role)
+                argv = self.lab.state["processes"][role]["argv"]
+                log = self.tmp / f"{role}.log"
+                with open(log, "w", encoding="utf-8") as f:
+                    child = self.lab.popen("cgn", argv, stdin=subprocess.DEVNULL, stdout=f, stderr=f)
+                try:
+                    ready = {"pe": "forwarding", "ag": "asks 2 engines", "mg": "manages 2 engines"}[role[:2]]
+                    wait_for(f"{role} is ready", lambda: ready in log.read_text())
+                    child.send_signal(sig)
+                    begin = time.monotonic()
+                    self.assertEqual(child.wait(10), 0, log.read_text())
+                    self.assertLess(time.monotonic() - begin, 6 if sanitized() else 3)
+                finally:
+                    child.kill()
+                    self.lab.start(role)
+        self.lab.wait_healthy()
+        self.assert_page("sub1")
