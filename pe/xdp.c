@@ -311,7 +311,7 @@ static int attach(struct xdp *x, enum side s, int prog, const struct xdp_params 
 
 static int set_up(struct xdp *x, const struct xdp_params *params)
 {
-	struct corenat_xdp *skel;
+	struct corenat_xdp *skel = NULL;
 	int err = load(x->dir, &skel);
 
 	if (err)
