@@ -172,7 +172,7 @@ static void test_load_at_first_failure(void **state)
 {
 	static const uint32_t buckets[] = {1000, 10007, 65537, 200003};
 
-	for (size_t i = 0; i < sizeof buckets / sizeof buckets[0]; i++) {
+	for (size_t i = 0; i < (UNDER_TSAN ? 2 : sizeof buckets / sizeof buckets[0]); i++) {
 		double least = 100;
 
 		for (uint64_t seed = 1; seed <= 3; seed++) {
@@ -193,7 +193,7 @@ static void test_load_at_first_failure(void **state)
 			free(t.bucket);
 		}
 		print_message("%u buckets: first refusal at a load of %.1f %% or more\n", buckets[i], least);
-		assert_true(least >= 60); /* planned load: see arena_plan */
+		assert_true(least >= 85); /* planned: 80, see arena_plan */
 	}
 }
 
@@ -355,6 +355,39 @@ static void test_lock_of_a_dead_holder(void **state)
 	free(alive.bucket);
 }
 
+/* A move cut in half by death leaves an entry in both of its buckets, both locked: its successor leaves it in one. */
+static void test_half_done_move(void **state)
+{
+	struct global_table t = table_of(50, 7);
+	struct global_pair pair = lock(&t, 0x0123456789abcdefu);
+	uint64_t e = 0;
+
+	assert_true(global_insert(&t, &pair, 5));
+	assert_true(global_insert(&t, &pair, 6)); /* same hash, another session: stays */
+	for (unsigned i = 0; i < GLOBAL_ENTRIES; i++)
+		if (!e || (uint32_t)e != 5)
+			e = t.bucket[pair.first].entry[i] ? t.bucket[pair.first].entry[i]
+							  : t.bucket[pair.second].entry[i];
+	assert_int_equal((uint32_t)e, 5);
+	for (unsigned b = 0; b < 2; b++) { /* wherever it is, it is in both now */
+		struct global_bucket *in = &t.bucket[b ? pair.second : pair.first];
+		bool there = false;
+
+		for (unsigned i = 0; i < GLOBAL_ENTRIES; i++)
+			there |= in->entry[i] == e;
+		if (!there)
+			in->entry[0] = e;
+	}
+	assert_int_equal(entries_in(&t), 3);
+	assert_int_equal(global_release_all(&t), 2);
+	assert_int_equal(entries_in(&t), 2);
+	pair = lock(&t, 0x0123456789abcdefu);
+	assert_true(global_remove(&t, &pair, 5));
+	assert_false(global_remove(&t, &pair, 5));
+	assert_true(global_remove(&t, &pair, 6));
+	free(t.bucket);
+}
+
 /* Index and key are the same number here: each entry can be checked alone. */
 static void victim(struct global_table t, uint64_t seed)
 {
@@ -375,12 +408,12 @@ static void victim(struct global_table t, uint64_t seed)
 
 static void test_killed_at_any_moment(void **state)
 {
-	struct arena *a = small_arena(1, 20);
+	struct arena *a = small_arena(1, 10); /* nearly full of 60 keys: entries move */
 	struct global_table t = global_sessions(a, 1);
 	struct rnd r = {11};
 	unsigned held = 0;
 
-	for (uint64_t round = 1; round <= 100; round++) {
+	for (uint64_t round = 1; round <= 300; round++) {
 		pid_t pid = fork();
 
 		if (pid == 0)
@@ -391,7 +424,7 @@ static void test_killed_at_any_moment(void **state)
 
 		unsigned released = global_release_all(&t);
 
-		CHECK_AT(11, round, released <= 2 && locks_in(&t) == 0);
+		CHECK_AT(11, round, released <= 3 && locks_in(&t) == 0); /* a pair, and where an entry moves */
 		held += released > 0;
 		for (uint32_t key = 1; key <= 60; key++) { /* each is in or not, once */
 			struct global_pair pair = lock(&t, hash_of(key));
@@ -402,7 +435,7 @@ static void test_killed_at_any_moment(void **state)
 		}
 		CHECK_AT(11, round, entries_in(&t) == 0); /* and nothing else is */
 	}
-	print_message("died holding a lock: %u of 100\n", held);
+	print_message("died holding a lock: %u of 300\n", held);
 	arena_close(a);
 }
 
@@ -416,6 +449,7 @@ int main(void)
 		cmocka_unit_test(test_tables_of_an_arena),
 		cmocka_unit_test(test_engines_insert_unique),
 		cmocka_unit_test(test_lock_of_a_dead_holder),
+		cmocka_unit_test(test_half_done_move),
 		cmocka_unit_test(test_killed_at_any_moment),
 	};
 
