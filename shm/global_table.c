@@ -23,7 +23,7 @@ static uint32_t other_of(const struct global_table *t, uint32_t bucket, uint32_t
 	return sum >= bucket ? sum - bucket : sum + t->n - bucket;
 }
 
-static struct global_pair pair_of(const struct global_table *t, uint64_t hash)
+struct global_pair global_pair_of(const struct global_table *t, uint64_t hash)
 {
 	uint32_t tag = (uint32_t)hash;
 	uint32_t a = (uint32_t)((hash >> 32) * t->n >> 32), b = other_of(t, a, tag);
@@ -60,7 +60,7 @@ static void bucket_unlock(struct global_table *t, uint32_t bucket)
 
 bool global_lock(struct global_table *t, uint64_t hash, struct global_pair *pair)
 {
-	*pair = pair_of(t, hash);
+	*pair = global_pair_of(t, hash);
 	if (!bucket_lock(t, pair->first))
 		return false;
 	if (pair->second == pair->first || bucket_lock(t, pair->second))
@@ -78,7 +78,7 @@ void global_unlock(struct global_table *t, const struct global_pair *pair)
 
 bool global_holds(const struct global_table *t, uint64_t hash)
 {
-	struct global_pair pair = pair_of(t, hash);
+	struct global_pair pair = global_pair_of(t, hash);
 	uint64_t me = t->actor + 1;
 
 	return atomic_load_explicit(&t->bucket[pair.first].lock, memory_order_acquire) == me &&

@@ -47,6 +47,9 @@ struct global_pair {
 struct global_table global_sessions(const struct arena *a, unsigned actor);
 struct global_table global_mappings(const struct arena *a, unsigned actor);
 
+/* Where a key's entry may be, and its tag. Locks nothing. */
+struct global_pair global_pair_of(const struct global_table *t, uint64_t hash);
+
 bool global_lock(struct global_table *t, uint64_t hash, struct global_pair *pair);
 void global_unlock(struct global_table *t, const struct global_pair *pair);
 

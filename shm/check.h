@@ -1,0 +1,122 @@
+/* check: proves an arena sound: every object accounted for, reachable by its keys, and by nothing else.
+ *
+ * What       looks at the whole arena and holds what its parts say of each other against the rules below. Each
+ *            disagreement is a violation: the object, the rule, and the two facts.
+ * Units      counts of objects.
+ * Ownership  the arena is only read; what the look needs besides (16 bytes per session) is private and freed at the end.
+ * Calls      any process that has the arena mapped: main threads of tools and tests. Takes seconds for millions of
+ *            sessions. `say` is called from inside.
+ * Errors     check_arena: the number of violations, or -ENOMEM. Whatever garbage a crashed writer left, it neither
+ *            crashes nor loops: indexes are checked before use, walks are bounded.
+ * Use        struct check_counts counts;
+ *            if (check_arena(a, CHECK_EXACT, print_violation, NULL, &counts) != 0) fail();
+ *
+ * CHECK_EXACT  nothing runs, or nothing is in the middle of a step: every disagreement counts, no lock may be held, no
+ *            intent open.
+ * CHECK_LIVE   the box works meanwhile. A disagreement counts when three looks find it with the very same facts about
+ *            the very same tenant of the object; between two looks every living actor has come round its loop, so that
+ *            what was in flight at one look is done at the next. Locks and intents count when their holder is dead: one
+ *            whose role nobody holds (arena.h). In a private arena nobody is dead.
+ * Price      figures that move all the time (use counts under traffic) can hide a violation of theirs from a live
+ *            check; nothing moves in an exact one.
+ *
+ * Ending     a session marked DYING may already have left, or never reached, tables it would otherwise be in: its owner
+ *            goes on at its next turn. So for these, "exactly once" means "at most once".
+ */
+#ifndef CORENAT_SHM_CHECK_H
+#define CORENAT_SHM_CHECK_H
+
+#include "shm/engine.h"
+#include "shm/ports.h"
+
+/* Rule, what it demands. */
+#define CHECK_RULES(R)                                                                                                 \
+	R(page_owner, "a page is free, or belongs to an actor and a class there are")                                  \
+	R(page_cut, "a page that has an owner is cut for that owner")                                                  \
+	R(page_free_list, "a page's free list holds each of its free objects once, and nothing else")                  \
+	R(page_used, "a page's use count is the number of its live objects")                                           \
+	R(page_top, "no object of a page has a generation above the highest the page gave")                            \
+	R(slab_partial, "an actor's list of pages with room holds each page of its that has room once")                \
+	R(slab_count, "an actor's counts of pages and objects are what its pages hold")                                \
+	R(slab_remote, "an actor's remote list holds live objects of its own, each once")                              \
+	R(lock_held, "no lock is held by the dead; at rest none is held at all")                                       \
+	R(intent_open, "no change begun by the dead is unsettled; at rest none is open at all")                        \
+	R(session_owner, "a session names the engine whose page it lies in")                                           \
+	R(session_flags, "a session has a protocol and flags there are")                                               \
+	R(session_leaked, "a live session has a flow, or is ending and waits for something")                           \
+	R(session_outbound, "a flow is in its owner's outbound table exactly once")                                    \
+	R(session_inbound, "a flow whose replies land at home is in its owner's inbound table exactly once")           \
+	R(session_global, "a flow whose replies land elsewhere is in the global session table exactly once")           \
+	R(session_adopters, "an engine has another's session in its inbound table once if it is an adopter")           \
+	R(session_unique, "one engine's outbound table has one session per key")                                       \
+	R(session_mapping, "a session's mapping is carried by a live session of the same inside endpoint")             \
+	R(mapping_listed, "a session that carries a mapping is in the mapping table exactly once")                     \
+	R(mapping_refs, "a mapping's reference count is the number of other sessions that use it")                     \
+	R(mapping_unique, "the mapping table has one mapping per inside endpoint")                                     \
+	R(local_entry, "a local table's entry names a live session of the engine's, where its hash belongs")           \
+	R(global_entry, "a global session entry names a live session, where its hash belongs")                         \
+	R(mapping_entry, "a mapping table's entry names a live session, where its hash belongs")                       \
+	R(port_leaked, "a port that is taken is carried by a live session")                                            \
+	R(port_unmarked, "a port that is carried is taken in its address's port table")                                \
+	R(port_shared, "a port is carried by one session only")                                                        \
+	R(port_count, "a port table's use counts are the numbers of its bits")                                         \
+	R(port_table_unique, "an address has one port table")                                                          \
+	R(snapshot_valid, "the configuration in force is the generation it says, within its bounds")                   \
+	R(snapshot_address, "each address in force has a live port table of its own")                                  \
+	R(nexthop_seq, "no adjacency is left in the middle of a write")
+
+enum check_rule {
+#define R(name, help) CHECK_##name,
+	CHECK_RULES(R)
+#undef R
+		N_CHECK_RULES
+};
+
+struct check_rule_info {
+	const char *name, *help;
+};
+
+extern const struct check_rule_info check_rule_info[N_CHECK_RULES];
+
+enum check_mode { CHECK_EXACT, CHECK_LIVE };
+
+enum { CHECK_LOOKS = 3, CHECK_TEXT = 112 };
+
+struct check_text {
+	char text[CHECK_TEXT];
+};
+
+struct check_violation {
+	enum check_rule rule;
+	struct check_text object; /* "session 65537 (udp 100.64.0.2:5000 -> 203.0.113.2:53, engine 1)" */
+	struct check_text fact[2];
+};
+
+typedef void (*check_say)(void *context, const struct check_violation *v);
+
+/* Legend  [P] progress: another thread may read it meanwhile; the rest is of the last look */
+struct check_counts {
+	_Atomic uint32_t look;    /* [P] 1..CHECK_LOOKS */
+	_Atomic uint32_t percent; /* [P] of this look */
+	uint32_t looks;           /* taken in all */
+	uint64_t in_flight;       /* disagreements of the first look that were gone later */
+	uint64_t violations[N_CHECK_RULES];
+	uint32_t pages_free;
+	uint32_t pages[ACTOR_MAX][N_SLAB_CLASSES];
+	uint64_t sessions;           /* live */
+	uint64_t flows, away, dying; /* of them */
+	uint64_t adoptions;          /* sessions in other engines' inbound tables */
+	uint64_t mappings;
+	uint64_t references; /* sessions that use a mapping they do not carry */
+	uint64_t local_entries, global_entries, mapping_entries;
+	uint64_t locks, intents; /* held, open */
+	uint32_t port_tables;
+	uint64_t ports[N_PORT_SETS]; /* taken */
+	uint32_t addresses;          /* in force */
+	uint32_t adjacencies;
+};
+
+int64_t check_arena(
+	const struct arena *a, enum check_mode mode, check_say say, void *context, struct check_counts *out);
+
+#endif

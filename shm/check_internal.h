@@ -1,0 +1,113 @@
+/* check_internal: what the files of the checker share among themselves.
+ *
+ * check.c the looks and what is made of them; check_slab.c pages and slabs; check_table.c tables and locks;
+ * check_session.c sessions and mappings; check_port.c ports; check_rest.c configuration, next hops, intents.
+ */
+#ifndef CORENAT_SHM_CHECK_INTERNAL_H
+#define CORENAT_SHM_CHECK_INTERNAL_H
+
+#include "shm/check.h"
+
+/* A field somebody else may be writing, read once: what was checked is what is used. */
+#define PEEK(field) (*(const volatile __typeof__(field) *)&(field))
+
+/* What the look found in tables about a session, by its index. Zero for most of the array: pages never touched. */
+struct tally {
+	uint64_t adopted;                          /* engines whose inbound table has it though they do not own it */
+	uint32_t referrers;                        /* other sessions that name it as their mapping */
+	uint8_t outbound, inbound, global, mapped; /* entries; many count as 255 */
+};
+_Static_assert(sizeof(struct tally) == 16, "what check.h says it costs");
+
+/* A page as this look found it; by its number. */
+struct page_note {
+	bool owned; /* by a known actor, of a known class, and cut: its objects can be looked at */
+	bool room;
+	uint8_t actor, class;
+	uint8_t listed; /* times on its owner's list of pages with room */
+	uint32_t live;
+};
+
+/* A live port table, and the ports of it that sessions carry. */
+struct port_use {
+	be32_t address;
+	uint32_t index;
+	uint64_t (*carried)[PORT_WORDS]; /* [N_PORT_SETS]; NULL: none yet */
+};
+
+/* Violations as hashes of all they say; sorted between the looks. */
+struct hash_list {
+	uint64_t *hash;
+	size_t n, room;
+};
+
+enum check_stage { STAGE_PAGES, STAGE_TABLES, STAGE_COUNT, STAGE_SESSIONS, STAGE_REST, N_STAGES };
+
+struct check {
+	const struct arena *a;
+	enum check_mode mode;
+	check_say say;
+	void *context;
+	struct check_counts *counts;
+	uint64_t said;
+	bool failed; /* no memory */
+
+	/* Of one look. */
+	bool speaks; /* the last: its violations count */
+	struct hash_list before, now;
+	bool stopped[ACTOR_MAX]; /* nobody is at it: what it has begun, it will not end */
+	struct tally *tally;
+	struct page_note *page;
+	struct port_use *port;
+	uint32_t n_ports;
+};
+
+/* ---- check.c ---- */
+
+struct check_text check_textf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+struct check_text check_actor_text(uint64_t actor);
+struct check_text check_endpoint_text(be32_t address, be16_t port);
+struct check_text check_session_text(const struct check *c, uint32_t index, const struct session *s);
+
+/* `generation` tells tenants of the object apart; 0 where it has none. */
+void check_violated(struct check *c, enum check_rule rule, uint32_t generation, struct check_text object,
+	struct check_text fact, struct check_text other);
+void check_progress(struct check *c, enum check_stage stage, uint64_t done, uint64_t of);
+/* calloc, but at the end of memory the whole check fails. */
+void *check_alloc(struct check *c, size_t n, size_t size);
+
+/* A copy of the live session, whole; false when there is none. */
+bool check_session_copy(const struct check *c, uint32_t index, struct session *out);
+
+/* Who owns the page an object lies in. The object's page is known to be owned. */
+static inline unsigned check_owner(const struct check *c, enum slab_class class, uint32_t index)
+{
+	return c->page[index / slab_per_page(class)].actor;
+}
+
+static inline bool check_known(const struct check *c, enum slab_class class, uint32_t index)
+{
+	uint32_t number = index / slab_per_page(class);
+
+	return number >= 1 && number <= c->a->header->geometry.pages && c->page[number].owned &&
+	       c->page[number].class == class;
+}
+
+/* ---- the stages, in this order ---- */
+
+void check_pages(struct check *c);
+void check_slabs(struct check *c);
+void check_port_tables(struct check *c);
+void check_tables(struct check *c);
+void check_sessions(struct check *c);
+void check_ports(struct check *c);
+void check_rest(struct check *c);
+
+/* ---- check_port.c ---- */
+
+/* Notes that a session carries its port. */
+void check_port_carried(struct check *c, uint32_t index, const struct session *s);
+/* Holds a carrier against the port table of its address. */
+void check_port_of(struct check *c, uint32_t index, const struct session *s);
+
+#endif

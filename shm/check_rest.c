@@ -1,0 +1,108 @@
+/* Intents, the configuration in force, and next hops. */
+#include "shm/check_internal.h"
+#include "shm/nexthop.h"
+#include "shm/snapshot.h"
+
+/* ---- intents ---- */
+
+static const char *step_name(uint32_t step)
+{
+	static const char *const name[] = {
+		[INTENT_NONE] = "none",
+		[INTENT_BUILD] = "build",
+		[INTENT_MAPPING] = "mapping",
+		[INTENT_MAPPED] = "mapped",
+		[INTENT_INSERT] = "insert",
+		[INTENT_END] = "end",
+		[INTENT_UNMAPPING] = "unmapping",
+		[INTENT_UNMAPPED] = "unmapped",
+		[INTENT_ADOPT] = "adopt",
+	};
+
+	return step < sizeof name / sizeof name[0] ? name[step] : "one there is not";
+}
+
+static void check_intent(struct check *c, unsigned actor)
+{
+	const struct intent *in = &actor_of(c->a, actor)->intent;
+	uint32_t step = atomic_load_explicit(&in->step, memory_order_acquire);
+	uint64_t port = atomic_load_explicit(&in->port, memory_order_relaxed);
+
+	if (step == INTENT_NONE && port == 0)
+		return;
+	c->counts->intents++;
+	if (!c->stopped[actor])
+		return;
+	check_violated(c, CHECK_intent_open, 0, check_actor_text(actor),
+		check_textf("step: %s; session %u, mapping %u, port %u of port table %u", step_name(step),
+			PEEK(in->session), PEEK(in->mapping), (uint16_t)port, (uint32_t)(port >> 32)),
+		c->mode == CHECK_EXACT ? check_textf("nothing runs") : check_textf("no process has that role"));
+}
+
+/* ---- configuration ---- */
+
+static void check_address(struct check *c, uint32_t n, struct snapshot_address at)
+{
+	bool live = check_known(c, SLAB_port_table, at.ports) && slab_live(port_table_at(c->a, at.ports));
+	be32_t of = live ? PEEK(port_table_at(c->a, at.ports)->address) : (be32_t){0};
+
+	if (live && of.net == at.address.net)
+		return;
+	check_violated(c, CHECK_snapshot_address, 0,
+		check_textf("address %u in force, %s", n, check_endpoint_text(at.address, (be16_t){0}).text),
+		check_textf("it names port table %u", at.ports),
+		live ? check_textf("that is of %s", check_endpoint_text(of, (be16_t){0}).text)
+		     : check_textf("there is no live one"));
+}
+
+static void check_snapshot(struct check *c)
+{
+	uint32_t g = atomic_load_explicit(&c->a->header->config_generation, memory_order_acquire);
+	const struct snapshot *s = (const struct snapshot *)arena_region(c->a, ARENA_snapshots) + (g & 1);
+
+	if (!g)
+		return;
+	uint32_t n = PEEK(s->n_addresses), is = PEEK(s->generation);
+	if (is != g || n > CONFIG_ADDRESSES_MAX || PEEK(s->n_prefixes) > CONFIG_PREFIXES_MAX ||
+		PEEK(s->n_ranges) > SNAPSHOT_RANGES_MAX) {
+		check_violated(c, CHECK_snapshot_valid, 0, check_textf("configuration %u, which is in force", g),
+			check_textf("its slot holds generation %u, %u addresses, %u prefixes, %u ranges", is, n,
+				s->n_prefixes, s->n_ranges),
+			check_textf("there are at most %u, %u, %u of them", CONFIG_ADDRESSES_MAX, CONFIG_PREFIXES_MAX,
+				SNAPSHOT_RANGES_MAX));
+		return;
+	}
+	c->counts->addresses = n;
+	for (uint32_t i = 0; i < n; i++)
+		check_address(c, i, PEEK(s->addresses[i]));
+}
+
+/* ---- next hops ---- */
+
+static void check_adjacencies(struct check *c)
+{
+	struct nexthop *nh = arena_region(c->a, ARENA_nexthop);
+
+	for (uint32_t i = 1; i < ADJACENCY_MAX; i++) {
+		const struct adjacency *adj = &nh->adjacency[i];
+		uint32_t seq = atomic_load_explicit(&adj->seq, memory_order_relaxed);
+		be32_t address = {atomic_load_explicit(&adj->address_word, memory_order_relaxed)};
+
+		c->counts->adjacencies += seq != 0;
+		if ((seq & 1) && c->stopped[ACTOR_MGMTD])
+			check_violated(c, CHECK_nexthop_seq, 0,
+				check_textf("adjacency %u (%s)", i, check_endpoint_text(address, (be16_t){0}).text),
+				check_textf("its sequence %u says that it is being written", seq),
+				c->mode == CHECK_EXACT ? check_textf("nothing runs")
+						       : check_textf("mgmtd does not run"));
+	}
+}
+
+void check_rest(struct check *c)
+{
+	for (unsigned actor = 0; actor < ACTOR_MAX; actor++)
+		check_intent(c, actor);
+	check_snapshot(c);
+	check_adjacencies(c);
+	check_progress(c, STAGE_REST, 1, 1);
+}

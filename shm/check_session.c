@@ -1,0 +1,209 @@
+/* Sessions: what each says of itself against what the tables say of it. */
+#include "shm/check_internal.h"
+
+enum { FLAGS_KNOWN = SESSION_FLOW | SESSION_CARRIES | SESSION_AWAY | SESSION_DYING };
+
+/* A live session in hand. */
+struct subject {
+	uint32_t index;
+	struct session s; /* a copy */
+	struct tally t;
+	unsigned owner; /* of its page */
+	bool flow, carries, away, dying;
+};
+
+typedef void (*visit_session)(struct check *c, const struct subject *x);
+
+static void walk(struct check *c, enum check_stage stage, visit_session visit)
+{
+	uint32_t n = c->a->header->geometry.pages, per = slab_per_page(SLAB_session);
+
+	for (uint32_t number = 1; number <= n; number++) {
+		check_progress(c, stage, number, n);
+		if (!check_known(c, SLAB_session, number * per))
+			continue;
+		for (uint32_t i = number * per; i < (number + 1) * per; i++) {
+			struct subject x = {.index = i};
+
+			if (!check_session_copy(c, i, &x.s))
+				continue;
+			x.t = c->tally[i];
+			x.owner = check_owner(c, SLAB_session, i);
+			x.flow = session_has(&x.s, SESSION_FLOW);
+			x.carries = session_has(&x.s, SESSION_CARRIES);
+			x.away = session_has(&x.s, SESSION_AWAY);
+			x.dying = session_has(&x.s, SESSION_DYING);
+			visit(c, &x);
+		}
+	}
+}
+
+/* ---- first walk: counts, and who refers to whom ---- */
+
+static void count_session(struct check *c, const struct subject *x)
+{
+	struct check_counts *n = c->counts;
+
+	n->sessions++;
+	n->flows += x->flow;
+	n->away += x->flow && x->away;
+	n->dying += x->dying;
+	n->mappings += x->carries;
+	if (x->carries)
+		check_port_carried(c, x->index, &x->s);
+	if (x->s.mapping == x->index || !check_known(c, SLAB_session, x->s.mapping))
+		return;
+	n->references++;
+	c->tally[x->s.mapping].referrers++;
+}
+
+/* ---- second walk: the rules ---- */
+
+static void violated(
+	struct check *c, const struct subject *x, enum check_rule rule, struct check_text fact, struct check_text other)
+{
+	check_violated(c, rule, x->s.generation, check_session_text(c, x->index, &x->s), fact, other);
+}
+
+static struct check_text state_text(const struct subject *x)
+{
+	return check_textf("it %s%s%s%s", x->flow ? "has a flow" : "has no flow",
+		x->away ? ", replies elsewhere" : ", replies at home", x->carries ? ", carries a mapping" : "",
+		x->dying ? ", is ending" : "");
+}
+
+static void rule_owner(struct check *c, const struct subject *x)
+{
+	if (x->s.owner != x->owner)
+		violated(c, x, CHECK_session_owner, check_textf("it names %s", check_actor_text(x->s.owner).text),
+			check_textf("its page is %s's", check_actor_text(x->owner).text));
+}
+
+static void rule_flags(struct check *c, const struct subject *x)
+{
+	unsigned flags = x->s.flags;
+
+	if (x->s.l4 >= N_L4 || (flags & ~(unsigned)FLAGS_KNOWN))
+		violated(c, x, CHECK_session_flags, check_textf("protocol %u, flags %#x", x->s.l4, flags),
+			check_textf("protocols are below %d, flags within %#x", N_L4, FLAGS_KNOWN));
+}
+
+/* What has neither a flow nor waits in its owner's list of the ending will never be freed. An ending session waits for
+ * its adopters, for the users of the mapping it carries, or for a busy lock to let its own mapping go (nat_end.c). */
+static bool is_leaked(const struct subject *x)
+{
+	bool uses = x->s.mapping != 0 && x->s.mapping != x->index;
+
+	return !x->flow && (!x->dying || (x->s.adopters == 0 && !x->carries && !uses));
+}
+
+static void rule_leaked(struct check *c, const struct subject *x)
+{
+	if (is_leaked(x))
+		violated(c, x, CHECK_session_leaked, check_textf("it is live"),
+			check_textf("%s, and nothing is to come", state_text(x).text));
+}
+
+/* Present exactly once when it must be, at most once when it may be, else not at all. */
+static void rule_present(struct check *c, const struct subject *x, enum check_rule rule, bool may, bool must,
+	unsigned times, struct check_text table)
+{
+	if (times <= may && times >= must)
+		return;
+	violated(c, x, rule, state_text(x), check_textf("%s has it %u times", table.text, times));
+}
+
+static void rule_tables(struct check *c, const struct subject *x)
+{
+	bool whole = x->flow && !x->dying;
+
+	if (x->t.outbound != whole)
+		rule_present(c, x, CHECK_session_outbound, x->flow, whole, x->t.outbound,
+			check_textf("%s's outbound table", check_actor_text(x->owner).text));
+	if (x->t.inbound != (whole && !x->away))
+		rule_present(c, x, CHECK_session_inbound, x->flow && !x->away, whole && !x->away, x->t.inbound,
+			check_textf("%s's inbound table", check_actor_text(x->owner).text));
+	if (x->t.global != (whole && x->away))
+		rule_present(c, x, CHECK_session_global, x->flow && x->away, whole && x->away, x->t.global,
+			check_textf("the global session table"));
+	/* One that others use must be found by those to come; one that nobody uses may not have got that far. */
+	bool found = x->carries && (!x->dying || x->s.refs != 0);
+	if (x->t.mapped != found)
+		rule_present(
+			c, x, CHECK_mapping_listed, x->carries, found, x->t.mapped, check_textf("the mapping table"));
+}
+
+static void rule_adopters(struct check *c, const struct subject *x)
+{
+	uint64_t adopters = x->s.adopters;
+	bool own = x->owner < ENGINE_MAX && (adopters >> x->owner & 1);
+
+	if (adopters != x->t.adopted)
+		violated(c, x, CHECK_session_adopters,
+			check_textf("its adopters are %#llx", (unsigned long long)adopters),
+			check_textf("inbound tables of %#llx have it", (unsigned long long)x->t.adopted));
+	else if (own || (adopters && !x->away))
+		violated(c, x, CHECK_session_adopters,
+			check_textf("its adopters are %#llx", (unsigned long long)adopters),
+			own ? check_textf("its owner is one of them") : state_text(x));
+}
+
+static bool same_endpoint(const struct session *x, const struct session *y)
+{
+	return x->nat.net == y->nat.net && x->nat_port.net == y->nat_port.net;
+}
+
+/* Whatever state it is in, the mapping a session names is one; only a whole flow must name one. */
+static void rule_mapping(struct check *c, const struct subject *x)
+{
+	uint32_t m = x->s.mapping;
+	bool whole = x->flow && !x->dying;
+	struct check_text names = check_textf("its mapping is carried by session %u", m);
+	struct session carrier;
+
+	if (x->carries && m != x->index)
+		violated(c, x, CHECK_session_mapping, names, check_textf("it carries one itself"));
+	else if (m == 0 || m == x->index) {
+		if (whole && !x->carries)
+			violated(c, x, CHECK_session_mapping, names, state_text(x));
+	} else if (!check_session_copy(c, m, &carrier))
+		violated(c, x, CHECK_session_mapping, names, check_textf("no live session is there"));
+	else if (!session_has(&carrier, SESSION_CARRIES))
+		violated(c, x, CHECK_session_mapping, names, check_textf("that one carries none"));
+	else if (!flow_key_equal(mapping_key(&x->s), mapping_key(&carrier)))
+		violated(c, x, CHECK_session_mapping, names,
+			check_textf("that is %s's", check_endpoint_text(carrier.inside, carrier.inside_port).text));
+	else if (whole && !same_endpoint(&x->s, &carrier))
+		violated(c, x, CHECK_session_mapping,
+			check_textf("it is translated to %s", check_endpoint_text(x->s.nat, x->s.nat_port).text),
+			check_textf("its mapping's carrier, session %u, to %s", m,
+				check_endpoint_text(carrier.nat, carrier.nat_port).text));
+}
+
+/* Who refers to a session that carries nothing is reported itself. */
+static void rule_refs(struct check *c, const struct subject *x)
+{
+	uint32_t refs = x->s.refs, referrers = x->carries ? x->t.referrers : 0;
+
+	if (refs != referrers)
+		violated(c, x, CHECK_mapping_refs, check_textf("its reference count is %u", refs),
+			x->carries ? check_textf("%u other sessions use its mapping", referrers)
+				   : check_textf("it carries no mapping"));
+}
+
+static void check_session(struct check *c, const struct subject *x)
+{
+	static const visit_session rule[] = {
+		rule_owner, rule_flags, rule_leaked, rule_tables, rule_adopters, rule_mapping, rule_refs};
+
+	for (unsigned i = 0; i < sizeof rule / sizeof rule[0]; i++)
+		rule[i](c, x);
+	if (x->carries)
+		check_port_of(c, x->index, &x->s);
+}
+
+void check_sessions(struct check *c)
+{
+	walk(c, STAGE_COUNT, count_session);
+	walk(c, STAGE_SESSIONS, check_session);
+}
