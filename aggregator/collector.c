@@ -56,7 +56,7 @@ static void ask(struct collector_state *c, mono_t now)
 		return;
 	c->pending = true;
 	c->deadline = mono_after(now, answer_within(c));
-	c->nap = span_ns(NAP_FIRST_US * 1000);
+	c->nap = span_ns(NAP_FIRST_US * 1000ull);
 }
 
 static void wait_longer(struct collector_state *c, mono_t now)

@@ -57,6 +57,14 @@ static bool is_group(const char *path)
 	return false;
 }
 
+/* Room for the dot is in every name that leads to a row. */
+static void append_dot(char *path, size_t size)
+{
+	size_t used = strlen(path);
+
+	snprintf(path + used, size - used, ".");
+}
+
 /* Every key must lead to a row. Recursion is as deep as the longest path in the table. */
 static bool check_keys(json_object *object, const char *group, const char *shown, struct config_error *err)
 {
@@ -70,14 +78,14 @@ static bool check_keys(json_object *object, const char *group, const char *shown
 				*group ? shown : "document", key);
 		if (option_find(path) != NULL)
 			continue;
-		strcat(path, ".");
+		append_dot(path, sizeof(path));
 		if (!is_group(path)) {
 			list_keys(group, known, sizeof(known));
 			return config_refuse(err, "%s: unknown option; known here are %s", name, known);
 		}
 		if (!json_object_is_type(value, json_type_object))
 			return config_refuse(err, "%s: must be an object of options", name);
-		strcat(name, ".");
+		append_dot(name, sizeof(name));
 		if (!check_keys(value, path, name, err))
 			return false;
 	}

@@ -90,7 +90,7 @@ static bool read_bounded(const struct slot *s, json_object *v, uint64_t min, uin
 
 static bool read_integer(struct slot *s, json_object *v, void *dest)
 {
-	uint64_t n;
+	uint64_t n = 0;
 
 	if (!read_bounded(s, v, s->option->min, s->option->max, &n))
 		return false;
@@ -215,7 +215,7 @@ static json_object *write_key(const struct slot *s, void *src)
 
 static bool read_cpu(struct slot *s, json_object *v, void *dest)
 {
-	uint64_t n;
+	uint64_t n = 0;
 
 	if (!read_bounded(s, v, 0, CPU_MAX, &n))
 		return false;
@@ -225,7 +225,7 @@ static bool read_cpu(struct slot *s, json_object *v, void *dest)
 
 static bool read_queue(struct slot *s, json_object *v, void *dest)
 {
-	uint64_t n;
+	uint64_t n = 0;
 
 	if (!read_bounded(s, v, 0, ENGINE_MAX - 1, &n))
 		return false;

@@ -35,11 +35,6 @@ static const struct port_table *table_of(
 	return NULL;
 }
 
-static uint32_t used(const struct port_table *t, enum port_set set)
-{
-	return atomic_load_explicit(&t->used[set], memory_order_relaxed);
-}
-
 /* Calls `each` with every address of the pool that is in force. */
 static void walk_addresses(const struct api *api, const struct snapshot *in_force, const struct config_pool *p,
 	void (*each)(void *context, be32_t address, const struct port_table *t), void *context)
@@ -62,7 +57,7 @@ static void add_use(void *context, be32_t address, const struct port_table *t)
 
 	(void)address;
 	use->total++;
-	use->used += used(t, PORTS_TCP) + used(t, PORTS_OTHER);
+	use->used += ports_used(t, PORTS_TCP) + ports_used(t, PORTS_OTHER);
 }
 
 struct pool_use pool_use(const struct api *api, const struct snapshot *in_force, const struct config_pool *p)
@@ -70,7 +65,7 @@ struct pool_use pool_use(const struct api *api, const struct snapshot *in_force,
 	struct pool_use use = {0};
 
 	walk_addresses(api, in_force, p, add_use, &use);
-	use.total *= N_PORT_SETS * (in_force->port_last - in_force->port_first + 1u);
+	use.total *= (uint64_t)N_PORT_SETS * (in_force->port_last - in_force->port_first + 1u);
 	return use;
 }
 
@@ -81,8 +76,8 @@ static void add_row(void *context, be32_t address, const struct port_table *t)
 
 	inet_ntop(AF_INET, &address.net, text, sizeof text);
 	json_object_object_add(o, "address", json_object_new_string(text));
-	json_object_object_add(o, "tcp_used", json_object_new_uint64(used(t, PORTS_TCP)));
-	json_object_object_add(o, "other_used", json_object_new_uint64(used(t, PORTS_OTHER)));
+	json_object_object_add(o, "tcp_used", json_object_new_uint64(ports_used(t, PORTS_TCP)));
+	json_object_object_add(o, "other_used", json_object_new_uint64(ports_used(t, PORTS_OTHER)));
 	json_object_array_add(rows, o);
 }
 

@@ -30,6 +30,7 @@ static uint32_t same_in_force(const struct commit *c)
 		abort();
 	if (snapshot_read(c->arena, now)) {
 		c->wanted->generation = now->generation;
+		/* Padding included: snapshot_compile zeroes it. NOLINTNEXTLINE(bugprone-suspicious-memory-comparison) */
 		if (memcmp(c->wanted, now, sizeof *now) == 0)
 			generation = now->generation;
 	}

@@ -83,7 +83,7 @@ static uint64_t layout_regions(const struct arena_geometry *g, struct arena_span
 
 static uint32_t buckets_for(uint64_t entries, unsigned per_bucket, unsigned load_percent)
 {
-	uint64_t n = entries * 100 / (per_bucket * load_percent) + 1;
+	uint64_t n = entries * 100 / ((uint64_t)per_bucket * load_percent) + 1;
 
 	return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }

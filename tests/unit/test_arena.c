@@ -128,8 +128,8 @@ static void check_plan(const struct arena_geometry *g, uint32_t engines, uint64_
 
 	CHECK_AT(1, n, g->engines == engines && g->sessions == sessions);
 	CHECK_AT(1, n, g->pages <= ARENA_PAGES_MAX);
-	CHECK_AT(1, n, (uint64_t)g->pages * per >= sessions + engines * per); /* and one begun page each */
-	CHECK_AT(1, n, (uint64_t)(g->pages + 1) * per <= 1ull << 28);         /* bits of an index in a local table */
+	CHECK_AT(1, n, (uint64_t)g->pages * per >= sessions + (uint64_t)engines * per); /* and one begun page each */
+	CHECK_AT(1, n, (uint64_t)(g->pages + 1) * per <= 1ull << 28); /* bits of an index in a local table */
 	CHECK_AT(1, n, (uint64_t)g->local_buckets * LOCAL_ENTRIES * engines >= sessions * 11 / 10);
 	CHECK_AT(1, n, (uint64_t)g->mapping_buckets * 7 >= sessions * 11 / 10);
 }

@@ -249,7 +249,7 @@ static void damaged_documents_do_no_harm(void **state)
 
 		memcpy(copy, text, size);
 		random = random * 1664525u + 1013904223u;
-		copy[(random >> 8) % size] ^= (char)(1u << (random >> 29));
+		((uint8_t *)copy)[(random >> 8) % size] ^= (uint8_t)(1u << (random >> 29));
 		if (config_parse(&config, copy, size, &err)) {
 			check_round_trip("damaged document");
 			accepted++;

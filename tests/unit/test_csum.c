@@ -64,7 +64,7 @@ static void test_over_in_parts(void **state)
 
 	for (uint64_t seed = 1; seed <= 3000; seed++) {
 		struct rnd r = {seed};
-		size_t size = 2 + rnd_below(&r, sizeof b - 1), first = rnd_below(&r, (uint32_t)size / 2 + 1) * 2;
+		size_t size = 2 + rnd_below(&r, sizeof b - 1), first = 2ull * rnd_below(&r, (uint32_t)size / 2 + 1);
 
 		random_bytes(&r, b, size);
 		uint32_t sum = (uint16_t)~csum_over(b, first, 0);

@@ -475,16 +475,16 @@ static void test_size_of_the_file(void **state)
 
 	for (unsigned s = 0; s <= 3600; s++) { /* all counters busy, as after months at full speed */
 		for (unsigned i = 0; i < N_COUNTERS; i++)
-			r.counters[i] = (1ull << 40) + s * 1000000;
+			r.counters[i] = (1ull << 40) + s * 1000000ull;
 		for (unsigned i = 0; i < N_VERDICTS; i++)
-			r.verdicts[i] = (1ull << 40) + s * 1000;
+			r.verdicts[i] = (1ull << 40) + s * 1000ull;
 		assert_int_equal(history_add(h, (T0 + s) * 1000LL, &r), 0);
 	}
 	history_close(h);
 	assert_int_equal(stat(file, &st), 0);
 	print_message(
 		"%u values: %.1f bytes each at worst\n", HISTORY_VALUES, (double)st.st_size / 3600 / HISTORY_VALUES);
-	assert_true(st.st_size < 3600 * HISTORY_VALUES * 8);
+	assert_true(st.st_size < 3600ll * HISTORY_VALUES * 8);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, fresh_dir, remove_dir)

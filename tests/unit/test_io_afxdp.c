@@ -212,7 +212,7 @@ static void test_overload_leaks_no_frame(void **state)
 		afxdp_net_discard(&net, SIDE_OUTSIDE);
 	}
 	dropped = stats_now(io).rx_ring_drops - dropped_before;
-	assert_true(through >= MANY / 200 * RING);
+	assert_true(through >= MANY / 200 * (unsigned long)RING);
 	assert_true(dropped > 0);
 	assert_int_equal(through + dropped, MANY);
 	send_expect(io, SIDE_INSIDE, &f, true);
