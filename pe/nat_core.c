@@ -64,7 +64,7 @@ static void rewrite(struct packet *p, const struct flow *f, const struct session
 	uint16_t l3_delta = out ? s->l3_delta : (uint16_t)~s->l3_delta;
 	uint16_t l4_delta = out ? s->l4_delta : (uint16_t)~s->l4_delta;
 
-	memcpy(p->data, link->dst, 2 * MAC_SIZE);
+	memcpy(p->data, link, sizeof link->dst + sizeof link->src);
 	ip->ttl--;
 	ip->checksum = csum_apply(ip->checksum, (uint32_t)l3_delta + CSUM_DELTA_TTL);
 	if (out)
@@ -148,7 +148,7 @@ static bool still_good(struct nat *n, local_place place)
 		nat_session_let_go(n, index);
 		return false;
 	}
-	if (mine && local_idle_s(e, n->now_s) >= n->config.timeout_s[local_class(e)] && nat_session_idle(n, s)) {
+	if (mine && local_idle_s(e, n->now_s) >= n->config.timeout_s[local_class(e)] && nat_session_idle(n, index)) {
 		nat_session_end(n, index);
 		return false;
 	}

@@ -159,6 +159,7 @@ static enum verdict insert(struct nat *n, uint32_t index, struct session *s, uin
 	enum verdict refused = VERDICT_drop_table_full;
 
 	session_set(s, SESSION_FLOW, 0);
+	nat_counter(n, COUNTER_sessions_created, 1);
 	if (session_has(s, SESSION_AWAY)) {
 		if (!insert_global(n, index, s, &refused))
 			return refused;
@@ -187,9 +188,7 @@ static bool is_subscriber(const struct nat *n, be32_t address)
 
 static void session_fill(const struct nat *n, struct session *s, const struct flow *f)
 {
-	uint32_t generation = atomic_load_explicit(&s->generation, memory_order_relaxed);
-
-	memset((uint8_t *)s + sizeof generation, 0, sizeof *s - sizeof generation);
+	memset((uint8_t *)s + sizeof s->generation, 0, sizeof *s - sizeof s->generation);
 	memcpy(&s->inside, &f->key.a, sizeof f->key.a);
 	memcpy(&s->inside_port, &f->key.b, 2 * sizeof(be16_t));
 	s->l4 = f->l4;
@@ -235,13 +234,11 @@ local_place nat_create(struct nat *n, const struct flow *f, enum verdict *verdic
 		intent_step(n, INTENT_INSERT);
 		*verdict = insert(n, index, s, f->hash);
 	}
-	nat_counter(n, COUNTER_sessions, 1);
 	if (*verdict != N_VERDICTS) {
 		nat_session_end(n, index);
 		return NULL;
 	}
 	intent_done(n);
-	nat_counter(n, COUNTER_sessions_created, 1);
 	*verdict = VERDICT_fwd_out_new;
 	return local_find(&n->local[DIR_OUTBOUND], f->hash, index);
 }

@@ -15,29 +15,26 @@ static uint64_t key_hash(const struct nat *n, const struct session *s, enum dir 
 /* ---- how long a session has been idle ---- */
 
 /* Seconds since the engine whose table it is last saw the session in this direction; UINT32_MAX when it is not there. */
-static uint32_t seen_ago(const struct nat *n, const struct session *s, unsigned engine, enum dir dir)
+static uint32_t seen_ago(const struct nat *n, uint32_t index, unsigned engine, enum dir dir)
 {
-	uint32_t index =
-		(uint32_t)(((const uint8_t *)s - (const uint8_t *)session_at(n->arena, slab_per_page(SLAB_session))) /
-			   sizeof *s) +
-		slab_per_page(SLAB_session);
-	struct local_table other = local_table_of(n->arena, engine, dir);
-	local_place place = local_find(engine == n->engine ? &n->local[dir] : &other, key_hash(n, s, dir), index);
+	struct local_table table = local_table_of(n->arena, engine, dir);
+	local_place place = local_find(&table, key_hash(n, session_at(n->arena, index), dir), index);
 
 	if (!place)
 		return UINT32_MAX;
 	return local_idle_s(atomic_load_explicit(place, memory_order_relaxed), n->now_s);
 }
 
-static uint32_t inbound_seen_ago(const struct nat *n, const struct session *s)
+static uint32_t inbound_seen_ago(const struct nat *n, uint32_t index)
 {
+	const struct session *s = session_at(n->arena, index);
 	uint32_t least = UINT32_MAX;
 
 	if (!session_has(s, SESSION_AWAY))
-		return seen_ago(n, s, n->engine, DIR_INBOUND);
+		return seen_ago(n, index, n->engine, DIR_INBOUND);
 	uint64_t adopters = atomic_load_explicit(&s->adopters, memory_order_acquire);
 	for (; adopters; adopters &= adopters - 1) {
-		uint32_t ago = seen_ago(n, s, (unsigned)__builtin_ctzll(adopters), DIR_INBOUND);
+		uint32_t ago = seen_ago(n, index, (unsigned)__builtin_ctzll(adopters), DIR_INBOUND);
 
 		if (ago < least)
 			least = ago;
@@ -46,13 +43,14 @@ static uint32_t inbound_seen_ago(const struct nat *n, const struct session *s)
 }
 
 /* Inbound packets keep a TCP session alive, and no other (RFC 4787 REQ-6, RFC 5382 REQ-5). */
-bool nat_session_idle(const struct nat *n, const struct session *s)
+bool nat_session_idle(const struct nat *n, uint32_t index)
 {
+	const struct session *s = session_at(n->arena, index);
 	uint32_t limit = n->config.timeout_s[session_class(s)];
 
-	if (seen_ago(n, s, n->engine, DIR_OUTBOUND) < limit)
+	if (seen_ago(n, index, n->engine, DIR_OUTBOUND) < limit)
 		return false;
-	return s->l4 != L4_TCP || inbound_seen_ago(n, s) >= limit;
+	return s->l4 != L4_TCP || inbound_seen_ago(n, index) >= limit;
 }
 
 /* ---- ending an own session ---- */
@@ -241,7 +239,7 @@ static void sweep_entry(struct nat *n, enum dir dir, uint64_t e)
 	if (s->owner != n->engine) {
 		if (session_has(s, SESSION_DYING) || local_idle_s(e, n->now_s) >= n->config.timeout_s[session_class(s)])
 			nat_session_let_go(n, index);
-	} else if (dir == DIR_OUTBOUND && nat_session_idle(n, s)) {
+	} else if (dir == DIR_OUTBOUND && nat_session_idle(n, index)) {
 		nat_session_end(n, index);
 	}
 }
