@@ -16,5 +16,7 @@ enum { CTL_FAILED = 1 };
 int ctl_arena_info(const struct config *c);
 int ctl_arena_map(const struct config *c);
 int ctl_arena_remove(const struct config *c);
+int ctl_check(const struct config *c);
+int ctl_check_exact(const struct config *c);
 
 #endif
