@@ -48,13 +48,15 @@ UNIT_HELP  := $(call obj,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard
 BENCH      := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
 BENCH_HELP := $(call obj,$(filter-out $(wildcard tests/bench/bench_*.c),$(filter-out %.bpf.c,$(wildcard tests/bench/*.c))))
 BENCH_BPF  := $(patsubst %.bpf.c,$(B)/%.bpf.o,$(wildcard tests/bench/*.bpf.c))
+CRASH      := $(patsubst tests/crash/%.c,$(B)/tests/crash/%,$(wildcard tests/crash/crash_*.c))
+CRASH_HELP := $(call obj,$(filter-out $(wildcard tests/crash/crash_*.c),$(wildcard tests/crash/*.c)))
 LAB_BPF    := $(patsubst tests/lab/%.bpf.c,$(B)/tests/lab/%.bpf.o,$(wildcard tests/lab/*.bpf.c))
 SKELETON   := $(B)/gen/corenat_xdp.skel.h
 WEB        := build/web/index.html
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps all run test unit replay system bench lint format fuzz install clean web ci
+.PHONY: help deps all run test unit replay system crash soak bench lint format fuzz install clean web ci
 
 help: ## this list
 	@echo 'CoreNAT $(VERSION). The two commands: sudo make run, sudo make test'
@@ -87,6 +89,14 @@ replay: $(PROGRAMS) ## golden files through the replay backend
 system: all lab-bpf ## system tests in the network-namespace lab
 	$(Q)tests/system/run --build $(B) $(ONLY)
 
+crash: $(CRASH) ## engines killed at every instruction, and 1,000 times under traffic
+	$(Q)$(B)/tests/crash/crash_step
+	$(Q)$(B)/tests/crash/crash_churn
+
+soak: $(CRASH) ## the same at length: recoveries killed as well, 10,000 kills
+	$(Q)$(B)/tests/crash/crash_step --deep 1
+	$(Q)$(B)/tests/crash/crash_churn --kills 10000
+
 bench: deps ## figures: one line each (ONLY=G1,G2 for some)
 	$(Q)$(MAKE) all lab-bpf bench-programs
 	$(Q)tests/bench/run --build $(B) --only '$(ONLY)'
@@ -106,10 +116,11 @@ install: all ## install below DESTDIR
 clean: ## remove everything built
 	$(Q)rm -rf build
 
-.PHONY: lab-bpf bench-programs programs
+.PHONY: lab-bpf bench-programs unit-programs programs
 programs: $(PROGRAMS)
 lab-bpf: $(LAB_BPF)
 bench-programs: $(BENCH) $(BENCH_BPF)
+unit-programs: $(UNIT)
 
 # ---- rules ----
 
@@ -140,6 +151,9 @@ $(B)/bin/corenatctl: $(call obj,$(wildcard mgmtd/ctl/*.c) pe/xdp.c pe/xdp_dir.c)
 	$(LINK) $(LDLIBS_ctl)
 $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(UNIT_HELP) $(PE) $(AGGREGATOR) $(MGMTD) $(SHM) $(COMMON)
 	$(LINK) -lcmocka $(LDLIBS_pe) $(LDLIBS_mgmtd)
+# Bound at once: the stepper returns from functions by their return address.
+$(B)/tests/crash/crash_%: $(B)/tests/crash/crash_%.o $(CRASH_HELP) $(PE) $(SHM) $(COMMON)
+	$(LINK) -Wl,-z,now $(LDLIBS_pe)
 $(B)/tests/bench/bench_%: $(B)/tests/bench/bench_%.o $(BENCH_HELP) $(PE) $(SHM) $(COMMON)
 	$(LINK) $(LDLIBS_pe)
 

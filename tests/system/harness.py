@@ -12,6 +12,7 @@ after every class, nothing of its lab may be left on the machine.
 
 import hashlib
 import json
+import os
 import pathlib
 import re
 import select
@@ -231,6 +232,13 @@ class LabCase(unittest.TestCase):
         _, err = child.communicate(timeout=limit_s)
         self.assertEqual(child.returncode, 0, err)
         self.assertEqual(sha256(file), sha256(self.lab.state.dir / "www/large.bin"), "other bytes than the server's")
+
+    def background(self, sub, argv):
+        """A program, or a shell and what it starts, that goes on until the test's end."""
+        child = self.lab.popen(sub, argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(child.wait)
+        self.addCleanup(os.killpg, child.pid, signal.SIGKILL)
+        return child
 
     def flows(self, sub, n):
         flows = Flows(self.lab, sub, n)

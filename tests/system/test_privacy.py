@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import time
 
 from corenat_lab import services
@@ -36,10 +35,7 @@ class Privacy(LabCase):
                  "while :; do dig +tries=1 +time=1 @{1} www.lab.test >/dev/null; sleep 0.05; done"]
         for sub in ("sub1", "sub2", "sub3"):
             for loop in loops:
-                child = self.lab.popen(sub, ["sh", "-c", loop.format(services.HTTP[0], services.DNS)],
-                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                self.addCleanup(child.wait)
-                self.addCleanup(lambda child=child: tool(["pkill", "-KILL", "-s", child.pid]))
+                self.background(sub, ["sh", "-c", loop.format(services.HTTP[0], services.DNS)])
 
     def test_the_server_sees_only_the_pool(self):
         wire = self.capture("inet", "outside", "ip")
