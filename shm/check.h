@@ -59,7 +59,6 @@
 	R(port_leaked, "a port that is taken is carried by a live session")                                            \
 	R(port_unmarked, "a port that is carried is taken in its address's port table")                                \
 	R(port_shared, "a port is carried by one session only")                                                        \
-	R(port_count, "a port table's use counts are the numbers of its bits")                                         \
 	R(port_table_unique, "an address has one port table")                                                          \
 	R(snapshot_valid, "the configuration in force is the generation it says, within its bounds")                   \
 	R(snapshot_address, "each address in force has a live port table of its own")                                  \

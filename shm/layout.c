@@ -87,7 +87,6 @@ static const struct layout_row rows[] = {
 	F(port_table, generation)
 	F(port_table, link)
 	F(port_table, address)
-	F(port_table, used)
 	F(port_table, bits)
 	S(local_bucket)
 	F(local_bucket, entry)

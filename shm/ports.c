@@ -44,10 +44,8 @@ int ports_take(struct port_table *t, uint32_t table, enum port_set set, uint16_t
 		unsigned w = lo + (port / 64u - lo + i) % n;
 		int got = word_take(t, table, set, w, word_mask(w, first, last), i == 0 ? port & 63 : 0, intent);
 
-		if (got >= 0) {
-			atomic_fetch_add_explicit(&t->used[set], 1, memory_order_relaxed);
+		if (got >= 0)
 			return got;
-		}
 	}
 	atomic_store_explicit(intent, 0, memory_order_relaxed);
 	return -1;
@@ -58,10 +56,16 @@ bool ports_put(struct port_table *t, enum port_set set, uint16_t port)
 	uint64_t one = 1ull << (port & 63);
 	uint64_t was = atomic_fetch_and_explicit(&t->bits[set][port / 64], ~one, memory_order_acq_rel);
 
-	if (!(was & one))
-		return false;
-	atomic_fetch_sub_explicit(&t->used[set], 1, memory_order_relaxed);
-	return true;
+	return was & one;
+}
+
+uint32_t ports_used(const struct port_table *t, enum port_set set)
+{
+	uint32_t n = 0;
+
+	for (unsigned w = 0; w < PORT_WORDS; w++)
+		n += (uint32_t)__builtin_popcountll(atomic_load_explicit(&t->bits[set][w], memory_order_relaxed));
+	return n;
 }
 
 bool ports_is_set(const struct port_table *t, enum port_set set, uint16_t port)

@@ -20,13 +20,10 @@ enum { PORT_WORDS = 65536 / 64 };
 
 /* Legend  [G] slab generation  [I] fixed once published  [A] atomic, any engine */
 struct port_table {
-	_Atomic uint32_t generation; /*  0 [G] */
-	uint32_t link;               /*  4 */
-	be32_t address;              /*  8 [I] */
-	uint32_t reserved[5];        /* 12 */
-	_Alignas(32) _Atomic uint32_t
-		used[N_PORT_SETS]; /* 32 [A] bits set; may run ahead or behind by those in flight */
-	uint32_t reserved2[6];     /* 40 */
+	_Atomic uint32_t generation;                    /*  0 [G] */
+	uint32_t link;                                  /*  4 */
+	be32_t address;                                 /*  8 [I] */
+	uint32_t reserved[13];                          /* 12 */
 	_Atomic uint64_t bits[N_PORT_SETS][PORT_WORDS]; /* 64 [A] */
 };
 _Static_assert(sizeof(struct port_table) == 64 + 16384, "its row in SLAB_CLASSES");
@@ -53,6 +50,8 @@ static inline uint64_t port_name(uint32_t table, enum port_set set, uint16_t por
 int ports_take(struct port_table *t, uint32_t table, enum port_set set, uint16_t first, uint16_t last, uint32_t start,
 	_Atomic uint64_t *intent);
 bool ports_put(struct port_table *t, enum port_set set, uint16_t port);
+/* How many are taken: counts bits, since a count kept beside them could not be right after a death between the two. */
+uint32_t ports_used(const struct port_table *t, enum port_set set);
 bool ports_is_set(const struct port_table *t, enum port_set set, uint16_t port);
 
 #endif

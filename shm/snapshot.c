@@ -28,7 +28,6 @@ static void port_table_build(void *object, void *context)
 	struct port_table *t = object;
 
 	t->address = *(const be32_t *)context;
-	memset((void *)t->used, 0, sizeof t->used);
 	memset((void *)t->bits, 0, sizeof t->bits);
 }
 

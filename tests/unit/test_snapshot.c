@@ -83,7 +83,7 @@ static void test_compile(void **state)
 		assert_int_equal(be32_host(s->addresses[i].address), i < 4 ? POOL + i : 0xfffffffe);
 		assert_int_equal(t->address.net, s->addresses[i].address.net);
 		assert_true(slab_live(t));
-		assert_int_equal(t->used[PORTS_TCP] + t->used[PORTS_OTHER], 0);
+		assert_int_equal(ports_used(t, PORTS_TCP) + ports_used(t, PORTS_OTHER), 0);
 		for (uint32_t j = 0; j < i; j++)
 			assert_int_not_equal(s->addresses[j].ports, s->addresses[i].ports);
 	}
@@ -159,7 +159,7 @@ static void test_ports_outlive_commits(void **state)
 	}
 	assert_int_equal(two->addresses[4].ports, one->addresses[4].ports);
 	for (uint32_t i = 2; i < 4; i++)
-		assert_int_equal(port_table_at(a, two->addresses[i].ports)->used[PORTS_OTHER], 0);
+		assert_int_equal(ports_used(port_table_at(a, two->addresses[i].ports), PORTS_OTHER), 0);
 	assert_int_equal(take(a, one, 0, 2000), -1); /* what left the pool may still have live sessions */
 	free(two);
 
@@ -184,7 +184,7 @@ static void test_new_tables_are_empty(void **state)
 	for (uint32_t i = 0; i < 3; i++) {
 		const struct port_table *t = port_table_at(a, s->addresses[i].ports);
 
-		assert_int_equal(t->used[PORTS_TCP] | t->used[PORTS_OTHER], 0);
+		assert_int_equal(ports_used(t, PORTS_TCP) | ports_used(t, PORTS_OTHER), 0);
 		for (int set = 0; set < N_PORT_SETS; set++)
 			for (unsigned w = 0; w < PORT_WORDS; w++)
 				assert_int_equal(t->bits[set][w], 0);
