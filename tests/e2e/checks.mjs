@@ -4,8 +4,10 @@
  * before the page is read, one after. Each check takes { page, api, traffic } and throws when it does not hold. */
 
 import assert from "node:assert/strict";
+import { accessible } from "./looks.mjs";
 
 const LAG_MS = 3500; /* the page may be one poll and one aggregator interval behind */
+const TURN_MS = 30000; /* a busy machine may take long to notice an outage or its end */
 
 /* "1 234 567" -> 1234567; "12.3 k" -> 12300 */
 export function parse(text) {
@@ -120,7 +122,7 @@ async function sessionSearchRefusesNonsense({ page }) {
 
 async function numbersMove({ page, api, traffic }) {
 	const clock = await page.locator("#clock").textContent();
-	await page.waitForFunction((old) => document.getElementById("clock").textContent !== old, clock, { timeout: 8000 });
+	await page.waitForFunction((old) => document.getElementById("clock").textContent !== old, clock, { timeout: TURN_MS });
 	if (traffic) {
 		const { interval_ms } = await api("stats");
 		assert.ok(interval_ms > 0);
@@ -156,11 +158,12 @@ async function keyboardReachesAll({ page }) {
 async function outageIsTold({ page }) {
 	const banner = page.locator("#health");
 	await page.route("**/api/v1/**", (route) => route.abort());
-	await page.locator('#health[data-status="unreachable"]').waitFor({ timeout: 10000 });
+	await page.locator('#health[data-status="unreachable"]').waitFor({ timeout: TURN_MS });
 	assert.match(await banner.textContent(), /does not answer.*Last answer at \d\d:\d\d:\d\d.*Trying again/s);
 	assert.match(await page.title(), /^Unreachable/);
+	await accessible(page);
 	await page.unroute("**/api/v1/**");
-	await page.locator('#health:not([data-status="unreachable"])').waitFor({ timeout: 10000 });
+	await page.locator('#health:not([data-status="unreachable"])').waitFor({ timeout: TURN_MS });
 }
 
 export const CHECKS = [

@@ -4,7 +4,7 @@ import { launch, open } from "./browser.mjs";
 import { CHECKS, OUTAGE } from "./checks.mjs";
 import { LOOKS, accessible, fitsWidth, holdsStill, nothingCut, picture, themeToggles, wear } from "./looks.mjs";
 
-const LIVE_MS = 20000;
+const LIVE_MS = 30000;
 const [url, outdir] = process.argv.slice(2);
 const traffic = process.env.TRAFFIC === "1";
 

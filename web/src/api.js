@@ -24,9 +24,9 @@ export async function get(path, query = {}, { accept = [] } = {}) {
 		response = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
 		body = await response.json();
 	} catch (e) {
-		if (response)
-			throw new ApiError(`HTTP ${response.status} without a JSON body`, false);
-		throw new ApiError(e.name === "TimeoutError" ? `no answer in ${PATIENCE_MS / 1000} s` : "no connection", false);
+		throw new ApiError(e.name === "TimeoutError" ? `no answer in ${PATIENCE_MS / 1000} s`
+			: e.name === "SyntaxError" ? `HTTP ${response.status} with a body that is not JSON`
+				: response ? "the connection broke" : "no connection", false);
 	}
 	if (!response.ok && !accept.includes(response.status))
 		throw new ApiError(body.detail || body.title || `HTTP ${response.status}`, true);
