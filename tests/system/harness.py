@@ -78,7 +78,7 @@ def sha256(path):
     return digest.hexdigest()
 
 
-def wait_for(what, condition, limit_s=10.0, every_s=0.05):
+def wait_for(what, condition, limit_s=20.0, every_s=0.05):
     """The first true answer of `condition`."""
     deadline = time.monotonic() + limit_s
     while not (got := condition()):
@@ -95,9 +95,9 @@ class Flows:
         self._child = lab.popen(sub, [sys.executable, PROGRAMS / "flows.py", *map(str, ECHO), str(n)],
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def exchange(self):
-        """One datagram and its answer on every socket: {local port: "NAT address:port" or None}."""
-        self._child.stdin.write("\n")
+    def exchange(self, tries=8):
+        """One datagram and its answer on every socket: {local port: "NAT address:port" or None}. A try takes a second."""
+        self._child.stdin.write(f"{tries}\n")
         self._child.stdin.flush()
         if not select.select([self._child.stdout], [], [], 30)[0]:
             raise AssertionError("flows.py says nothing")
@@ -156,9 +156,14 @@ class LabCase(unittest.TestCase):
         return "\n".join(said)
 
     def tearDown(self):
-        self.assertEqual([r for r in roles(self.lab) if not self.lab.running(r)], [], "processes that ended")
+        dead = [r for r in roles(self.lab) if not self.lab.running(r)]
         faults = self._faults()
+        for role in dead:  # the next test is not to suffer from this one
+            self.lab.start(role)
+        if dead:
+            self.lab.wait_healthy()
         self.assertFalse(faults, faults)
+        self.assertEqual(dead, [], "processes that ended")
 
     # ---- the appliance ----
 
@@ -211,7 +216,7 @@ class LabCase(unittest.TestCase):
         self.assertEqual(done.returncode, 0, f"`{' '.join(map(str, argv))}` in {name}: {done.stderr or done.stdout}")
         return done.stdout
 
-    def curl(self, sub, path, server=0, limit_s=20):
+    def curl(self, sub, path, server=0, limit_s=40):
         return self.out(sub, ["curl", "-sS", "-f", "-m", str(limit_s), f"http://{services.HTTP[server]}{path}"])
 
     def assert_page(self, sub):

@@ -123,7 +123,7 @@ class Clean(unittest.TestCase):
         return child, lab_id, inodes(lab_id)
 
     def test_run(self):
-        child, lab_id, namespaces = self.begin_run("--duration", "8")
+        child, lab_id, namespaces = self.begin_run("--duration", "12")
         out = child.communicate(timeout=120)[0]
         self.assertEqual(child.returncode, 0, out)
         self.assertIn("Every kind of traffic succeeded.", out)

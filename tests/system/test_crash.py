@@ -8,7 +8,7 @@ import time
 from corenat_lab import services, topology, traffic
 from harness import LabCase, health, sanitized, wait_for
 
-TRANSFER_S = 10
+TRANSFER_S = 14
 
 
 class Crash(LabCase):
@@ -43,7 +43,7 @@ class Crash(LabCase):
         endpoints = flows.exchange()
         self.assertNotIn(None, endpoints.values())
         down, up = self.iperf("sub2", 2, "-R"), self.iperf("sub3", 3)
-        file = self.download("sub1", "2M")
+        file = self.download("sub1", "1M")
         web = wait_for("the download's session is listed", lambda: self.web_sessions(1))
         for n, role in enumerate(("pe0", "pe1")):
             time.sleep(0.5)

@@ -48,7 +48,7 @@ class NextHop(LabCase):
         tool(["sysctl", "-qw", "net.ipv4.conf.outside.arp_notify=1"], self.lab.netns("inet"))
         time.sleep(1.1)  # the kernel believes a second change only a second after the first (locktime)
         try:
-            self.change_mac("02:00:00:00:01:01", 3)
+            self.change_mac("02:00:00:00:01:01", 5)
         finally:
             self.change_mac(old, 5)
             tool(["sysctl", "-qw", "net.ipv4.conf.outside.arp_notify=0"], self.lab.netns("inet"))
@@ -91,7 +91,7 @@ class NextHop(LabCase):
         try:
             time.sleep(1)
             wire = self.capture("inet", "outside", "udp and ether dst " + NEIGHBOUR[1])
-            lost = flows.exchange()
+            lost = flows.exchange(tries=1)
             self.assertEqual(set(lost.values()), {None}, "they went by the old way")
             self.assertGreaterEqual(len(self.captured(wire)), 20)
         finally:

@@ -195,7 +195,7 @@ class Lab:
             raise LabError(f"no process {role}; there are {known}") from None
 
     def kill(self, role, sig=signal.SIGTERM):
-        """Signals one process and waits until it has ended (five seconds; then SIGKILL)."""
+        """Signals one process and waits until it has ended (20 seconds; then SIGKILL)."""
         p = self._process(role)
         process.end([(p["pid"], p["started"])], sig)
 

@@ -102,7 +102,7 @@ def alive(pid, started):
     return started is not None and started_at(pid) == started
 
 
-def end(processes, sig=signal.SIGTERM, grace_s=5.0):
+def end(processes, sig=signal.SIGTERM, grace_s=20.0):
     """Signals every (pid, started) that still lives and waits for all; SIGKILL after the grace."""
     for attempt in (sig, signal.SIGKILL):
         living = [p for p in processes if alive(*p)]

@@ -1,7 +1,7 @@
 """flows.py ADDRESS PORT N: N UDP sockets towards echo.py.
 
-For each line of standard input: sends on every socket, waits for the answers (three tries of a second each), and prints
-one line of JSON: local port to the address:port the server saw, or null. The same sockets serve all lines.
+For each line of standard input, a number of tries of a second each: sends on every socket, waits for the answers, and
+prints one line of JSON: local port to the address:port the server saw, or null. The same sockets serve all lines.
 """
 
 import json
@@ -18,9 +18,9 @@ for _ in range(n):
     sockets[s] = s.getsockname()[1]
 
 
-def exchange(serial):
+def exchange(serial, tries):
     seen = {}
-    for attempt in range(3):
+    for _ in range(tries):
         for k, s in enumerate(s for s in sockets if s not in seen):
             s.send(f"{serial}".encode())
             if k % 32 == 31:
@@ -37,5 +37,5 @@ def exchange(serial):
     return {sockets[s]: seen.get(s) for s in sockets}
 
 
-for i, _ in enumerate(sys.stdin):
-    print(json.dumps(exchange(i)), flush=True)
+for i, line in enumerate(sys.stdin):
+    print(json.dumps(exchange(i, int(line))), flush=True)
