@@ -85,7 +85,8 @@ static inline uint32_t local_other(const struct local_table *t, uint32_t bucket,
 	return sum >= bucket ? sum - bucket : sum + t->n - bucket;
 }
 
-static inline void local_prefetch(const struct local_table *t, uint64_t hash)
+/* Inlined come what may: gcc takes a function that only prefetches for one without effect, and drops the calls. */
+__attribute__((always_inline)) static inline void local_prefetch(const struct local_table *t, uint64_t hash)
 {
 	__builtin_prefetch(&t->bucket[local_first(t, hash)]);
 }

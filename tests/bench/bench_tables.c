@@ -1,7 +1,8 @@
 /* bench_tables: what the tables cost by themselves: look-up, insertion, removal, load, bytes per session.
  *
  * Keys come in random order, tables are filled to their planned load. A burst is prefetched, then looked up; a fence ends
- * it, so that bursts do not overlap: burst 1 pays for every miss alone. Figures are medians of RUNS runs.
+ * it, so that bursts do not overlap: burst 1 pays for every miss alone. Figures are medians over stretches so short that
+ * most are not interrupted even on a busy machine.
  *   bench_tables [--cpu N]
  */
 #include "shm/global_table.h"
@@ -14,7 +15,7 @@
 #include <string.h>
 #include <x86intrin.h>
 
-enum { RUNS = 5, LOOKUPS = 1 << 20, CHURN = 1 << 18 };
+enum { RUNS = 5, LOOKUPS = 1 << 18, CHURN = 1 << 16, STRETCH = 2048, SAMPLES_MAX = 1 << 13 };
 
 struct bench {
 	struct arena *a;
@@ -25,6 +26,8 @@ struct bench {
 	uint32_t key[LOOKUPS]; /* in the order in which they are met */
 	uint64_t hash[LOOKUPS];
 	uint64_t state;
+	double sample[SAMPLES_MAX]; /* cycles per operation of each stretch so far */
+	unsigned n_samples;
 };
 
 /* splitmix64 (Steele, Lea, Flood 2014): a bijection, so hashes of different keys differ. */
@@ -48,6 +51,21 @@ static void draw(struct bench *b, uint32_t first, uint32_t range)
 	}
 }
 
+static void stretch_end(struct bench *b)
+{
+	meter_end(&b->meter);
+	b->sample[b->n_samples++ % SAMPLES_MAX] = b->meter.cycles / STRETCH;
+}
+
+/* Of all stretches since the last call. */
+static double cycles_each(struct bench *b)
+{
+	double cycles = median(b->sample, b->n_samples < SAMPLES_MAX ? b->n_samples : SAMPLES_MAX);
+
+	b->n_samples = 0;
+	return cycles;
+}
+
 static const char *size_of(const struct bench *b)
 {
 	return b->n >= 16u << 20 ? "16m" : "1m";
@@ -61,13 +79,21 @@ static void report(const struct bench *b, const char *what, double value, const 
 
 /* ---- the engine's own table ---- */
 
-static uint64_t look_up(struct bench *b, uint32_t burst)
+/* Inlined come what may: gcc takes a function that only prefetches for one without effect, and drops the calls. */
+__attribute__((always_inline)) static inline void prefetch_other(const struct local_table *t, uint64_t hash)
+{
+	__builtin_prefetch(&t->bucket[local_other(t, local_first(t, hash), local_hash_tag(hash))]);
+}
+
+static uint64_t look_up(struct bench *b, uint32_t from, uint32_t burst, bool both)
 {
 	uint64_t found = 0;
 
-	for (uint32_t i = 0; i < LOOKUPS; i += burst) {
+	for (uint32_t i = from; i < from + STRETCH; i += burst) {
 		for (uint32_t k = 0; k < burst; k++)
 			local_prefetch(&b->t, b->hash[i + k]);
+		for (uint32_t k = 0; both && k < burst; k++)
+			prefetch_other(&b->t, b->hash[i + k]);
 		for (uint32_t k = 0; k < burst; k++)
 			found += local_find(&b->t, b->hash[i + k], b->key[i + k]) != NULL;
 		_mm_lfence();
@@ -75,78 +101,97 @@ static uint64_t look_up(struct bench *b, uint32_t burst)
 	return found;
 }
 
-static double look_up_cycles(struct bench *b, bool hit, uint32_t burst)
+static double look_up_cycles(struct bench *b, bool hit, uint32_t burst, bool both)
 {
-	double run[RUNS];
-
-	for (int i = 0; i < RUNS; i++) {
+	for (int run = 0; run < RUNS; run++) {
 		draw(b, hit ? 1 : b->n + 1, hit ? b->n : 1u << 28);
 		meter_calibrate(&b->meter);
-		meter_begin(&b->meter);
-		uint64_t found = look_up(b, burst);
-		meter_end(&b->meter);
-		if (found != (hit ? LOOKUPS : 0))
-			abort(); /* the table lies */
-		run[i] = b->meter.cycles / LOOKUPS;
+		for (uint32_t from = 0; from < LOOKUPS; from += STRETCH) {
+			meter_begin(&b->meter);
+			uint64_t found = look_up(b, from, burst, both);
+			stretch_end(b);
+			if (found != (hit ? STRETCH : 0))
+				abort(); /* the table lies */
+		}
 	}
-	return median(run, RUNS);
+	return cycles_each(b);
 }
 
 static void bench_look_up(struct bench *b)
 {
 	for (int hit = 1; hit >= 0; hit--) {
-		char name[32], context[64];
-		double batched = look_up_cycles(b, hit, 32), alone = look_up_cycles(b, hit, 1);
+		char name[48], context[64];
+		double batched = look_up_cycles(b, hit, 32, false), both = look_up_cycles(b, hit, 32, true);
+		double alone = look_up_cycles(b, hit, 1, false);
 
 		snprintf(name, sizeof name, "lookup_%s_burst32", hit ? "hit" : "miss");
-		report(b, name, batched, "cycles", "");
+		report(b, name, batched, "cycles", " prefetched=first_bucket");
+		snprintf(name, sizeof name, "lookup_%s_burst32_both", hit ? "hit" : "miss");
+		report(b, name, both, "cycles", " prefetched=both_buckets");
 		snprintf(name, sizeof name, "lookup_%s_burst1", hit ? "hit" : "miss");
 		snprintf(context, sizeof context, " ratio_to_burst32=%.2f", alone / batched);
 		report(b, name, alone, "cycles", context);
 	}
 }
 
+static void insert(struct bench *b, uint32_t first)
+{
+	for (uint32_t key = first; key < first + STRETCH; key += 32) {
+		for (uint32_t k = key; k < key + 32; k++)
+			local_prefetch(&b->t, hash_of(k));
+		for (uint32_t k = key; k < key + 32; k++)
+			if (!local_insert(&b->t, hash_of(k), k, 0, 0))
+				abort(); /* planned load is never refused */
+		_mm_lfence();
+	}
+}
+
+static void drop(struct bench *b, uint32_t first)
+{
+	for (uint32_t key = first; key < first + STRETCH; key += 32) {
+		for (uint32_t k = key; k < key + 32; k++)
+			local_prefetch(&b->t, hash_of(k));
+		for (uint32_t k = key; k < key + 32; k++)
+			if (!local_remove(&b->t, hash_of(k), k))
+				abort();
+		_mm_lfence();
+	}
+}
+
+static void each_stretch(struct bench *b, void (*what)(struct bench *, uint32_t), uint32_t first, uint32_t n)
+{
+	for (uint32_t key = first; key < first + n; key += STRETCH) {
+		meter_begin(&b->meter);
+		what(b, key);
+		stretch_end(b);
+	}
+}
+
 /* The first fill, all of it; what it costs at the end is what churn measures. */
 static void bench_fill(struct bench *b)
 {
-	meter_begin(&b->meter);
-	for (uint32_t key = 1; key <= b->n; key += 32) {
-		for (uint32_t k = key; k < key + 32; k++)
-			local_prefetch(&b->t, hash_of(k));
-		for (uint32_t k = key; k < key + 32 && k <= b->n; k++)
-			if (!local_insert(&b->t, hash_of(k), k, 0, 0))
-				abort(); /* planned load is never refused */
-	}
-	meter_end(&b->meter);
-	report(b, "fill_burst32", b->meter.cycles / b->n, "cycles", "");
+	each_stretch(b, insert, 1, b->n);
+	report(b, "fill_burst32", cycles_each(b), "cycles", "");
 }
 
 /* At planned load: CHURN keys out, the same keys in. */
 static void bench_churn(struct bench *b)
 {
-	double removed[RUNS], inserted[RUNS];
+	uint32_t first = 1;
 
-	for (int i = 0; i < RUNS; i++) {
-		uint32_t first = 1 + (uint32_t)i * CHURN % (b->n - CHURN);
-
+	for (int run = 0; run < RUNS; run++, first += CHURN / 2) {
 		meter_calibrate(&b->meter);
-		for (int in = 0; in < 2; in++) {
-			meter_begin(&b->meter);
-			for (uint32_t key = first; key < first + CHURN; key += 32) {
-				for (uint32_t k = key; k < key + 32; k++)
-					local_prefetch(&b->t, hash_of(k));
-				for (uint32_t k = key; k < key + 32; k++)
-					if (!(in ? local_insert(&b->t, hash_of(k), k, 0, 0)
-						 : local_remove(&b->t, hash_of(k), k)))
-						abort();
-				_mm_lfence();
-			}
-			meter_end(&b->meter);
-			(in ? inserted : removed)[i] = b->meter.cycles / CHURN;
-		}
+		each_stretch(b, drop, first, CHURN);
+		for (uint32_t key = first; key < first + CHURN; key += STRETCH)
+			insert(b, key);
 	}
-	report(b, "remove_burst32", median(removed, RUNS), "cycles", "");
-	report(b, "insert_burst32", median(inserted, RUNS), "cycles", "");
+	report(b, "remove_burst32", cycles_each(b), "cycles", "");
+	for (int run = 0; run < RUNS; run++, first -= CHURN / 2) {
+		for (uint32_t key = first; key < first + CHURN; key += STRETCH)
+			drop(b, key);
+		each_stretch(b, insert, first, CHURN);
+	}
+	report(b, "insert_burst32", cycles_each(b), "cycles", "");
 }
 
 static void bench_local_load(struct bench *b)
@@ -160,65 +205,59 @@ static void bench_local_load(struct bench *b)
 
 /* ---- the table all engines share ---- */
 
-static bool global_step(struct bench *b, uint32_t key)
+static void global_lock_alone(struct bench *b, uint64_t hash, struct global_pair *pair)
+{
+	if (!global_lock(&b->g, hash, pair))
+		abort(); /* nobody else is here */
+}
+
+static bool global_add(struct bench *b, uint32_t key)
 {
 	struct global_pair pair;
 	bool in;
 
-	if (!global_lock(&b->g, hash_of(key), &pair))
-		abort(); /* nobody else is here */
+	global_lock_alone(b, hash_of(key), &pair);
 	in = global_insert(&b->g, &pair, key);
 	global_unlock(&b->g, &pair);
 	return in;
 }
 
-static double bench_global_find(struct bench *b)
+static void global_fill(struct bench *b, uint32_t first)
 {
-	double run[RUNS];
+	for (uint32_t key = first; key < first + STRETCH; key++)
+		if (!global_add(b, key))
+			abort(); /* planned load is never refused */
+}
 
-	for (int i = 0; i < RUNS; i++) {
-		uint64_t found = 0;
+/* `from` counts from 1, as keys do. */
+static void global_find(struct bench *b, uint32_t from)
+{
+	for (uint32_t at = from - 1; at < from - 1 + STRETCH; at++) {
+		struct global_pair pair;
+		unsigned cursor = 0;
+		uint32_t index;
 
-		draw(b, 1, b->n);
-		meter_calibrate(&b->meter);
-		meter_begin(&b->meter);
-		for (uint32_t at = 0; at < LOOKUPS; at++) {
-			struct global_pair pair;
-			unsigned cursor = 0;
-			uint32_t index;
-
-			if (!global_lock(&b->g, b->hash[at], &pair))
-				abort();
-			while ((index = global_next(&b->g, &pair, &cursor)) && index != b->key[at])
-				;
-			found += index != 0;
-			global_unlock(&b->g, &pair);
-		}
-		meter_end(&b->meter);
-		if (found + LOOKUPS / 100 < LOOKUPS) /* bar the few that were refused */
-			abort();
-		run[i] = b->meter.cycles / LOOKUPS;
+		global_lock_alone(b, b->hash[at], &pair);
+		while ((index = global_next(&b->g, &pair, &cursor)) != b->key[at])
+			if (!index)
+				abort(); /* the table lies */
+		global_unlock(&b->g, &pair);
 	}
-	return median(run, RUNS);
 }
 
 static void bench_global(struct bench *b)
 {
-	uint32_t refused = 0, first = 0;
-	char context[64];
+	uint32_t n = b->n;
 
-	meter_begin(&b->meter);
-	for (uint32_t key = 1; key <= b->n; key++)
-		if (!global_step(b, key) && !refused++)
-			first = key;
-	meter_end(&b->meter);
-	report(b, "global_insert", b->meter.cycles / b->n, "cycles", " lock_and_unlock=included");
-	report(b, "global_find", bench_global_find(b), "cycles", " lock_and_unlock=included");
-	report(b, "global_load_at_first_failure", 100.0 * (refused ? first : b->n) / ((double)b->g.n * GLOBAL_ENTRIES),
-		"percent", refused ? "" : " none_refused=1");
-	snprintf(context, sizeof context, " planned_load_percent=%.0f",
-		100.0 * b->n / ((double)b->g.n * GLOBAL_ENTRIES));
-	report(b, "global_refused_at_planned_load", 1e6 * refused / b->n, "per_million", context);
+	each_stretch(b, global_fill, 1, n);
+	report(b, "global_insert", cycles_each(b), "cycles", " lock_and_unlock=included");
+	draw(b, 1, n);
+	each_stretch(b, global_find, 1, LOOKUPS);
+	report(b, "global_find", cycles_each(b), "cycles", " lock_and_unlock=included");
+	while (global_add(b, n + 1))
+		n++;
+	report(b, "global_load_at_first_failure", 100.0 * n / ((double)b->g.n * GLOBAL_ENTRIES), "percent",
+		" planned=80");
 }
 
 /* ---- memory ---- */
@@ -260,9 +299,10 @@ static void bench_at(struct bench *b, uint32_t sessions)
 	bench_fill(b);
 	bench_look_up(b);
 	bench_churn(b);
-	bench_local_load(b);
-	if (sessions <= 1u << 20) /* one at a time, it would take half a minute */
+	if (sessions <= 1u << 20) { /* one at a time: at 16 M they would take half a minute */
+		bench_local_load(b);
 		bench_global(b);
+	}
 	arena_close(b->a);
 }
 
