@@ -16,6 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "lab"))
 from corenat_lab import Lab, LabError, Options  # noqa: E402
 from corenat_lab.process import tool  # noqa: E402
 
+from .report import Stolen  # noqa: E402
 from .rows import Figure  # noqa: E402
 
 CONTENDER_CPU, SENDER_CPU = 0, 1
@@ -171,12 +172,12 @@ CONTENDERS = (CoreNat, Plain, Nft)
 # ---- rows ----
 
 def rounds(contenders, measure):
-    """Contenders take turns; {name: [(arrived, offered) of each round]}."""
-    got = {c.name: [] for c in contenders}
+    """Contenders take turns; {name: [(arrived, offered) of each round]}, and how disturbed it all was."""
+    got, stolen = {c.name: [] for c in contenders}, Stolen()
     for _ in range(ROUNDS):
         for c in contenders:
             got[c.name].append(measure(c))
-    return got
+    return got, {"stolen_percent": round(stolen.percent())}
 
 
 def ratio(got, reference):
@@ -215,14 +216,14 @@ def figures(build, wanted):
 
 def measured(up, wanted):
     if "G17" in wanted:
-        got = rounds([c for c in up if c.name != "plain"], Contender.new_flows)
+        got, disturbed = rounds([c for c in up if c.name != "plain"], Contender.new_flows)
         value, context = ratio(got, "nft")
-        yield Figure.of("G17", value, **context)
+        yield Figure.of("G17", value, **context, **disturbed)
     for case, (by_plain, by_nft) in ROWS.items():
         if not wanted.any(by_plain, by_nft):
             continue
-        got = rounds(up, lambda c, n=FLOWS[case]: c.packets(n))
+        got, disturbed = rounds(up, lambda c, n=FLOWS[case]: c.packets(n))
         for name, reference in ((by_plain, "plain"), (by_nft, "nft")):
             if name in wanted and reference in got:
                 value, context = ratio(got, reference)
-                yield Figure.of(name, value, flows=FLOWS[case], **context)
+                yield Figure.of(name, value, flows=FLOWS[case], **context, **disturbed)

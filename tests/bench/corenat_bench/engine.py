@@ -8,8 +8,9 @@ import tempfile
 from .rows import Figure
 
 SMALL, MIDDLE, LARGE = 1 << 16, 1 << 20, 1 << 24
-COUNTED = dict(runs=1, blocks=4)  # instructions hardly vary: little is counted, since counting is slow
-LIMIT_S = 240
+COUNTED = dict(runs=1, blocks=32)  # instructions hardly vary: little is counted, since counting is slow
+BLOCK = 512  # packets, as in bench_engine.c
+LIMIT_S = 400
 
 
 def program(build):
@@ -21,7 +22,8 @@ def options(**kw):
 
 
 def run(argv):
-    done = subprocess.run([str(a) for a in argv], text=True, capture_output=True, timeout=LIMIT_S, check=False)
+    """Ahead of what else the machine does: the fewer interruptions, the fewer stretches to discard."""
+    done = subprocess.run(["nice", "-n", "-15", *map(str, argv)], text=True, capture_output=True, timeout=LIMIT_S, check=False)
     if done.returncode:
         raise RuntimeError(f"{argv[0]}: {(done.stderr or done.stdout).strip()}")
     return done.stdout
@@ -46,31 +48,34 @@ def instructions(build, cpu, sessions, name):
              f"--callgrind-out-file={out}", program(build),
              *options(sessions=sessions, measure=name, cpu=cpu, **COUNTED)])
         total = int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.M)[1])
-    return total / (COUNTED["runs"] * COUNTED["blocks"] * 4096)
+    return total / (COUNTED["runs"] * COUNTED["blocks"] * BLOCK)
 
 
 # The rows, by the number of sessions that has to be set up for them.
 NEEDS = {
     SMALL: ("G4", "G4.1m"),
-    MIDDLE: ("G1", "G2", "G4.1m", "G5.1m", "G6", "G9", "G10"),
+    MIDDLE: ("G1", "G2", "G4.1m", "G5.1m", "G6", "G9.arena_1m", "G10"),
     LARGE: ("G3", "G4", "G5"),
 }
 MEASURES = {
-    SMALL: ("hit",),
-    MIDDLE: ("create", "hit", "hit_burst_1", "hit_with_loop", "inbound", "unknown"),
-    LARGE: ("hit", "hit_burst_1"),
+    "hit": ("G1", "G2", "G3", "G4", "G4.1m", "G5", "G5.1m"),
+    "hit_with_loop": ("G2",),
+    "inbound": ("G2",),
+    "hit_burst_1": ("G5", "G5.1m"),
+    "create": ("G6",),
+    "unknown": ("G10",),
 }
 
 
 def figures(build, cpu, wanted, large):
     got = {}
+    large = large or (wanted and "G3" in wanted)
     for sessions, rows in NEEDS.items():
-        if wanted.any(*rows) and (sessions < LARGE or large or (wanted and wanted.any("G3", "G5"))):
-            got[sessions] = measure(build, cpu, sessions, MEASURES[sessions])
-    for make in (one_million, sixteen_million):
-        for f in make(build, cpu, wanted, got):
-            if f.name in wanted:
-                yield f
+        if wanted.any(*rows) and (sessions < LARGE or large):
+            needed = [m for m, of in MEASURES.items() if wanted.any(*set(of) & set(rows))]
+            got[sessions] = measure(build, cpu, sessions, needed or ["none"])
+        if sessions in MAKE:
+            yield from MAKE[sessions](build, cpu, wanted, got)
 
 
 def clock(m):
@@ -83,21 +88,25 @@ def one_million(build, cpu, wanted, got):
     m, small = got.get(MIDDLE), got.get(SMALL)
     if not m:
         return
-    of = clock(m)
+    of, cycles = clock(m), {name: m[name]["cycles"] for name in MEASURES if name in m}
     if "G1" in wanted:
         yield counted(build, cpu, m["hit"])
-    cycles = {name: m[name]["cycles"] for name in MEASURES[MIDDLE]}
-    yield Figure.of("G2", cycles["hit"], sessions=MIDDLE, least=m["hit"]["least"], inbound=cycles["inbound"],
-                    with_engine_loop=cycles["hit_with_loop"], **of)
-    if small:
+    if "G2" in wanted:
+        yield Figure.of("G2", cycles["hit"], sessions=MIDDLE, least=m["hit"]["least"], inbound=cycles["inbound"],
+                        with_engine_loop=cycles["hit_with_loop"], **of)
+    if small and "G4.1m" in wanted:
         yield Figure.of("G4.1m", cycles["hit"] / small["hit"]["cycles"], at_64k=small["hit"]["cycles"],
                         at_1m=cycles["hit"], **of)
-    yield Figure.of("G5.1m", cycles["hit_burst_1"] / cycles["hit"], burst_1=cycles["hit_burst_1"],
-                    burst_32=cycles["hit"], **of)
-    yield Figure.of("G6", cycles["create"], sessions=MIDDLE, least=m["create"]["least"],
-                    refused=m["create"]["refused"], **of)
-    yield Figure.of("G9", m["meter"]["bytes_per_session"], sessions=MIDDLE)
-    yield Figure.of("G10", cycles["unknown"], sessions=MIDDLE, least=m["unknown"]["least"], **of)
+    if "G5.1m" in wanted:
+        yield Figure.of("G5.1m", cycles["hit_burst_1"] / cycles["hit"], burst_1=cycles["hit_burst_1"],
+                        burst_32=cycles["hit"], **of)
+    if "G6" in wanted:
+        yield Figure.of("G6", cycles["create"], sessions=MIDDLE, least=m["create"]["least"],
+                        refused=int(m["create"]["refused"]), **of)
+    if "G9.arena_1m" in wanted:
+        yield Figure.of("G9.arena_1m", m["meter"]["bytes_per_session"], sessions=MIDDLE)
+    if "G10" in wanted:
+        yield Figure.of("G10", cycles["unknown"], sessions=MIDDLE, least=m["unknown"]["least"], **of)
 
 
 def counted(build, cpu, hit):
@@ -108,13 +117,18 @@ def counted(build, cpu, hit):
                      source="valgrind")
 
 
-def sixteen_million(_build, _cpu, _wanted, got):
+def sixteen_million(_build, _cpu, wanted, got):
     m, small = got.get(LARGE), got.get(SMALL)
     if not m:
         return
     hit = m["hit"]["cycles"]
-    yield Figure.of("G3", hit, sessions=LARGE, least=m["hit"]["least"], **clock(m))
-    if small:
+    if "G3" in wanted:
+        yield Figure.of("G3", hit, sessions=LARGE, least=m["hit"]["least"], **clock(m))
+    if small and "G4" in wanted:
         yield Figure.of("G4", hit / small["hit"]["cycles"], at_64k=small["hit"]["cycles"], at_16m=hit, **clock(m))
-    yield Figure.of("G5", m["hit_burst_1"]["cycles"] / hit, burst_1=m["hit_burst_1"]["cycles"], burst_32=hit,
-                    **clock(m))
+    if "G5" in wanted:
+        yield Figure.of("G5", m["hit_burst_1"]["cycles"] / hit, burst_1=m["hit_burst_1"]["cycles"], burst_32=hit,
+                        **clock(m))
+
+
+MAKE = {MIDDLE: one_million, LARGE: sixteen_million}
