@@ -97,12 +97,12 @@ static bool hash_has(const struct hash_list *l, uint64_t hash)
 	return l->n && bsearch(&hash, l->hash, l->n, sizeof hash, hash_order);
 }
 
-void check_violated(struct check *c, enum check_rule rule, uint32_t generation, struct check_text object,
+void check_violated(struct check *c, enum check_rule rule, uint64_t tenant, struct check_text object,
 	struct check_text fact, struct check_text other)
 {
 	struct check_violation v = {.rule = rule, .object = object, .fact = {fact, other}};
 	uint32_t look = atomic_load_explicit(&c->counts->look, memory_order_relaxed);
-	uint64_t hash = XXH3_64bits_withSeed(&v, sizeof v, generation);
+	uint64_t hash = XXH3_64bits_withSeed(&v, sizeof v, tenant);
 
 	if (look > 1 && !hash_has(&c->before, hash))
 		return;

@@ -3,7 +3,7 @@
  * What       looks at the whole arena and holds what its parts say of each other against the rules below. Each
  *            disagreement is a violation: the object, the rule, and the two facts.
  * Units      counts of objects.
- * Ownership  the arena is only read; what the look needs besides (16 bytes per session) is private and freed at the end.
+ * Ownership  the arena is only read; what the look needs besides (24 bytes per session) is private and freed at the end.
  * Calls      any process that has the arena mapped: main threads of tools and tests. Takes seconds for millions of
  *            sessions. `say` is called from inside.
  * Errors     check_arena: the number of violations, or -ENOMEM. Whatever garbage a crashed writer left, it neither
@@ -14,7 +14,7 @@
  * CHECK_EXACT  nothing runs, or nothing is in the middle of a step: every disagreement counts, no lock may be held, no
  *            intent open.
  * CHECK_LIVE   the box works meanwhile. A disagreement counts when three looks find it with the very same facts about
- *            the very same tenant of the object; between two looks every living actor has come round its loop, so that
+ *            the very same tenants of the objects; between two looks every living actor has come round its loop, so that
  *            what was in flight at one look is done at the next. Locks and intents count when their holder is dead: one
  *            whose role nobody holds (arena.h). In a private arena nobody is dead.
  * Price      figures that move all the time (use counts under traffic) can hide a violation of theirs from a live

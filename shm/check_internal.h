@@ -15,9 +15,10 @@
 struct tally {
 	uint64_t adopted;                          /* engines whose inbound table has it though they do not own it */
 	uint32_t referrers;                        /* other sessions that name it as their mapping */
+	uint32_t referrers_mix;                    /* which they are: the same at two looks if they are */
 	uint8_t outbound, inbound, global, mapped; /* entries; many count as 255 */
 };
-_Static_assert(sizeof(struct tally) == 16, "what check.h says it costs");
+_Static_assert(sizeof(struct tally) == 24, "what check.h says it costs");
 
 /* A page as this look found it; by its number. */
 struct page_note {
@@ -69,8 +70,8 @@ struct check_text check_actor_text(uint64_t actor);
 struct check_text check_endpoint_text(be32_t address, be16_t port);
 struct check_text check_session_text(const struct check *c, uint32_t index, const struct session *s);
 
-/* `generation` tells tenants of the object apart; 0 where it has none. */
-void check_violated(struct check *c, enum check_rule rule, uint32_t generation, struct check_text object,
+/* `tenant` tells apart what the texts do not: the object's generation, or 0 where it has none. */
+void check_violated(struct check *c, enum check_rule rule, uint64_t tenant, struct check_text object,
 	struct check_text fact, struct check_text other);
 void check_progress(struct check *c, enum check_stage stage, uint64_t done, uint64_t of);
 /* calloc, but at the end of memory the whole check fails. */
