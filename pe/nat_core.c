@@ -194,19 +194,67 @@ static void burst_parse(struct nat *n, struct packet *burst, struct flow *flow, 
 	}
 }
 
-/* The first entry whose tag fits; its session is fetched while the rest of the burst is looked at. */
-static void burst_look_up(struct nat *n, const struct packet *burst, const struct flow *flow, unsigned count)
+static local_place place_at(const struct local_table *t, uint64_t hash, unsigned entry)
+{
+	uint32_t first = local_first(t, hash);
+	uint32_t b = entry < LOCAL_ENTRIES ? first : local_other(t, first, local_hash_tag(hash));
+
+	return &t->bucket[b].entry[entry % LOCAL_ENTRIES];
+}
+
+static void prefetch_session(const struct nat *n, const struct local_table *t, const struct flow *f)
+{
+	local_place place = place_at(t, f->hash, (unsigned)__builtin_ctz(f->fits));
+
+	__builtin_prefetch(session_at(n->arena, local_index(atomic_load_explicit(place, memory_order_relaxed))));
+}
+
+/* Compares tags; the sessions, or for those that are not in their first bucket the other bucket, are fetched while the
+ * rest of the burst is looked at. */
+static void burst_first_buckets(struct nat *n, const struct packet *burst, struct flow *flow, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
-		unsigned cursor = 0;
+		struct flow *f = &flow[i];
+		const struct local_table *t = &n->local[f->dir];
 
 		if (burst[i].verdict != N_VERDICTS)
 			continue;
-		local_place place = local_next(&n->local[flow[i].dir], flow[i].hash, &cursor);
-		if (place)
-			__builtin_prefetch(
-				session_at(n->arena, local_index(atomic_load_explicit(place, memory_order_relaxed))));
+		uint32_t tag = local_hash_tag(f->hash), first = local_first(t, f->hash);
+		f->fits = (uint16_t)local_match(t, first, tag);
+		if (f->fits)
+			prefetch_session(n, t, f);
+		else
+			__builtin_prefetch(&t->bucket[local_other(t, first, tag)]);
 	}
+}
+
+static void burst_other_buckets(struct nat *n, const struct packet *burst, struct flow *flow, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct flow *f = &flow[i];
+		const struct local_table *t = &n->local[f->dir];
+
+		if (burst[i].verdict != N_VERDICTS || f->fits)
+			continue;
+		uint32_t tag = local_hash_tag(f->hash);
+		f->fits =
+			(uint16_t)(local_match(t, local_other(t, local_first(t, f->hash), tag), tag) << LOCAL_ENTRIES);
+		if (f->fits)
+			prefetch_session(n, t, f);
+	}
+}
+
+/* The place whose session has the packet's key, among those whose tag fitted. */
+static local_place find_fitting(const struct nat *n, const struct flow *f)
+{
+	for (unsigned fits = f->fits; fits; fits &= fits - 1) {
+		local_place place = place_at(&n->local[f->dir], f->hash, (unsigned)__builtin_ctz(fits));
+		uint64_t e = atomic_load_explicit(place, memory_order_relaxed);
+
+		if (e && flow_key_equal(session_key(session_at(n->arena, local_index(e)), f->dir), f->key))
+			return place;
+	}
+	return NULL;
 }
 
 void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now)
@@ -218,13 +266,14 @@ void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now)
 	for (struct nat *host = n; host; host = host->guest)
 		host->now_s = (uint32_t)(now.ns / 1000000000u);
 	burst_parse(n, burst, flow, count);
-	burst_look_up(n, burst, flow, count);
+	burst_first_buckets(n, burst, flow, count);
+	burst_other_buckets(n, burst, flow, count);
 	for (unsigned i = 0; i < count; i++) {
 		const struct flow *f = &flow[i];
 
 		if (burst[i].verdict != N_VERDICTS)
 			continue;
-		local_place place = nat_find_local(n, f->dir, f->key, f->hash);
+		local_place place = find_fitting(n, f);
 		if (place && still_good(n, place))
 			burst[i].verdict = (uint8_t)translate(n, &burst[i], f, place, hit_verdict[f->dir]);
 		else

@@ -88,12 +88,13 @@ static uint32_t buckets_for(uint64_t entries, unsigned per_bucket, unsigned load
 	return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
 
-/* Local tables have room for half as much again as an even share: traffic is never quite even. */
+/* Local tables have room for a quarter more than an even share, and 14 % beyond that before the first refusal: traffic is
+ * never quite even. */
 struct arena_geometry arena_plan(const struct config *c)
 {
 	uint32_t engines = c->arena.engines;
 	uint64_t sessions = c->arena.sessions;
-	uint64_t share = engines == 1 ? sessions : sessions * 3 / 2 / engines;
+	uint64_t share = engines == 1 ? sessions : sessions * 5 / 4 / engines;
 	uint32_t tables = config_address_count(c) * 2 + 16; /* pools may grow live */
 
 	return (struct arena_geometry){

@@ -12,15 +12,16 @@ local_place local_next(const struct local_table *t, uint64_t hash, unsigned *cur
 {
 	uint32_t tag = local_hash_tag(hash), first = local_first(t, hash);
 
-	for (; *cursor < 2 * LOCAL_ENTRIES; ++*cursor) {
+	while (*cursor < 2 * LOCAL_ENTRIES) {
 		uint32_t b = *cursor < LOCAL_ENTRIES ? first : local_other(t, first, tag);
-		local_place place = &t->bucket[b].entry[*cursor % LOCAL_ENTRIES];
-		uint64_t e = atomic_load_explicit(place, memory_order_acquire);
+		unsigned from = *cursor % LOCAL_ENTRIES, fits = local_match(t, b, tag) >> from;
 
-		if (e && local_tag(e) == tag) {
-			++*cursor;
-			return place;
+		if (fits) {
+			from += (unsigned)__builtin_ctz(fits);
+			*cursor += (unsigned)__builtin_ctz(fits) + 1;
+			return &t->bucket[b].entry[from];
 		}
+		*cursor += LOCAL_ENTRIES - from;
 	}
 	return NULL;
 }
@@ -77,6 +78,36 @@ bool local_insert(struct local_table *t, uint64_t hash, uint32_t index, unsigned
 		return false;
 	atomic_store_explicit(place, local_entry(index, class, tag, now_s), memory_order_release);
 	return true;
+}
+
+/* Clears entries of this bucket that stand in their other bucket as well. */
+static void undo_half_move(struct local_table *t, uint32_t bucket)
+{
+	for (unsigned i = 0; i < LOCAL_ENTRIES; i++) {
+		local_place place = &t->bucket[bucket].entry[i];
+		uint64_t e = atomic_load_explicit(place, memory_order_relaxed);
+		uint32_t other = local_other(t, bucket, local_tag(e));
+
+		for (unsigned k = 0; e && other != bucket && k < LOCAL_ENTRIES; k++)
+			if (atomic_load_explicit(&t->bucket[other].entry[k], memory_order_relaxed) == e)
+				atomic_store_explicit(place, 0, memory_order_release);
+	}
+}
+
+/* Moves start in the two buckets of the hash, or in those that entries there could move to (make_room). */
+void local_repair(struct local_table *t, uint64_t hash)
+{
+	uint32_t first = local_first(t, hash);
+	uint32_t pair[2] = {first, local_other(t, first, local_hash_tag(hash))};
+
+	for (unsigned b = 0; b < 2; b++) {
+		for (unsigned i = 0; i < LOCAL_ENTRIES; i++) {
+			uint64_t e = atomic_load_explicit(&t->bucket[pair[b]].entry[i], memory_order_relaxed);
+
+			undo_half_move(t, local_other(t, pair[b], local_tag(e)));
+		}
+		undo_half_move(t, pair[b]);
+	}
 }
 
 local_place local_find(const struct local_table *t, uint64_t hash, uint32_t index)

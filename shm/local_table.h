@@ -15,7 +15,7 @@
  *            elsewhere may miss once.
  * Retire     one store of zero.
  * Death      each step is one store: whatever instant the owner dies, each entry is whole. A move cut in half leaves a
- *            duplicate, which the successor's sweep removes.
+ *            duplicate, which the successor finds by the intent and takes away (local_repair).
  */
 #ifndef CORENAT_SHM_LOCAL_TABLE_H
 #define CORENAT_SHM_LOCAL_TABLE_H
@@ -66,9 +66,12 @@ static inline uint64_t local_entry(uint32_t index, unsigned class, uint32_t tag,
 	       (now_s & ((1u << LOCAL_SEEN_BITS) - 1));
 }
 
+/* Never zero, so that an empty entry fits no tag. */
 static inline uint32_t local_hash_tag(uint64_t hash)
 {
-	return (uint32_t)hash & ((1u << LOCAL_TAG_BITS) - 1);
+	uint32_t tag = (uint32_t)hash & ((1u << LOCAL_TAG_BITS) - 1);
+
+	return tag ? tag : 1;
 }
 
 /* The bucket to look in first. */
@@ -86,6 +89,17 @@ static inline uint32_t local_other(const struct local_table *t, uint32_t bucket,
 }
 
 /* Inlined come what may: gcc takes a function that only prefetches for one without effect, and drops the calls. */
+/* The entries of a bucket whose tag fits, as a set of bits: no branch to guess wrong. */
+static inline unsigned local_match(const struct local_table *t, uint32_t bucket, uint32_t tag)
+{
+	const struct local_bucket *b = &t->bucket[bucket];
+	unsigned fits = 0;
+
+	for (unsigned i = 0; i < LOCAL_ENTRIES; i++)
+		fits |= (unsigned)(local_tag(atomic_load_explicit(&b->entry[i], memory_order_acquire)) == tag) << i;
+	return fits;
+}
+
 __attribute__((always_inline)) static inline void local_prefetch(const struct local_table *t, uint64_t hash)
 {
 	__builtin_prefetch(&t->bucket[local_first(t, hash)]);
@@ -110,5 +124,8 @@ bool local_insert(struct local_table *t, uint64_t hash, uint32_t index, unsigned
 /* The place of exactly this session, or NULL. */
 local_place local_find(const struct local_table *t, uint64_t hash, uint32_t index);
 bool local_remove(struct local_table *t, uint64_t hash, uint32_t index);
+
+/* Owner's successor: takes away what an insert of this hash, cut in the middle of a move, left twice. */
+void local_repair(struct local_table *t, uint64_t hash);
 
 #endif
