@@ -1,126 +1,7 @@
-/* The checker: clean at every stage of what the NAT core really does; and for each rule one corruption, found by that
- * rule and no other, with the object named. */
-#include "pe/miniature.h"
-#include "pe/nat_internal.h"
-#include "shm/check.h"
-#include "shm/nexthop.h"
-#include "shm/shared_slab.h"
-#include "tests/crash/traffic.h"
-#include "tests/unit/rnd.h"
+/* The checker: clean at every stage of what the NAT core really does, also while it does it. */
+#include "tests/unit/check_box.h"
 
 #include <pthread.h>
-
-enum { ENGINES = 2, SEED = 7, ADDRESSES = 2, PORTS = 8, IDLE_S = 60 };
-
-struct box {
-	struct arena *arena;
-	struct config config;
-	struct nat nat[ENGINES];
-	struct steering outside;
-	mono_t now;
-	struct tuple reply; /* of the last packet that was forwarded from the inside */
-};
-
-/* ---- the box ---- */
-
-static struct box *box_open(uint32_t sessions, uint16_t ports)
-{
-	const struct appliance look = {
-		.engines = ENGINES, .sessions = sessions, .addresses = ADDRESSES, .ports = ports, .idle_s = IDLE_S};
-	struct box *b = calloc(1, sizeof *b);
-
-	assert_non_null(b);
-	appliance_config(&look, &b->config);
-	b->config.nat.udp_timeout_s = IDLE_S;
-	b->arena = miniature_open(&b->config, SEED);
-	assert_non_null(b->arena);
-	assert_int_equal(steering_init(&b->outside, &b->config.net.side[SIDE_OUTSIDE].rss, ENGINES), 0);
-	b->now = (mono_t){1000000000000u};
-	for (unsigned e = 0; e < ENGINES; e++) {
-		nat_init(&b->nat[e], b->arena, e, e + 1, b->now);
-		nat_configure(&b->nat[e]);
-		nat_load_routes(&b->nat[e]);
-	}
-	return b;
-}
-
-static void box_close(struct box *b)
-{
-	arena_close(b->arena);
-	free(b);
-}
-
-static enum verdict give(struct box *b, unsigned engine, enum side side, const struct tuple *t, uint8_t flags)
-{
-	struct frame f;
-
-	frame_make(&f, t, side, flags);
-	nat_burst(&b->nat[engine], &f.packet, 1, b->now);
-	if (f.packet.forward && side == SIDE_INSIDE)
-		b->reply = frame_reply(&f);
-	return f.packet.verdict;
-}
-
-static enum verdict out(struct box *b, unsigned engine, struct tuple t)
-{
-	return give(b, engine, SIDE_INSIDE, &t, TCP_FLAG_SYN);
-}
-
-/* The reply to the last packet out, at the engine where it lands. */
-static enum verdict in(struct box *b)
-{
-	return give(b, tuple_engine(&b->outside, &b->reply), SIDE_OUTSIDE, &b->reply, TCP_FLAG_SYN | TCP_FLAG_ACK);
-}
-
-static void pass(struct box *b, uint32_t seconds)
-{
-	b->now = mono_after(b->now, span_s(seconds));
-	for (unsigned turn = 0; turn < 64; turn++) {
-		b->now = mono_after(b->now, span_ms(100));
-		for (unsigned e = 0; e < ENGINES; e++)
-			nat_housekeep(&b->nat[e], b->now);
-	}
-}
-
-/* ---- what the checker says ---- */
-
-struct said {
-	unsigned n, of[N_CHECK_RULES];
-	char object[64][CHECK_TEXT];
-	char last[4 * CHECK_TEXT];
-};
-
-static void note(void *context, const struct check_violation *v)
-{
-	struct said *s = context;
-
-	assert_true(v->rule < N_CHECK_RULES);
-	assert_true(v->object.text[0] && v->fact[0].text[0] && v->fact[1].text[0]);
-	if (s->n < 64)
-		snprintf(s->object[s->n], CHECK_TEXT, "%s", v->object.text);
-	s->n++;
-	s->of[v->rule]++;
-	snprintf(s->last, sizeof s->last, "%s: %s: %s; but %s", check_rule_info[v->rule].name, v->object.text,
-		v->fact[0].text, v->fact[1].text);
-}
-
-static struct said ask(const struct box *b, enum check_mode mode, struct check_counts *counts)
-{
-	struct said s = {.n = 0};
-	int64_t n = check_arena(b->arena, mode, note, &s, counts);
-
-	assert_int_equal(n, s.n);
-	return s;
-}
-
-static void expect_clean_at(const struct box *b, struct check_counts *counts, const char *file, int line)
-{
-	struct said s = ask(b, CHECK_EXACT, counts);
-
-	if (s.n)
-		fail_msg("%s:%d: %u violations, the last: %s", file, line, s.n, s.last);
-}
-#define expect_clean(b, counts) expect_clean_at(b, counts, __FILE__, __LINE__)
 
 /* ---- what the core does is sound ---- */
 
@@ -138,7 +19,7 @@ static void test_stages(void **state)
 
 	for (unsigned i = 0; i < 6; i++) { /* six endpoints, three flows each, from either engine */
 		for (unsigned remote = 1; remote <= 3; remote++)
-			assert_int_equal(out(b, (i + remote) % ENGINES, tuple_of(i % N_L4, i, 5000, remote, 53)),
+			assert_int_equal(box_out(b, (i + remote) % ENGINES, tuple_of(i % N_L4, i, 5000, remote, 53)),
 				VERDICT_fwd_out_new);
 		expect_clean(b, &n);
 		assert_int_equal(n.flows, 3 * (i + 1));
@@ -153,9 +34,9 @@ static void test_stages(void **state)
 
 	for (unsigned i = 0; i < 6; i++) /* replies: those that land elsewhere adopt */
 		for (unsigned remote = 1; remote <= 3; remote++) {
-			assert_int_equal(out(b, (i + remote) % ENGINES, tuple_of(i % N_L4, i, 5000, remote, 53)),
+			assert_int_equal(box_out(b, (i + remote) % ENGINES, tuple_of(i % N_L4, i, 5000, remote, 53)),
 				VERDICT_fwd_out_hit);
-			in(b);
+			box_in(b);
 		}
 	expect_clean(b, &n);
 	assert_int_equal(n.adoptions, n.away);
@@ -168,7 +49,7 @@ static void test_stages(void **state)
 		nat_configure(&b->nat[e]);
 
 	for (unsigned s = 0; s < 40; s++) { /* and idles out, in steps */
-		pass(b, 10);
+		box_pass(b, 10);
 		expect_clean(b, &n);
 	}
 	assert_int_equal(n.sessions, 0);
@@ -185,9 +66,9 @@ static void test_waiting(void **state)
 	bool waited = false;
 
 	for (unsigned turn = 0; turn < 30; turn++) {
-		out(b, turn % ENGINES, tuple_of(L4_UDP, turn % 4, 5000, turn, 53));
-		in(b);
-		pass(b, 4);
+		box_out(b, turn % ENGINES, tuple_of(L4_UDP, turn % 4, 5000, turn, 53));
+		box_in(b);
+		box_pass(b, 4);
 		expect_clean(b, &n);
 		waited |= n.dying > 0;
 	}
@@ -207,618 +88,20 @@ static void test_random_traffic(void **state)
 				(uint16_t)(5000 + rnd_below(&r, 2)), 1 + rnd_below(&r, 6), 53);
 
 			/* A flow keeps its engine, as it does with a hash over its addresses. */
-			if (give(b, (t.src ^ t.dst) % ENGINES, SIDE_INSIDE, &t, TCP_FLAG_ACK) <= N_VERDICTS &&
+			if (box_give(b, (t.src ^ t.dst) % ENGINES, SIDE_INSIDE, &t, TCP_FLAG_ACK) <= N_VERDICTS &&
 				rnd_one_in(&r, 2))
-				in(b);
+				box_in(b);
 			if (rnd_one_in(&r, 40))
-				pass(b, rnd_below(&r, 30));
+				box_pass(b, rnd_below(&r, 30));
 			if (step % 100 == 0)
 				expect_clean(b, &n);
 		}
 		expect_clean(b, &n);
 		for (unsigned s = 0; s < 20; s++)
-			pass(b, 30);
+			box_pass(b, 30);
 		expect_clean(b, &n);
 		assert_int_equal(n.sessions, 0);
 		box_close(b);
-	}
-}
-
-/* ---- a scene in which there is one of everything ---- */
-
-struct scene {
-	struct box *b;
-	uint32_t carrier; /* engine 0's, home, carries a mapping that `sharer` uses */
-	uint32_t sharer;  /* engine 0's, home */
-	uint32_t away;    /* engine 0's, carries; adopted by engine 1 */
-	uint32_t other;   /* engine 1's, carries; nobody else has to do with it */
-	struct tuple away_flow, other_flow, sharer_flow;
-	char names[64]; /* what the object of the violation must begin with */
-};
-
-static uint32_t newest(const struct box *b, unsigned engine)
-{
-	uint32_t found = 0;
-
-	for (uint32_t i = 0; (i = slab_next_live(b->arena, SLAB_session, i + 1));)
-		if (session_at(b->arena, i)->owner == engine)
-			found = i;
-	return found;
-}
-
-static uint32_t make(struct box *b, unsigned engine, struct tuple t)
-{
-	assert_int_equal(out(b, engine, t), VERDICT_fwd_out_new);
-	return newest(b, engine);
-}
-
-/* Tries remotes until a flow from `engine` has its replies land where they should. */
-static uint32_t make_landing(struct box *b, unsigned engine, unsigned inside, bool away, struct tuple *t)
-{
-	for (unsigned remote = 1;; remote++) {
-		*t = tuple_of(L4_UDP, inside, 5000, remote, 53);
-		uint32_t i = make(b, engine, *t);
-
-		if (session_has(session_at(b->arena, i), SESSION_AWAY) == away)
-			return i;
-		nat_session_end(&b->nat[engine], i);
-	}
-}
-
-static struct scene scene_make(void)
-{
-	struct scene s = {.b = box_open(1024, PORTS)};
-	struct tuple t;
-
-	/* One is freed before: the page has seen generations come and go. */
-	nat_session_end(&s.b->nat[0], make(s.b, 0, tuple_of(L4_UDP, 9, 5000, 1, 53)));
-	s.carrier = make_landing(s.b, 0, 1, false, &t);
-	for (unsigned remote = 100; !s.sharer; remote++) {
-		s.sharer_flow = tuple_of(L4_UDP, 1, 5000, remote, 53);
-		s.sharer = make(s.b, 0, s.sharer_flow);
-		if (!session_has(session_at(s.b->arena, s.sharer), SESSION_AWAY))
-			break;
-		nat_session_end(&s.b->nat[0], s.sharer);
-		s.sharer = 0;
-	}
-	s.away = make_landing(s.b, 0, 2, true, &s.away_flow);
-	assert_int_equal(out(s.b, 0, s.away_flow), VERDICT_fwd_out_hit);
-	assert_int_equal(in(s.b), VERDICT_fwd_in_adopted);
-	s.other_flow = tuple_of(L4_UDP, 3, 5000, 1, 53);
-	s.other = make(s.b, 1, s.other_flow);
-	expect_clean(s.b, NULL);
-	return s;
-}
-
-static struct session *at(const struct scene *s, uint32_t index)
-{
-	return session_at(s->b->arena, index);
-}
-
-static void name_session(struct scene *s, uint32_t index)
-{
-	snprintf(s->names, sizeof s->names, "session %u (udp 100.64.0.", index);
-}
-
-static struct page *page_of(const struct scene *s, uint32_t number)
-{
-	return (struct page *)arena_region(s->b->arena, ARENA_page_map) + number - 1;
-}
-
-static uint32_t page_number(uint32_t session)
-{
-	return session / slab_per_page(SLAB_session);
-}
-
-static uint32_t free_page(const struct scene *s)
-{
-	uint32_t n = 1;
-
-	while (page_of(s, n)->owner & UINT32_MAX)
-		n++;
-	return n;
-}
-
-static uint64_t hash_of(const struct scene *s, struct flow_key key)
-{
-	return flow_key_hash(key, s->b->arena->header->seed);
-}
-
-/* The place of a session in one of its engine's tables. */
-static local_place place(const struct scene *s, unsigned engine, enum dir dir, uint32_t index)
-{
-	local_place p = local_find(&s->b->nat[engine].local[dir], hash_of(s, session_key(at(s, index), dir)), index);
-
-	assert_non_null(p);
-	return p;
-}
-
-/* The place of a session in a global table. */
-static _Atomic uint64_t *global_place(const struct global_table *t, uint32_t index)
-{
-	for (uint32_t b = 0; b < t->n; b++)
-		for (unsigned i = 0; i < GLOBAL_ENTRIES; i++)
-			if ((uint32_t)t->bucket[b].entry[i] == index)
-				return &t->bucket[b].entry[i];
-	fail_msg("session %u is not there", index);
-	return NULL;
-}
-
-static _Atomic uint64_t *global_room(const struct global_table *t)
-{
-	for (uint32_t b = 0;; b++)
-		for (unsigned i = 0; i < GLOBAL_ENTRIES; i++)
-			if (!t->bucket[b].entry[i])
-				return &t->bucket[b].entry[i];
-}
-
-static struct port_table *table_of(const struct scene *s, uint32_t index)
-{
-	for (uint32_t i = 0; (i = slab_next_live(s->b->arena, SLAB_port_table, i + 1));)
-		if (port_table_at(s->b->arena, i)->address.net == at(s, index)->nat.net)
-			return port_table_at(s->b->arena, i);
-	fail_msg("no port table");
-	return NULL;
-}
-
-static struct slab *slab_of(const struct scene *s, unsigned actor)
-{
-	return &actor_of(s->b->arena, actor)->slab[actor == ACTOR_SHARED ? SLAB_port_table : SLAB_session];
-}
-
-/* ---- corruptions: one rule each ---- */
-
-static void break_page_owner(struct scene *s)
-{
-	uint32_t n = free_page(s);
-
-	page_of(s, n)->owner = 0x7799;
-	snprintf(s->names, sizeof s->names, "page %u", n);
-}
-
-/* What death between taking a page and cutting it leaves. */
-static void break_page_cut(struct scene *s)
-{
-	uint32_t n = free_page(s);
-
-	page_of(s, n)->owner += (1ull << 32) + 1;
-	snprintf(s->names, sizeof s->names, "page %u", n);
-}
-
-static void name_page(struct scene *s, uint32_t session, const char *of)
-{
-	snprintf(s->names, sizeof s->names, "page %u (session of %s)", page_number(session), of);
-}
-
-static void break_page_free_list(struct scene *s)
-{
-	struct page *p = page_of(s, page_number(s->carrier));
-	struct session *first_free = at(s, page_number(s->carrier) * slab_per_page(SLAB_session) + p->free - 1);
-
-	first_free->link = p->free; /* to itself */
-	name_page(s, s->carrier, "engine 0");
-}
-
-static void break_page_used(struct scene *s)
-{
-	page_of(s, page_number(s->carrier))->used++;
-	name_page(s, s->carrier, "engine 0");
-}
-
-static void break_page_top(struct scene *s)
-{
-	page_of(s, page_number(s->carrier))->top = 0;
-	name_page(s, s->carrier, "engine 0");
-}
-
-static void break_slab_partial(struct scene *s)
-{
-	slab_of(s, 0)->partial = 0;
-	name_page(s, s->carrier, "engine 0");
-}
-
-static void break_slab_count(struct scene *s)
-{
-	slab_of(s, 1)->used++;
-	snprintf(s->names, sizeof s->names, "slab of engine 1's session objects");
-}
-
-static void break_slab_remote(struct scene *s)
-{
-	slab_of(s, 1)->remote = s->carrier;
-	snprintf(s->names, sizeof s->names, "slab of engine 1's session objects");
-}
-
-static void break_lock_held(struct scene *s)
-{
-	s->b->nat[0].mappings.bucket[0].lock = 2;
-	snprintf(s->names, sizeof s->names, "bucket 0 of the mapping table");
-}
-
-static void break_lock_held_shared(struct scene *s)
-{
-	slab_of(s, ACTOR_SHARED)->lock = ACTOR_MGMTD + 1;
-	snprintf(s->names, sizeof s->names, "shared allocator");
-}
-
-static void break_intent_open(struct scene *s)
-{
-	s->b->nat[1].actor->intent.step = INTENT_INSERT;
-	snprintf(s->names, sizeof s->names, "engine 1");
-}
-
-static void break_session_owner(struct scene *s)
-{
-	at(s, s->carrier)->owner = 1;
-	name_session(s, s->carrier);
-}
-
-static void break_session_flags(struct scene *s)
-{
-	at(s, s->other)->flags |= 0x80;
-	name_session(s, s->other);
-}
-
-static uint32_t adrift(struct scene *s)
-{
-	uint32_t i = slab_take(s->b->arena, slab_of(s, 0), 0, SLAB_session);
-	struct session *x = at(s, i);
-
-	memset((uint8_t *)x + sizeof x->generation, 0, sizeof *x - sizeof x->generation);
-	x->inside = be32_of(SUBSCRIBERS + 50);
-	x->l4 = L4_UDP;
-	slab_publish(x);
-	name_session(s, i);
-	return i;
-}
-
-static void break_session_leaked(struct scene *s)
-{
-	adrift(s);
-}
-
-static void break_session_leaked_dying(struct scene *s)
-{
-	at(s, adrift(s))->flags = SESSION_DYING;
-}
-
-static void break_session_outbound(struct scene *s)
-{
-	*place(s, 0, DIR_OUTBOUND, s->sharer) = 0;
-	name_session(s, s->sharer);
-}
-
-/* A copy in the other bucket: what a move cut in half leaves. */
-static void break_session_outbound_twice(struct scene *s)
-{
-	local_place p = place(s, 0, DIR_OUTBOUND, s->sharer);
-	struct local_table *t = &s->b->nat[0].local[DIR_OUTBOUND];
-	uint32_t b = (uint32_t)((uint8_t *)p - (uint8_t *)t->bucket) / sizeof *t->bucket;
-
-	t->bucket[local_other(t, b, local_tag(*p))].entry[7] = *p;
-	name_session(s, s->sharer);
-}
-
-static void break_session_inbound(struct scene *s)
-{
-	*place(s, 0, DIR_INBOUND, s->sharer) = 0;
-	name_session(s, s->sharer);
-}
-
-static void break_session_global(struct scene *s)
-{
-	*global_place(&s->b->nat[0].sessions, s->away) = 0;
-	name_session(s, s->away);
-}
-
-static void break_session_adopters(struct scene *s)
-{
-	at(s, s->away)->adopters |= 1ull << 5;
-	name_session(s, s->away);
-}
-
-static void break_session_adopters_entry(struct scene *s)
-{
-	*place(s, 1, DIR_INBOUND, s->away) = 0;
-	name_session(s, s->away);
-}
-
-/* The same packet while its session is out of the table: a second session for it. */
-static void break_session_unique(struct scene *s)
-{
-	local_place p = place(s, 0, DIR_OUTBOUND, s->sharer);
-	uint64_t entry = *p;
-
-	*p = 0;
-	assert_int_equal(out(s->b, 0, s->sharer_flow), VERDICT_fwd_out_new);
-	for (unsigned i = 0; i < LOCAL_ENTRIES; i++) { /* wherever there is room in that bucket */
-		p = (local_place)((uintptr_t)p & ~(uintptr_t)(CACHE_LINE - 1)) + i;
-		if (*p == 0)
-			break;
-	}
-	assert_int_equal(*p, 0);
-	*p = entry;
-	name_session(s, s->sharer);
-}
-
-static void break_session_mapping(struct scene *s)
-{
-	at(s, s->other)->mapping = 0;
-	name_session(s, s->other);
-}
-
-/* Another endpoint's mapping, with the counts to match. */
-static void break_session_mapping_foreign(struct scene *s)
-{
-	at(s, s->sharer)->mapping = s->other;
-	at(s, s->carrier)->refs--;
-	at(s, s->other)->refs++;
-	name_session(s, s->sharer);
-}
-
-static void break_mapping_listed(struct scene *s)
-{
-	*global_place(&s->b->nat[0].mappings, s->other) = 0;
-	name_session(s, s->other);
-}
-
-static void break_mapping_refs(struct scene *s)
-{
-	at(s, s->carrier)->refs++;
-	name_session(s, s->carrier);
-}
-
-/* A second mapping of an endpoint, made while the first was out of the table. */
-static void break_mapping_unique(struct scene *s)
-{
-	_Atomic uint64_t *p = global_place(&s->b->nat[0].mappings, s->other);
-	uint64_t entry = *p;
-
-	*p = 0;
-	assert_int_equal(out(s->b, 1, tuple_of(L4_UDP, 3, 5000, 99, 53)), VERDICT_fwd_out_new);
-	struct global_pair pair;
-	assert_true(global_lock(&s->b->nat[0].mappings, hash_of(s, mapping_key(at(s, s->other))), &pair));
-	assert_true(global_insert(&s->b->nat[0].mappings, &pair, (uint32_t)entry));
-	global_unlock(&s->b->nat[0].mappings, &pair);
-	name_session(s, s->other < newest(s->b, 1) ? s->other : newest(s->b, 1));
-}
-
-static void break_local_entry(struct scene *s)
-{
-	struct local_table *t = &s->b->nat[1].local[DIR_INBOUND];
-
-	for (unsigned i = 0; i < LOCAL_ENTRIES; i++)
-		if (!t->bucket[3].entry[i])
-			t->bucket[3].entry[i] = local_entry(s->carrier + 5000, 0, 7, 0);
-	snprintf(s->names, sizeof s->names, "bucket 3 of engine 1's inbound table");
-}
-
-/* The right session under a wrong tag: no packet finds it. */
-static void break_local_entry_tag(struct scene *s)
-{
-	local_place p = place(s, 0, DIR_INBOUND, s->sharer);
-
-	*p ^= 1ull << LOCAL_SEEN_BITS;
-	snprintf(s->names, sizeof s->names, "bucket ");
-}
-
-static void break_global_entry(struct scene *s)
-{
-	*global_room(&s->b->nat[0].sessions) = UINT64_MAX;
-	snprintf(s->names, sizeof s->names, "bucket 0 of the global session table");
-}
-
-static void break_mapping_entry(struct scene *s)
-{
-	*global_room(&s->b->nat[0].mappings) = 1ull << 32 | 1;
-	snprintf(s->names, sizeof s->names, "bucket 0 of the mapping table");
-}
-
-static void break_port_leaked(struct scene *s)
-{
-	struct port_table *t = table_of(s, s->other);
-
-	t->bits[PORTS_TCP][2000 / 64] |= 1ull << 2000 % 64;
-	snprintf(s->names, sizeof s->names, "port 198.51.100.%u:2000 (tcp)", be32_host(t->address) & 0xff);
-}
-
-static void break_port_unmarked(struct scene *s)
-{
-	assert_true(ports_put(table_of(s, s->other), PORTS_OTHER, be16_host(at(s, s->other)->nat_port)));
-	name_session(s, s->other);
-}
-
-/* Every port is taken, then one is freed behind its owner's back, and another endpoint gets it. */
-static void break_port_shared(struct scene *s)
-{
-	unsigned inside = 20;
-
-	while (out(s->b, 1, tuple_of(L4_UDP, inside, 6000, 1, 53)) == VERDICT_fwd_out_new)
-		inside++;
-	expect_clean(s->b, NULL);
-	assert_true(ports_put(table_of(s, s->other), PORTS_OTHER, be16_host(at(s, s->other)->nat_port)));
-	assert_int_equal(out(s->b, 1, tuple_of(L4_UDP, inside, 6000, 2, 53)), VERDICT_fwd_out_new);
-	name_session(s, newest(s->b, 1));
-}
-
-static void same_address(void *object, void *context)
-{
-	struct port_table *t = object;
-
-	memset(&t->address, 0, sizeof *t - offsetof(struct port_table, address));
-	t->address = *(be32_t *)context;
-}
-
-static void break_port_table_unique(struct scene *s)
-{
-	be32_t address = table_of(s, s->other)->address;
-	uint32_t i = shared_make(s->b->arena, ACTOR_MGMTD, SLAB_port_table, same_address, &address);
-
-	snprintf(s->names, sizeof s->names, "port table %u", i);
-}
-
-static struct snapshot *snapshot_of(const struct scene *s)
-{
-	return (struct snapshot *)arena_region(s->b->arena, ARENA_snapshots) +
-	       (s->b->arena->header->config_generation & 1);
-}
-
-static void break_snapshot_valid(struct scene *s)
-{
-	snapshot_of(s)->n_addresses = UINT32_MAX;
-	snprintf(s->names, sizeof s->names, "configuration 1");
-}
-
-static void break_snapshot_address(struct scene *s)
-{
-	snapshot_of(s)->addresses[1].ports = snapshot_of(s)->addresses[0].ports;
-	snprintf(s->names, sizeof s->names, "address 1 in force, 198.51.100.1");
-}
-
-static void break_nexthop_seq(struct scene *s)
-{
-	struct nexthop *nh = arena_region(s->b->arena, ARENA_nexthop);
-	uint32_t i = nexthop_find(nh, SIDE_INSIDE, (be32_t){0x020200c0});
-
-	assert_true(i != ADJACENCY_NONE);
-	nh->adjacency[i].seq |= 1;
-	snprintf(s->names, sizeof s->names, "adjacency %u (192.0.2.2:0)", i);
-}
-
-/* ---- each corruption is found, by its rule alone ---- */
-
-#define BREAK(r) .name = #r, .rule = CHECK_##r, .corrupt = break_##r
-#define BREAK_TOO(r, how) .name = #r " " #how, .rule = CHECK_##r, .corrupt = break_##r##_##how
-
-static const struct corruption {
-	const char *name;
-	enum check_rule rule;
-	void (*corrupt)(struct scene *s);
-} corruptions[] = {
-	{BREAK(page_owner)},
-	{BREAK(page_cut)},
-	{BREAK(page_free_list)},
-	{BREAK(page_used)},
-	{BREAK(page_top)},
-	{BREAK(slab_partial)},
-	{BREAK(slab_count)},
-	{BREAK(slab_remote)},
-	{BREAK(lock_held)},
-	{BREAK_TOO(lock_held, shared)},
-	{BREAK(intent_open)},
-	{BREAK(session_owner)},
-	{BREAK(session_flags)},
-	{BREAK(session_leaked)},
-	{BREAK_TOO(session_leaked, dying)},
-	{BREAK(session_outbound)},
-	{BREAK_TOO(session_outbound, twice)},
-	{BREAK(session_inbound)},
-	{BREAK(session_global)},
-	{BREAK(session_adopters)},
-	{BREAK_TOO(session_adopters, entry)},
-	{BREAK(session_unique)},
-	{BREAK(session_mapping)},
-	{BREAK_TOO(session_mapping, foreign)},
-	{BREAK(mapping_listed)},
-	{BREAK(mapping_refs)},
-	{BREAK(mapping_unique)},
-	{BREAK(local_entry)},
-	{BREAK_TOO(local_entry, tag)},
-	{BREAK(global_entry)},
-	{BREAK(mapping_entry)},
-	{BREAK(port_leaked)},
-	{BREAK(port_unmarked)},
-	{BREAK(port_shared)},
-	{BREAK(port_table_unique)},
-	{BREAK(snapshot_valid)},
-	{BREAK(snapshot_address)},
-	{BREAK(nexthop_seq)},
-};
-
-static bool is_named(const struct said *s, const char *name)
-{
-	for (unsigned i = 0; i < s->n && i < 64; i++)
-		if (strncmp(s->object[i], name, strlen(name)) == 0)
-			return true;
-	return false;
-}
-
-static void expect_rule(const struct corruption *how, const struct scene *scene, struct said s)
-{
-	if (!s.of[how->rule])
-		fail_msg("%s: not found; %u others, the last: %s", how->name, s.n, s.last);
-	if (s.n != s.of[how->rule])
-		fail_msg("%s: found, but so are %u others, the last: %s", how->name, s.n - s.of[how->rule], s.last);
-	if (!is_named(&s, scene->names))
-		fail_msg("%s: found, but the object is not \"%s\": %s", how->name, scene->names, s.last);
-}
-
-static void test_each_rule(void **state)
-{
-	bool tried[N_CHECK_RULES] = {false};
-
-	for (unsigned i = 0; i < sizeof corruptions / sizeof corruptions[0]; i++) {
-		const struct corruption *how = &corruptions[i];
-		struct scene s = scene_make();
-
-		how->corrupt(&s);
-		struct said said = ask(s.b, CHECK_EXACT, NULL);
-
-		expect_rule(how, &s, said);
-		print_message("%s\n", said.last);
-		box_close(s.b);
-		tried[how->rule] = true;
-	}
-	for (int r = 0; r < N_CHECK_RULES; r++)
-		if (!tried[r])
-			fail_msg("no corruption for %s", check_rule_info[r].name);
-}
-
-/* What does not move is found on a live box too; locks and intents of the living are their business. */
-static void test_each_rule_live(void **state)
-{
-	for (unsigned i = 0; i < sizeof corruptions / sizeof corruptions[0]; i += 5) {
-		const struct corruption *how = &corruptions[i];
-		struct scene s = scene_make();
-		struct check_counts n;
-
-		how->corrupt(&s);
-		if (how->rule != CHECK_lock_held && how->rule != CHECK_intent_open && how->rule != CHECK_nexthop_seq)
-			expect_rule(how, &s, ask(s.b, CHECK_LIVE, &n));
-		else
-			assert_int_equal(ask(s.b, CHECK_LIVE, &n).n, 0);
-		box_close(s.b);
-	}
-}
-
-/* ---- garbage ---- */
-
-/* Whatever stands in the arena, the checker comes back and has something to say. */
-static void test_garbage(void **state)
-{
-	static const enum arena_region regions[] = {ARENA_actors, ARENA_nexthop, ARENA_snapshots, ARENA_page_map,
-		ARENA_sessions, ARENA_mappings, ARENA_locals};
-
-	for (uint64_t seed = 1; seed <= (UNDER_TSAN ? 2 : 20); seed++) {
-		struct scene s = scene_make();
-		struct rnd r = {seed};
-		const struct arena_span *span = s.b->arena->header->region;
-
-		for (unsigned k = 0; k < sizeof regions / sizeof regions[0]; k++) {
-			uint8_t *at_ = s.b->arena->base + span[regions[k]].offset;
-
-			for (unsigned n = 0; n < 2000; n++) /* small values are the cunning ones */
-				*(uint32_t *)(at_ + rnd_below(&r, (uint32_t)span[regions[k]].bytes / 4) * 4) =
-					(uint32_t)(rnd_next(&r) >> rnd_below(&r, 64));
-		}
-		for (unsigned n = 0; n < 2000; n++) { /* the sessions there are, and their neighbours */
-			uint32_t *word = (uint32_t *)at(&s, s.carrier) + rnd_below(&r, 16 * 64);
-
-			*word = (uint32_t)(rnd_next(&r) >> rnd_below(&r, 64));
-		}
-		assert_true(check_arena(s.b->arena, CHECK_EXACT, NULL, NULL, NULL) > 0);
-		assert_true(check_arena(s.b->arena, CHECK_LIVE, NULL, NULL, NULL) > 0);
-		box_close(s.b);
 	}
 }
 
@@ -878,7 +161,7 @@ static void test_live(void **state)
 		assert_int_equal(pthread_create(&thread[e], NULL, work, &w[e]), 0);
 	}
 	for (unsigned i = 0; i < CHECKS && !UNDER_TSAN; i++) { /* it reads what others write, by design */
-		struct said s = ask(b, CHECK_LIVE, &n);
+		struct said s = box_ask(b, CHECK_LIVE, &n);
 
 		if (s.n)
 			fail_msg("check %u: %u violations, the last: %s", i, s.n, s.last);
@@ -893,26 +176,12 @@ static void test_live(void **state)
 	box_close(b);
 }
 
-/* The rule table is printed and parsed by others: names are there and differ. */
-static void test_rule_table(void **state)
-{
-	for (int r = 0; r < N_CHECK_RULES; r++) {
-		assert_true(check_rule_info[r].name[0] && check_rule_info[r].help[0]);
-		for (int other = 0; other < r; other++)
-			assert_string_not_equal(check_rule_info[r].name, check_rule_info[other].name);
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rule_table),
 		cmocka_unit_test(test_stages),
 		cmocka_unit_test(test_waiting),
 		cmocka_unit_test(test_random_traffic),
-		cmocka_unit_test(test_each_rule),
-		cmocka_unit_test(test_each_rule_live),
-		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_live),
 	};
 
