@@ -215,10 +215,10 @@ static void burst_first_buckets(struct nat *n, const struct packet *burst, struc
 {
 	for (unsigned i = 0; i < count; i++) {
 		struct flow *f = &flow[i];
-		const struct local_table *t = &n->local[f->dir];
 
 		if (burst[i].verdict != N_VERDICTS)
 			continue;
+		const struct local_table *t = &n->local[f->dir];
 		uint32_t tag = local_hash_tag(f->hash), first = local_first(t, f->hash);
 		f->fits = (uint16_t)local_match(t, first, tag);
 		if (f->fits)
@@ -232,10 +232,10 @@ static void burst_other_buckets(struct nat *n, const struct packet *burst, struc
 {
 	for (unsigned i = 0; i < count; i++) {
 		struct flow *f = &flow[i];
-		const struct local_table *t = &n->local[f->dir];
 
 		if (burst[i].verdict != N_VERDICTS || f->fits)
 			continue;
+		const struct local_table *t = &n->local[f->dir];
 		uint32_t tag = local_hash_tag(f->hash);
 		f->fits =
 			(uint16_t)(local_match(t, local_other(t, local_first(t, f->hash), tag), tag) << LOCAL_ENTRIES);
