@@ -245,7 +245,7 @@ local_place nat_create(struct nat *n, const struct flow *f, enum verdict *verdic
 
 /* ---- adopting ---- */
 
-/* With the bucket locked: the session is in the table, so its owner has not begun to end it. */
+/* With the bucket locked. One that is ending is still there when its owner could not get the lock: not to be adopted. */
 static uint32_t find_to_adopt(struct nat *n, const struct flow *f, const struct global_pair *pair)
 {
 	unsigned cursor = 0;
@@ -254,7 +254,8 @@ static uint32_t find_to_adopt(struct nat *n, const struct flow *f, const struct 
 	while ((i = global_next(&n->sessions, pair, &cursor))) {
 		const struct session *s = session_at(n->arena, i);
 
-		if (slab_live(s) && flow_key_equal(session_key(s, DIR_INBOUND), f->key))
+		if (slab_live(s) && !session_has(s, SESSION_DYING) &&
+			flow_key_equal(session_key(s, DIR_INBOUND), f->key))
 			return i;
 	}
 	return 0;

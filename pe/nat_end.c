@@ -55,6 +55,13 @@ bool nat_session_idle(const struct nat *n, uint32_t index)
 
 /* ---- ending an own session ---- */
 
+/* Out of this engine's inbound table, which held it for a reply that was to land elsewhere. May be repeated. */
+static void let_go(struct nat *n, uint32_t index, struct session *s)
+{
+	local_remove(&n->local[DIR_INBOUND], key_hash(n, s, DIR_INBOUND), index);
+	atomic_fetch_and_explicit(&s->adopters, ~(1ull << n->engine), memory_order_release);
+}
+
 /* Out of every table: nobody can find it any more. False when a lock was busy. */
 static bool leave_tables(struct nat *n, uint32_t index, struct session *s)
 {
@@ -63,6 +70,7 @@ static bool leave_tables(struct nat *n, uint32_t index, struct session *s)
 
 	local_remove(&n->local[DIR_OUTBOUND], key_hash(n, s, DIR_OUTBOUND), index);
 	if (session_has(s, SESSION_AWAY)) {
+		let_go(n, index, s); /* its own adopter it is when a reply landed here, whatever steering foretold */
 		if (!global_lock(&n->sessions, inbound, &pair))
 			return false;
 		global_remove(&n->sessions, &pair, index);
@@ -210,11 +218,8 @@ static void pending_slice(struct nat *n)
 
 void nat_session_let_go(struct nat *n, uint32_t index)
 {
-	struct session *s = session_at(n->arena, index);
-
 	intent_begin(n, INTENT_ADOPT, index);
-	local_remove(&n->local[DIR_INBOUND], key_hash(n, s, DIR_INBOUND), index);
-	atomic_fetch_and_explicit(&s->adopters, ~(1ull << n->engine), memory_order_release);
+	let_go(n, index, session_at(n->arena, index));
 	intent_done(n);
 }
 

@@ -162,8 +162,10 @@ static void counts_reset(struct check_counts *counts)
 
 static void look_free(struct check *c)
 {
-	for (uint32_t i = 0; i < c->n_ports; i++)
+	for (uint32_t i = 0; i < c->n_ports; i++) {
+		free(c->port[i].before);
 		free(c->port[i].carried);
+	}
 	free(c->port);
 	free(c->page);
 	free(c->tally);

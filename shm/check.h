@@ -47,7 +47,7 @@
 	R(session_outbound, "a flow is in its owner's outbound table exactly once")                                    \
 	R(session_inbound, "a flow whose replies land at home is in its owner's inbound table exactly once")           \
 	R(session_global, "a flow whose replies land elsewhere is in the global session table exactly once")           \
-	R(session_adopters, "an engine has another's session in its inbound table once if it is an adopter")           \
+	R(session_adopters, "an engine is an adopter of a session if its inbound table has it once")                   \
 	R(session_unique, "one engine's outbound table has one session per key")                                       \
 	R(session_mapping, "a session's mapping is carried by a live session of the same inside endpoint")             \
 	R(mapping_listed, "a session that carries a mapping is in the mapping table exactly once")                     \

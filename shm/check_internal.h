@@ -13,9 +13,9 @@
 
 /* What the look found in tables about a session, by its index. Zero for most of the array: pages never touched. */
 struct tally {
-	uint64_t adopted;                          /* engines whose inbound table has it though they do not own it */
-	uint32_t referrers;                        /* other sessions that name it as their mapping */
-	uint32_t referrers_mix;                    /* which they are: the same at two looks if they are */
+	uint64_t adopted;       /* engines whose inbound table has it though its replies land elsewhere */
+	uint32_t referrers;     /* other sessions that name it as their mapping */
+	uint32_t referrers_mix; /* which they are: the same at two looks if they are */
 	uint8_t outbound, inbound, global, mapped; /* entries; many count as 255 */
 };
 _Static_assert(sizeof(struct tally) == 24, "what check.h says it costs");
@@ -33,6 +33,7 @@ struct page_note {
 struct port_use {
 	be32_t address;
 	uint32_t index;
+	uint64_t (*before)[PORT_WORDS];  /* [N_PORT_SETS]: taken before the sessions were looked at; NULL: none */
 	uint64_t (*carried)[PORT_WORDS]; /* [N_PORT_SETS]; NULL: none yet */
 };
 

@@ -26,6 +26,20 @@ static uint32_t next_table(const struct check *c, uint32_t from)
 	return 0;
 }
 
+/* A port that is taken while the sessions are walked may have its carrier where the walk has been already. So the bits
+ * are read before and after. */
+static void read_before(struct check *c, struct port_use *use)
+{
+	const struct port_table *t = port_table_at(c->a, use->index);
+
+	if (ports_used(t, PORTS_TCP) + ports_used(t, PORTS_OTHER) == 0)
+		return;
+	use->before = check_alloc(c, N_PORT_SETS, sizeof *use->before);
+	for (int set = 0; use->before && set < N_PORT_SETS; set++)
+		for (unsigned w = 0; w < PORT_WORDS; w++)
+			use->before[set][w] = atomic_load_explicit(&t->bits[set][w], memory_order_acquire);
+}
+
 void check_port_tables(struct check *c)
 {
 	uint32_t n = 0, room = 0;
@@ -37,10 +51,12 @@ void check_port_tables(struct check *c)
 	if (!c->port)
 		return;
 	for (uint32_t i = 0; n < room && (i = next_table(c, i + 1));)
-		c->port[n++] = (struct port_use){PEEK(port_table_at(c->a, i)->address), i, NULL};
+		c->port[n++] = (struct port_use){PEEK(port_table_at(c->a, i)->address), i, NULL, NULL};
 	c->n_ports = n;
 	c->counts->port_tables = n;
 	qsort(c->port, n, sizeof *c->port, port_order);
+	for (uint32_t i = 0; i < n; i++)
+		read_before(c, &c->port[i]);
 	for (uint32_t i = 1; i < n; i++)
 		if (c->port[i].address.net == c->port[i - 1].address.net)
 			check_violated(c, CHECK_port_table_unique, 0, check_textf("port table %u", c->port[i].index),
@@ -119,9 +135,10 @@ static void check_set(struct check *c, const struct port_use *use, enum port_set
 
 	for (unsigned w = 0; w < PORT_WORDS; w++) {
 		uint64_t taken = atomic_load_explicit(&t->bits[set][w], memory_order_acquire);
+		uint64_t stayed = taken & (use->before ? use->before[set][w] : 0);
 
 		c->counts->ports[set] += (uint32_t)__builtin_popcountll(taken);
-		check_word(c, use, set, w, taken & ~(use->carried ? use->carried[set][w] : 0));
+		check_word(c, use, set, w, stayed & ~(use->carried ? use->carried[set][w] : 0));
 	}
 }
 

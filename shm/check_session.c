@@ -138,16 +138,14 @@ static void rule_tables(struct check *c, const struct subject *x)
 static void rule_adopters(struct check *c, const struct subject *x)
 {
 	uint64_t adopters = x->s.adopters;
-	bool own = x->owner < ENGINE_MAX && (adopters >> x->owner & 1);
 
 	if (adopters != x->t.adopted)
 		violated(c, x, CHECK_session_adopters,
 			check_textf("its adopters are %#llx", (unsigned long long)adopters),
 			check_textf("inbound tables of %#llx have it", (unsigned long long)x->t.adopted));
-	else if (own || (adopters && !x->away))
+	else if (adopters && !x->away)
 		violated(c, x, CHECK_session_adopters,
-			check_textf("its adopters are %#llx", (unsigned long long)adopters),
-			own ? check_textf("its owner is one of them") : state_text(x));
+			check_textf("its adopters are %#llx", (unsigned long long)adopters), state_text(x));
 }
 
 static bool same_endpoint(const struct session *x, const struct session *y)

@@ -51,7 +51,8 @@ static void check_local_unique(struct check *c, const struct local_at *at, const
 	}
 }
 
-static void tally_foreign(struct check *c, const struct local_at *at, const struct session *s)
+/* An engine that adopted: another's session, or its own whose replies were to land elsewhere and did not. */
+static void tally_adopted(struct check *c, const struct local_at *at, const struct session *s)
 {
 	uint32_t index = local_index(at->entry);
 	uint64_t bit = 1ull << at->engine;
@@ -87,8 +88,8 @@ static void check_local_entry(struct check *c, const struct local_at *at)
 		local_wrong(c, at, s.generation,
 			check_textf("that one belongs in bucket %u or %u with tag %u, not %u", first,
 				local_other(&at->table, first, tag), tag, local_tag(at->entry)));
-	if (owner != at->engine)
-		tally_foreign(c, at, &s);
+	if (owner != at->engine || (at->dir == DIR_INBOUND && session_has(&s, SESSION_AWAY)))
+		tally_adopted(c, at, &s);
 	else
 		count_one(at->dir == DIR_OUTBOUND ? &c->tally[index].outbound : &c->tally[index].inbound);
 	if (at->dir == DIR_OUTBOUND)
