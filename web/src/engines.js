@@ -15,8 +15,8 @@ const COLUMNS = [
 	{ id: "xdp", label: "XDP inside / outside" },
 	{ id: "home", label: "Replies home", title: "share of sessions whose replies land on the engine that created them", width: 19 },
 	{ id: "drops", label: "Ring drops", num: true, title: "packets the kernel dropped: receive or fill ring full", width: 8 },
-	{ id: "heartbeat", label: "Heartbeat age", num: true, title: "age of the engine's own sign of life", width: 10 },
-	{ id: "fresh", label: "Counters age", num: true, title: "age of the newest counters the aggregator has of it", width: 12 },
+	{ id: "heartbeat", label: "Heartbeat", num: true, title: "age of the engine's own sign of life", width: 10 },
+	{ id: "fresh", label: "Data age", num: true, title: "age of the newest counters the aggregator has of it", width: 12 },
 ];
 
 export class Engines {
