@@ -4,7 +4,7 @@
 # build/release, build/address,undefined, build/thread.
 
 SAN       ?=
-VARIANT   := $(if $(SAN),$(SAN),release)
+VARIANT   := $(if $(findstring fuzzer,$(SAN)),fuzz,$(if $(SAN),$(SAN),release))
 B         := build/$(VARIANT)
 VERSION   := $(shell cat VERSION)
 DESTDIR   ?=
@@ -25,6 +25,7 @@ LDFLAGS   += -pthread
 ifneq ($(SAN),)
 # gcc's thread sanitizer does not know fences and says so; the sequence locks keep theirs.
 CFLAGS    += $(if $(findstring thread,$(SAN)),-Wno-tsan)
+CPPFLAGS  += $(if $(findstring fuzzer,$(SAN)),-DCORENAT_FUZZING)
 CFLAGS    += -O1 -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
 LDFLAGS   += -fsanitize=$(SAN)
 endif
@@ -45,6 +46,7 @@ MGMTD      := $(B)/lib/mgmtd.a
 PROGRAMS   := $(addprefix $(B)/bin/,corenat-pe corenat-aggregator corenat-mgmtd corenatctl)
 UNIT       := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 UNIT_HELP  := $(call obj,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
+FUZZ       := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCH      := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
 BENCH_HELP := $(call obj,$(filter-out $(wildcard tests/bench/bench_*.c),$(filter-out %.bpf.c,$(wildcard tests/bench/*.c))))
 BENCH_BPF  := $(patsubst %.bpf.c,$(B)/%.bpf.o,$(wildcard tests/bench/*.bpf.c))
@@ -80,8 +82,8 @@ run: deps ## bring the lab up, drive traffic through it, show the dashboard's ad
 test: deps ## everything: lint, unit, replay and system tests, sanitizers
 	$(Q)tests/run-all
 
-unit: $(UNIT) ## unit tests of this variant
-	$(Q)tests/run-unit $(UNIT)
+unit: $(UNIT) $(FUZZ) ## unit tests and what fuzzers found, of this variant
+	$(Q)tests/run-unit $(UNIT) $(FUZZ)
 
 replay: $(PROGRAMS) ## golden files through the replay backend
 	$(Q)tests/replay/run $(B)/bin/corenat-pe
@@ -120,7 +122,7 @@ clean: ## remove everything built
 programs: $(PROGRAMS)
 lab-bpf: $(LAB_BPF)
 bench-programs: $(BENCH) $(BENCH_BPF)
-unit-programs: $(UNIT)
+unit-programs: $(UNIT) $(FUZZ)
 
 # ---- rules ----
 
@@ -154,6 +156,10 @@ $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(UNIT_HELP) $(PE) $(AGGREGATOR
 # Bound at once: the stepper returns from functions by their return address.
 $(B)/tests/crash/crash_%: $(B)/tests/crash/crash_%.o $(CRASH_HELP) $(PE) $(SHM) $(COMMON)
 	$(LINK) -Wl,-z,now $(LDLIBS_pe)
+# With SAN=fuzzer,... main is libFuzzer's; else the committed inputs are replayed.
+$(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(if $(findstring fuzzer,$(SAN)),,$(B)/tests/fuzz/corpus_main.o) \
+		$(PE) $(AGGREGATOR) $(MGMTD) $(SHM) $(COMMON)
+	$(LINK) $(LDLIBS_pe) $(LDLIBS_mgmtd)
 $(B)/tests/bench/bench_%: $(B)/tests/bench/bench_%.o $(BENCH_HELP) $(PE) $(SHM) $(COMMON)
 	$(LINK) $(LDLIBS_pe)
 
