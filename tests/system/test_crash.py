@@ -17,6 +17,10 @@ class Crash(LabCase):
     def counted(self):
         return sum(e["sessions"] for e in self.engines())
 
+    def taken_over(self, role):
+        """How many sessions it found, at each of its starts so far."""
+        return [int(n) for n in re.findall(r"(\d+) sessions taken over", self.log(role))]
+
     def incarnations(self):
         return [e["incarnation"] for e in self.engines()]
 
@@ -51,12 +55,13 @@ class Crash(LabCase):
             self.crash(role)
             self.assertFalse(self.lab.running(role))
             self.assertNotEqual(self.lab.health()["status"], "ok")
+            starts = len(self.taken_over(role))
             self.restart(role)
+            wait_for(f"{role} forwards", lambda: len(self.taken_over(role)) > starts)
             again = self.engines()[n]
             self.assertGreater(owned[n], 20)
             self.assertGreaterEqual(again["sessions"], owned[n], f"{role} lost sessions")
-            taken = re.findall(r"(\d+) sessions taken over", self.log(role))
-            self.assertGreaterEqual(int(taken[-1]), owned[n])
+            self.assertGreaterEqual(self.taken_over(role)[-1], owned[n])
             self.assertEqual(flows.exchange(), endpoints, "as the server sees them")
         self.assertEqual(self.incarnations(), [i + 1 for i in before])
         self.assertEqual(self.web_sessions(1), web)
