@@ -245,7 +245,7 @@ static void next_look(struct check *c)
 
 int64_t check_arena(const struct arena *a, enum check_mode mode, check_say say, void *context, struct check_counts *out)
 {
-	struct check_counts unseen;
+	struct check_counts unseen = {0};
 	struct check c = {.a = a, .mode = mode, .say = say, .context = context, .counts = out ? out : &unseen};
 	uint32_t looks = mode == CHECK_EXACT ? 1 : CHECK_LOOKS;
 	uint64_t first = 0;

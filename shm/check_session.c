@@ -106,8 +106,8 @@ static void rule_leaked(struct check *c, const struct subject *x)
 			check_textf("%s, and nothing is to come", state_text(x).text));
 }
 
-/* Present exactly once when it must be, at most once when it may be, else not at all. */
-static void rule_present(struct check *c, const struct subject *x, enum check_rule rule, bool may, bool must,
+/* Present exactly once when it must be, at most once when it may be, else not at all: callers pass truths. */
+static void rule_present(struct check *c, const struct subject *x, enum check_rule rule, unsigned may, unsigned must,
 	unsigned times, struct check_text table)
 {
 	if (times <= may && times >= must)

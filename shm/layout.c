@@ -162,9 +162,8 @@ static const struct layout_row rows[] = {
 	F(arena_geometry, local_buckets)
 	F(arena_geometry, global_buckets)
 	F(arena_geometry, mapping_buckets)
-/* clang-format on */
-}
-;
+	/* clang-format on */
+};
 #undef F
 #undef S
 

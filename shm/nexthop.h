@@ -51,16 +51,16 @@ struct link_header {
 	uint8_t state;
 };
 
-/* Legend  [Q] under seq  [U] engines set, mgmtd clears */
+/* Legend  [S] mgmtd, odd while it writes  [Q] under seq  [U] engines set, mgmtd clears */
 struct adjacency {
-	_Atomic uint32_t seq; /*  0 */
+	_Atomic uint32_t seq; /*  0 [S] */
 	union {
-		be32_t address; /*  4 [Q] */
-		_Atomic uint32_t address_word;
+		be32_t address;                /*  4 [Q] */
+		_Atomic uint32_t address_word; /*    [Q] */
 	};
 	union {
-		struct link_header link; /*  8 [Q] */
-		_Atomic uint64_t link_word[2];
+		struct link_header link;       /*  8 [Q] */
+		_Atomic uint64_t link_word[2]; /*    [Q] */
 	};
 	_Atomic uint32_t used; /* 24 [U] 1 since mgmtd last looked: keep it fresh in the kernel */
 	uint8_t reserved[36];

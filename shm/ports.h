@@ -18,10 +18,10 @@
 enum port_set { PORTS_TCP, PORTS_OTHER, N_PORT_SETS };
 enum { PORT_WORDS = 65536 / 64 };
 
-/* Legend  [G] slab generation  [I] fixed once published  [A] atomic, any engine */
+/* Legend  [G] slab generation  [F] while free  [I] fixed once published  [A] atomic, any engine */
 struct port_table {
 	_Atomic uint32_t generation;                    /*  0 [G] */
-	uint32_t link;                                  /*  4 */
+	uint32_t link;                                  /*  4 [F] */
 	be32_t address;                                 /*  8 [I] */
 	uint32_t reserved[13];                          /* 12 */
 	_Atomic uint64_t bits[N_PORT_SETS][PORT_WORDS]; /* 64 [A] */

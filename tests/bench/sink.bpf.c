@@ -36,8 +36,8 @@ int sink(struct xdp_md *ctx)
 	if ((void *)(h + 1) > (void *)(long)ctx->data_end || h->eth.h_proto != bpf_htons(ETH_P_IP) ||
 		h->ip.protocol != IPPROTO_UDP || h->udp.dest != bpf_htons(DISCARD_PORT))
 		return XDP_PASS;
-	__u32 which = (h->ip.saddr & bpf_htonl(0xffc00000)) == bpf_htonl(0x64400000) ? SINK_UNTRANSLATED
-										     : SINK_TRANSLATED;
+	__u32 which =
+		(h->ip.saddr & bpf_htonl(0xffc00000)) == bpf_htonl(0x64400000) ? SINK_UNTRANSLATED : SINK_TRANSLATED;
 	__u64 *packets = bpf_map_lookup_elem(&sink_packets, &which);
 	if (packets)
 		(*packets)++;

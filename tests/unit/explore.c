@@ -180,7 +180,7 @@ static bool run_schedule(unsigned given)
 
 static void print_schedule(const char *wrong)
 {
-	fprintf(stderr, "explore: %s, after this order of threads (%u: thread 0 dies):", wrong, KILL);
+	fprintf(stderr, "explore: %s, after this order of threads (%u: thread 0 dies):", wrong, (unsigned)KILL);
 	for (unsigned i = 0; i < x.depth; i++)
 		fprintf(stderr, " %u", x.option[i]);
 	fprintf(stderr, "\n");

@@ -74,7 +74,8 @@ static void load(const struct route *r, uint32_t n)
 	struct route_set *set = nexthop_spare_routes(nexthop);
 
 	set->n = n;
-	memcpy(set->route, r, n * sizeof *r);
+	if (n)
+		memcpy(set->route, r, n * sizeof *r);
 	nexthop_publish_routes(nexthop);
 	fib_load(fib, nexthop);
 }

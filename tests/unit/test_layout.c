@@ -16,7 +16,8 @@ static char *slurp(FILE *f)
 	size_t size = 0, room = 1 << 16;
 	char *text = malloc(room);
 
-	while (text && !feof(f) && size + 1 < room)
+	assert_non_null(text);
+	while (!feof(f) && size + 1 < room)
 		size += fread(text + size, 1, room - 1 - size, f);
 	text[size] = '\0';
 	return text;

@@ -131,7 +131,7 @@ static void step_remote(struct world *w, struct rnd *r, unsigned actor, enum sla
 {
 	struct model *m = &w->model[actor][c];
 	struct slab *s = slab_of(w->a, actor, c);
-	uint32_t sent[8], n = rnd_below(r, 9);
+	uint32_t sent[8] = {0}, n = rnd_below(r, 9);
 
 	for (uint32_t i = 0; i < n && i < 8; i++) {
 		if (!m->n) {
