@@ -113,6 +113,7 @@ async function sessionSearchRefusesNonsense({ page }) {
 	const kept = await page.getByLabel("Inside").inputValue();
 	await page.getByLabel("Inside").fill("999.1.1.1");
 	await page.getByRole("button", { name: "Search" }).click();
+	await page.waitForTimeout(LAG_MS); /* an earlier search may not answer over the refusal */
 	assert.match(await page.locator("#sessions-note").textContent(), /IPv4 address/);
 	assert.equal(await page.getByLabel("Inside").getAttribute("aria-invalid"), "true");
 	await page.getByLabel("Inside").fill(kept);

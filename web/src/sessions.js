@@ -69,6 +69,7 @@ export class Sessions {
 		for (const name of ["inside", "nat"])
 			this.#form[name].setAttribute("aria-invalid", wrong.includes(name));
 		if (wrong.length > 0) {
+			this.#query = null; /* nothing refreshes under a refused question */
 			this.#form[wrong[0]].focus();
 			return this.#note("Write an IPv4 address, or address:port.", "warning");
 		}
@@ -77,6 +78,8 @@ export class Sessions {
 	}
 
 	async #page(cursor) {
+		if (this.#query === null)
+			return;
 		this.#cursor = cursor;
 		try {
 			await this.#load();
