@@ -134,7 +134,7 @@ struct worker {
 	struct box *b;
 	unsigned engine;
 	_Atomic bool *stop;
-	uint64_t packets;
+	_Atomic uint64_t packets;
 };
 
 /* An engine under load, its flows coming and going in real time made fast. */
@@ -171,7 +171,7 @@ static void *work(void *context)
 /* Clean while two engines create, share, and end; and clean exactly once they stand still. */
 static void test_live(void **state)
 {
-	enum { CHECKS = 8 };
+	enum { CHECKS = 8, PACKETS = 5000 };
 	struct box *b = box_open(20000, 2000);
 	struct worker w[ENGINES];
 	pthread_t thread[ENGINES];
@@ -190,6 +190,8 @@ static void test_live(void **state)
 			fail_msg("check %u: %u violations, the last: %s", i, s.n, s.last);
 		in_flight += n.in_flight;
 	}
+	while (w[0].packets < PACKETS || w[1].packets < PACKETS)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 	stop = true;
 	for (unsigned e = 0; e < ENGINES; e++)
 		pthread_join(thread[e], NULL);
