@@ -118,7 +118,7 @@ void check_violated(struct check *c, enum check_rule rule, uint64_t tenant, stru
 
 void check_progress(struct check *c, enum check_stage stage, uint64_t done, uint64_t of)
 {
-	uint32_t percent = (uint32_t)((stage * 100 + done * 100 / (of ? of : 1)) / N_STAGES);
+	uint32_t percent = (uint32_t)(((uint64_t)stage * 100 + done * 100 / (of ? of : 1)) / N_STAGES);
 
 	atomic_store_explicit(&c->counts->percent, percent, memory_order_relaxed);
 }
