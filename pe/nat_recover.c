@@ -3,17 +3,18 @@
 
 #include <string.h>
 
+enum { PORT_SPINS = 1 << 18 };
+
 /* ---- the intent ---- */
 
-/* The session the intent names, if it is one of ours. */
+/* The own session the intent names. None when its page was given back since, and perhaps taken by another engine. */
 static struct session *intent_session(const struct nat *n, uint32_t index)
 {
-	if (!slab_valid(n->arena, SLAB_session, index))
-		return NULL;
-	return session_at(n->arena, index);
+	return slab_owned(n->arena, n->engine, SLAB_session, index) ? session_at(n->arena, index) : NULL;
 }
 
-/* Whether the reference count in question was changed: the bucket is still locked, so nobody else changed it since. */
+/* Whether the reference count in question was changed: the bucket is still locked, so nobody else changed it since.
+ * Found out once: the next successor, should this one die, may come when the bucket is free. */
 static void settle_refs(struct nat *n, struct session *s, bool taking)
 {
 	const struct intent *in = &n->actor->intent;
@@ -21,6 +22,7 @@ static void settle_refs(struct nat *n, struct session *s, bool taking)
 		atomic_load_explicit(&session_at(n->arena, in->mapping)->refs, memory_order_relaxed) != in->old_refs;
 
 	s->mapping = taking == changed ? in->mapping : 0;
+	intent_step(n, taking ? INTENT_MAPPED : INTENT_UNMAPPED);
 }
 
 /* Makes the session in question look like one whose ending has begun; slab_attach then finds it. */
@@ -30,18 +32,39 @@ static void settle_by_ending(struct session *s)
 	session_set(s, SESSION_DYING | SESSION_FLOW, 0);
 }
 
+/* Other entries may have been moved to make room for the session's. */
+static void settle_moves(struct nat *n, const struct session *s)
+{
+	for (int dir = 0; dir < N_DIRS; dir++)
+		local_repair(&n->local[dir], flow_key_hash(session_key(s, dir), n->seed));
+}
+
+/* Without the bit there is no entry either, and the session may be anybody's by now. */
+static void settle_adoption(struct nat *n, uint32_t index)
+{
+	if (!slab_valid(n->arena, SLAB_session, index))
+		return;
+	const struct session *s = session_at(n->arena, index);
+
+	if (!(atomic_load_explicit(&s->adopters, memory_order_acquire) & 1ull << n->engine))
+		return;
+	settle_moves(n, s);
+	nat_session_let_go(n, index);
+}
+
 static void settle_intent(struct nat *n)
 {
 	const struct intent *in = &n->actor->intent;
-	struct session *s = intent_session(n, in->session);
 	enum intent_step step = atomic_load_explicit(&in->step, memory_order_acquire);
 
-	if (step == INTENT_NONE || !s)
+	if (step == INTENT_ADOPT)
+		settle_adoption(n, in->session);
+	struct session *s = intent_session(n, in->session);
+
+	if (step == INTENT_NONE || step == INTENT_ADOPT || !s)
 		return;
-	if (step == INTENT_ADOPT) {
-		nat_session_let_go(n, in->session);
-		return;
-	}
+	if (step == INTENT_INSERT)
+		settle_moves(n, s);
 	if (step == INTENT_MAPPING || step == INTENT_UNMAPPING)
 		settle_refs(n, s, step == INTENT_MAPPING);
 	/* Ending, and already freed: only the note of it was not made. */
@@ -75,19 +98,30 @@ static bool port_is_intended(const struct nat *n, uint64_t name)
 	return false;
 }
 
-/* The port being taken or freed when the predecessor died: free unless somebody carries it. */
+static bool port_is_lost(const struct nat *n, const struct port_table *t, uint64_t name)
+{
+	enum port_set set = (enum port_set)(name >> 16 & 1);
+
+	return ports_is_set(t, set, (uint16_t)name) && !port_is_intended(n, name) &&
+	       !port_has_owner(n, t->address, set, (uint16_t)name);
+}
+
+/* The port being taken or freed when the predecessor died: free unless somebody carries it. Whoever names it in an
+ * intent of its own is given time to get past that. Looked at twice: while the sessions are walked, a port may pass
+ * from one that is still ahead to one that is behind. */
 static void settle_port(struct nat *n)
 {
 	uint64_t name = atomic_load_explicit(&n->actor->intent.port, memory_order_acquire);
 	uint32_t table = (uint32_t)(name >> 32);
-	enum port_set set = (enum port_set)(name >> 16 & 1);
-	uint16_t port = (uint16_t)name;
 
 	if (!name || !slab_valid(n->arena, SLAB_port_table, table))
 		return;
 	struct port_table *t = port_table_at(n->arena, table);
-	if (ports_is_set(t, set, port) && !port_is_intended(n, name) && !port_has_owner(n, t->address, set, port))
-		ports_put(t, set, port);
+
+	for (int spin = 0; spin < PORT_SPINS && port_is_intended(n, name); spin++)
+		__builtin_ia32_pause();
+	if (port_is_lost(n, t, name) && port_is_lost(n, t, name))
+		ports_put(t, (enum port_set)(name >> 16 & 1), (uint16_t)name);
 }
 
 /* ---- taking over ---- */
@@ -99,8 +133,12 @@ static void found_session(void *context, uint32_t index, void *object)
 
 	if (session_has(s, SESSION_CARRIES))
 		nat_counter(n, COUNTER_mappings, 1);
-	if (session_has(s, SESSION_DYING) || !session_has(s, SESSION_FLOW))
-		nat_pending_add(n, index);
+	if (session_has(s, SESSION_FLOW) && !session_has(s, SESSION_DYING))
+		return;
+	/* It must not be ended twice, by a packet or the sweep that find it in a table, and as one that waits. */
+	for (int dir = 0; dir < N_DIRS; dir++)
+		local_remove(&n->local[dir], flow_key_hash(session_key(s, dir), n->seed), index);
+	nat_pending_add(n, index);
 }
 
 uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t random, mono_t now)

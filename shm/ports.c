@@ -70,5 +70,5 @@ uint32_t ports_used(const struct port_table *t, enum port_set set)
 
 bool ports_is_set(const struct port_table *t, enum port_set set, uint16_t port)
 {
-	return atomic_load_explicit(&t->bits[set][port / 64], memory_order_relaxed) >> (port & 63) & 1;
+	return atomic_load_explicit(&t->bits[set][port / 64], memory_order_acquire) >> (port & 63) & 1;
 }

@@ -160,6 +160,13 @@ bool slab_valid(const struct arena *a, enum slab_class c, uint32_t index)
 	       atomic_load_explicit(&p->cut, memory_order_acquire) == (uint32_t)(word >> 32);
 }
 
+bool slab_owned(const struct arena *a, unsigned actor, enum slab_class c, uint32_t index)
+{
+	return slab_valid(a, c, index) &&
+	       owned_by(atomic_load_explicit(&page_of(a, index / slab_per_page(c))->owner, memory_order_relaxed), c,
+		       actor);
+}
+
 /* ---- remote list ---- */
 
 void slab_put_remote(struct arena *a, struct slab *owner, enum slab_class c, uint32_t index)

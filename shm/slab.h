@@ -92,6 +92,8 @@ static inline void *slab_pointer(const struct arena *a, enum slab_class c, uint3
 
 /* False for an index no page of this class holds (yet): what another process wrote may be anything. */
 bool slab_valid(const struct arena *a, enum slab_class c, uint32_t index);
+/* The same, and the page is the actor's. */
+bool slab_owned(const struct arena *a, unsigned actor, enum slab_class c, uint32_t index);
 
 /* Takes an object for `actor`; its generation is even: being built. 0 when the arena is full. */
 uint32_t slab_take(struct arena *a, struct slab *s, unsigned actor, enum slab_class c);
