@@ -8,6 +8,7 @@
 #include "mgmtd/history.h"
 #include "mgmtd/mirror.h"
 #include "mgmtd/rest.h"
+#include "shm/shared_slab.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -52,6 +53,7 @@ static bool take_arena(struct mgmtd *m)
 		return false;
 	}
 	log_notice("arena %s: %s", m->arena->name, m->arena->backing);
+	shared_repair(m->arena, ACTOR_MGMTD);
 	m->self = actor_of(m->arena, ACTOR_MGMTD);
 	atomic_fetch_add(&m->self->incarnation, 1);
 	atomic_store(&m->self->heartbeat_ns, mono_now().ns);

@@ -52,6 +52,17 @@ uint32_t shared_make(struct arena *a, unsigned actor, enum slab_class c, shared_
 	return index;
 }
 
+void shared_repair(struct arena *a, unsigned actor)
+{
+	for (int c = 0; c < N_SLAB_CLASSES; c++) {
+		struct slab *s = slab_of(a, (enum slab_class)c);
+
+		if (atomic_load_explicit(&s->lock, memory_order_relaxed) == actor + 1 &&
+			lock(a, s, actor, (enum slab_class)c))
+			unlock(s);
+	}
+}
+
 bool shared_drop(struct arena *a, unsigned actor, enum slab_class c, uint32_t index)
 {
 	struct slab *s = slab_of(a, c);

@@ -21,4 +21,7 @@ typedef void (*shared_build)(void *object, void *context);
 uint32_t shared_make(struct arena *a, unsigned actor, enum slab_class c, shared_build build, void *context);
 bool shared_drop(struct arena *a, unsigned actor, enum slab_class c, uint32_t index);
 
+/* First call of a starting actor that uses the allocator: finishes what its predecessor died in. */
+void shared_repair(struct arena *a, unsigned actor);
+
 #endif
