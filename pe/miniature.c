@@ -47,6 +47,14 @@ static bool put_in_force(struct arena *a, const struct config *c)
 	return ok;
 }
 
+bool miniature_fill(struct arena *a, const struct config *c)
+{
+	if (!put_in_force(a, c))
+		return false;
+	add_routes(a, c);
+	return true;
+}
+
 struct arena *miniature_open(const struct config *c, uint64_t seed)
 {
 	struct arena_geometry g = arena_plan(c);
@@ -57,10 +65,9 @@ struct arena *miniature_open(const struct config *c, uint64_t seed)
 		log_error("%s", err.text);
 		return NULL;
 	}
-	if (!put_in_force(a, c)) {
+	if (!miniature_fill(a, c)) {
 		arena_close(a);
 		return NULL;
 	}
-	add_routes(a, c);
 	return a;
 }

@@ -16,4 +16,7 @@
 
 struct arena *miniature_open(const struct config *c, uint64_t seed);
 
+/* The same for an arena that is there: puts the configuration in force, and the two routers. Again: a new generation. */
+bool miniature_fill(struct arena *a, const struct config *c);
+
 #endif
