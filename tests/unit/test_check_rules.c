@@ -588,7 +588,7 @@ static void test_garbage(void **state)
 			uint8_t *at_ = s.b->arena->base + span[regions[k]].offset;
 
 			for (unsigned n = 0; n < 2000; n++) /* small values are the cunning ones */
-				*(uint32_t *)(at_ + rnd_below(&r, (uint32_t)span[regions[k]].bytes / 4) * 4) =
+				*(uint32_t *)(at_ + (uint64_t)rnd_below(&r, (uint32_t)span[regions[k]].bytes / 4) * 4) =
 					(uint32_t)(rnd_next(&r) >> rnd_below(&r, 64));
 		}
 		for (unsigned n = 0; n < 2000; n++) { /* the sessions there are, and their neighbours */
