@@ -92,6 +92,7 @@ class Flows:
     """UDP sockets of one subscriber and what the server saw of each; see programs/flows.py."""
 
     def __init__(self, lab, sub, n):
+        self.sent = 0  # datagrams, all exchanges together
         self._child = lab.popen(sub, [sys.executable, PROGRAMS / "flows.py", *map(str, ECHO), str(n)],
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -101,7 +102,9 @@ class Flows:
         self._child.stdin.flush()
         if not select.select([self._child.stdout], [], [], 30)[0]:
             raise AssertionError("flows.py says nothing")
-        return {int(k): v for k, v in json.loads(self._child.stdout.readline()).items()}
+        answer = json.loads(self._child.stdout.readline())
+        self.sent = answer["sent"]
+        return {int(k): v for k, v in answer["seen"].items()}
 
     def close(self):
         self._child.stdin.close()

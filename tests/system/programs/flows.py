@@ -1,7 +1,8 @@
 """flows.py ADDRESS PORT N: N UDP sockets towards echo.py.
 
 For each line of standard input, a number of tries of a second each: sends on every socket, waits for the answers, and
-prints one line of JSON: local port to the address:port the server saw, or null. The same sockets serve all lines.
+prints one line of JSON: "sent", datagrams so far, and "seen": local port to the address:port the server saw, or null.
+The same sockets serve all lines.
 """
 
 import json
@@ -12,6 +13,7 @@ import time
 
 address, port, n = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 sockets = {}
+sent = 0
 for _ in range(n):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.connect((address, port))
@@ -19,10 +21,12 @@ for _ in range(n):
 
 
 def exchange(serial, tries):
+    global sent
     seen = {}
     for _ in range(tries):
         for k, s in enumerate(s for s in sockets if s not in seen):
             s.send(f"{serial}".encode())
+            sent += 1
             if k % 32 == 31:
                 time.sleep(0.002)  # in gusts that any ring holds
         deadline = time.monotonic() + 1
@@ -38,4 +42,4 @@ def exchange(serial, tries):
 
 
 for i, line in enumerate(sys.stdin):
-    print(json.dumps(exchange(i, int(line))), flush=True)
+    print(json.dumps({"seen": exchange(i, int(line)), "sent": sent}), flush=True)
