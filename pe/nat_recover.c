@@ -120,6 +120,7 @@ static void settle_port(struct nat *n)
 
 	for (int spin = 0; spin < PORT_SPINS && port_is_intended(n, name); spin++)
 		__builtin_ia32_pause();
+	/* NOLINTNEXTLINE(misc-redundant-expression) */
 	if (port_is_lost(n, t, name) && port_is_lost(n, t, name))
 		ports_put(t, (enum port_set)(name >> 16 & 1), (uint16_t)name);
 }

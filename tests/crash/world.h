@@ -39,7 +39,7 @@ struct world {
 	char death[64];          /* the intent found */
 };
 
-struct world *world_make(const struct appliance *w, const char *scenario);
+struct world *world_make(const struct appliance *look, const char *scenario);
 void world_close(struct world *w);
 
 size_t world_bytes(const struct world *w);

@@ -29,7 +29,7 @@ static struct board_view *board(void)
 
 	for (unsigned e = 0; e < view.n; e++) {
 		view.engine[e].state = e == 0 ? ENGINE_UP : e == 1 ? ENGINE_NEVER : ENGINE_SILENT;
-		view.engine[e].answered = (mono_t){1000000000u * e};
+		view.engine[e].answered = (mono_t){1000000000ull * e};
 		view.engine[e].total.counters[0] = UINT64_MAX / 4;
 	}
 	return &view;

@@ -196,7 +196,7 @@ static void test_live(void **state)
 	for (unsigned e = 0; e < ENGINES; e++)
 		pthread_join(thread[e], NULL);
 	print_message("%llu packets meanwhile, %llu passing disagreements\n",
-		(unsigned long long)(w[0].packets + w[1].packets), (unsigned long long)in_flight);
+		(unsigned long long)w[0].packets + w[1].packets, (unsigned long long)in_flight);
 	expect_clean(b, &n);
 	box_close(b);
 }
