@@ -1,12 +1,14 @@
 /* board: what the aggregator knows: the last values of every engine, and their unified sum.
  *
- * What       collectors write what engines answered, the agent server reads copies. Values of kind
- * SUM never go backwards here: an engine counts from zero again when the arena was made anew, and
- * the board goes on from where it was. Units      those of common/counters.h; times are mono_t.
+ * What       collectors write what engines answered, the agent server reads copies. Values of kind SUM never go
+ *            backwards here: an engine counts from zero again when the arena was made anew, and the board goes on from
+ *            where it was.
+ * Units      those of common/counters.h; times are mono_t.
  * Ownership  board_open allocates, board_close frees. A view is a plain copy of its reader's.
- * Calls      any thread; answered and missed by the collector of that engine. Locked for a copy
- * only. Errors     open: NULL and errno. Use        board_answered(b, 0, &report, now); ...
- * board_read(b, &view); board_unify(&view, &sum);
+ * Calls      any thread; answered and missed by the collector of that engine. Locked for a copy only.
+ * Errors     open: NULL and errno.
+ * Use        board_answered(b, 0, &report, now); ...
+ *            board_read(b, &view); board_unify(&view, &sum);
  */
 #ifndef CORENAT_AGGREGATOR_BOARD_H
 #define CORENAT_AGGREGATOR_BOARD_H

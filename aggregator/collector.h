@@ -1,13 +1,14 @@
 /* collector: one thread that asks one engine for its counters and puts the answers on the board.
  *
- * What       every interval it requests; while the request is pending it looks in sleeps that grow
- * from a quarter of a millisecond to 64 ms, else it sleeps until the next request is due. It never
- * waits for an engine and never gives up on one: engines start late, die, restart. Units      times
- * are mono_t, passed in. Ownership  start allocates thread and mailbox mapping, stop ends and frees
- * them. The board outlives all collectors. Calls      start and stop: the main thread. turn: the
- * collector's thread, or a test with its own clock. Errors     start: NULL and errno. A mailbox
- * that cannot be opened is logged once per reason and tried again every interval. Use        c =
- * collector_start(board, "/corenat", 0, span_ms(1000)); ...; collector_stop(c);
+ * What       every interval it requests; while the request is pending it looks in sleeps that grow from a quarter of a
+ *            millisecond to 64 ms, else it sleeps until the next request is due. It never waits for an engine and
+ *            never gives up on one: engines start late, die, restart.
+ * Units      times are mono_t, passed in.
+ * Ownership  start allocates thread and mailbox mapping, stop ends and frees them. The board outlives all collectors.
+ * Calls      start and stop: the main thread. turn: the collector's thread, or a test with its own clock.
+ * Errors     start: NULL and errno. A mailbox that cannot be opened is logged once per reason and tried again every
+ *            interval.
+ * Use        c = collector_start(board, "/corenat", 0, span_ms(1000)); ...; collector_stop(c);
  */
 #ifndef CORENAT_AGGREGATOR_COLLECTOR_H
 #define CORENAT_AGGREGATOR_COLLECTOR_H

@@ -5,10 +5,12 @@
  * Ownership  texts point into argv.
  * Calls      main thread, once, first thing.
  * Errors     one sentence on standard error and exit status 2.
- * Use        static const char *file; static const struct arg args[] = {
- *                    {"config", "FILE", "the configuration", .text = &file, .required = true},
- * {0}}; int status = args_parse(argc, argv, "corenat-pe", "one packet engine", args, NULL); if
- * (status != ARGS_RUN) return status;
+ * Use        static const char *file;
+ *            static const struct arg args[] = {
+ *                    {"config", "FILE", "the configuration", .text = &file, .required = true}, {0}};
+ *            int status = args_parse(argc, argv, "corenat-pe", "one packet engine", args, NULL);
+ *            if (status != ARGS_RUN)
+ *                    return status;
  */
 #ifndef CORENAT_ARGS_H
 #define CORENAT_ARGS_H

@@ -1,13 +1,14 @@
 /* service: the life of a long-running program: asked to stop, ready, alive.
  *
- * What       SIGTERM and SIGINT become a flag that a packet loop can read every turn and a file
- * descriptor that a poll loop can wait for; SIGPIPE is ignored; systemd learns ready, stopping and
- * watchdog. Units      times are mono_t. Ownership  one per process, kept inside; the stop
- * descriptor belongs to the service, only poll it. Calls      open and close: main thread, open
- * before any other thread. The rest: any thread; alive by one thread. Only alive (once per half
- * watchdog interval), ready and close make a system call. Errors     open: -errno. Telling systemd
- * is best effort: without systemd nothing happens. Use        service_open("corenat-pe"); ...;
- * service_ready("engine 0 forwards"); while (!service_stop_asked()) { turn(); service_alive(now); }
+ * What       SIGTERM and SIGINT become a flag that a packet loop can read every turn and a file descriptor that a poll
+ *            loop can wait for; SIGPIPE is ignored; systemd learns ready, stopping and watchdog.
+ * Units      times are mono_t.
+ * Ownership  one per process, kept inside; the stop descriptor belongs to the service, only poll it.
+ * Calls      open and close: main thread, open before any other thread. The rest: any thread; alive by one thread.
+ *            Only alive (once per half watchdog interval), ready and close make a system call.
+ * Errors     open: -errno. Telling systemd is best effort: without systemd nothing happens.
+ * Use        service_open("corenat-pe"); ...; service_ready("engine 0 forwards");
+ *            while (!service_stop_asked()) { turn(); service_alive(now); }
  *            service_close();
  */
 #ifndef CORENAT_SERVICE_H

@@ -1,31 +1,33 @@
 /* mailbox: one SysV shared-memory segment per engine, between that engine and the aggregator only.
  *
- * What       a flag protocol: the aggregator requests, the engine writes, the aggregator says done.
- *            The engine looks at one word per loop turn and never waits for anybody.
+ * What       a flag protocol: the aggregator requests, the engine writes, the aggregator says done. The engine looks
+ *            at one word per loop turn and never waits for anybody.
  * Units      times are nanoseconds of CLOCK_MONOTONIC.
- * Ownership  the segment belongs to the appliance; either side creates it, whoever removes the
- *            appliance deletes it (mailbox_remove). It shows in `ipcs -m`, carries its attach
- * count. Calls      one thread of the engine: mailbox_requested, mailbox_write. One thread of the
- *            aggregator: mailbox_reset, mailbox_request, mailbox_take. open, close, remove: anyone.
- * Errors     open: NULL and errno: EEXIST when the key belongs to something else, EPROTO for
- * another version, ENAMETOOLONG, or what shmget and shmat say; mailbox_explain makes a sentence.
+ * Ownership  the segment belongs to the appliance; either side creates it, whoever removes the appliance deletes it
+ *            (mailbox_remove). It shows in `ipcs -m`, carries its attach count.
+ * Calls      one thread of the engine: mailbox_requested, mailbox_write. One thread of the aggregator: mailbox_reset,
+ *            mailbox_request, mailbox_take. open, close, remove: anyone.
+ * Errors     open: NULL and errno: EEXIST when the key belongs to something else, EPROTO for another version,
+ *            ENAMETOOLONG, or what shmget and shmat say; mailbox_explain makes a sentence.
  * Use        engine:     if (mailbox_requested(box)) mailbox_write(box, &report);
  *            aggregator: mailbox_request(box, MAILBOX_STATISTICS_ABSOLUTE); ...;
  *                        if (mailbox_take(box, &report)) absorb(&report);
  *
- * Recipe     `turn` is the one word that says whose turn it is; each side writes only when it is
- * its own, so the two strictly alternate and no answer can be torn or belong to nothing: IDLE ->
- * REQUESTED  aggregator, after writing the command       (release) REQUESTED -> WRITTEN    engine,
- * after writing the report            (release) WRITTEN   -> IDLE       aggregator, after copying
- * the report: "done" (release) Both read it with acquire. Making     the kernel gives zeroes. Every
- * [I] byte follows from name, engine and build, so whoever finds the stamp zero writes the same
- * bytes and publishes them by compare-exchange of the stamp (release; readers acquire). No one
- * waits, and a maker that died half-way leaves nothing to repair. Of two builds that race, one
- * stamp wins, the other gets EPROTO. Death      engine dies: turn stays REQUESTED, the aggregator's
- * deadline passes and it counts the engine as silent; the successor answers the pending request.
- * Engine dies half-way through writing: turn is still REQUESTED, nobody reads the half. Aggregator
- * dies: its successor discards what is WRITTEN (mailbox_reset), and a pending REQUESTED is as good
- *            as its own. Counters are cumulative in the engine: nothing is lost either way.
+ * Recipe     `turn` is the one word that says whose turn it is; each side writes only when it is its own, so the two
+ *            strictly alternate and no answer can be torn or belong to nothing:
+ *            IDLE      -> REQUESTED  aggregator, after writing the command       (release)
+ *            REQUESTED -> WRITTEN    engine, after writing the report            (release)
+ *            WRITTEN   -> IDLE       aggregator, after copying the report: done  (release)
+ *            Both read it with acquire.
+ * Making     the kernel gives zeroes. Every [I] byte follows from name, engine and build, so whoever finds the stamp
+ *            zero writes the same bytes and publishes them by compare-exchange of the stamp (release; readers
+ *            acquire). No one waits, and a maker that died half-way leaves nothing to repair. Of two builds that race,
+ *            one stamp wins, the other gets EPROTO.
+ * Death      engine dies: turn stays REQUESTED, the aggregator's deadline passes and it counts the engine as silent;
+ *            the successor answers the pending request. Engine dies half-way through writing: turn is still REQUESTED,
+ *            nobody reads the half. Aggregator dies: its successor discards what is WRITTEN (mailbox_reset), and a
+ *            pending REQUESTED is as good as its own. Counters are cumulative in the engine: nothing is lost either
+ *            way.
  */
 #ifndef CORENAT_SHM_MAILBOX_H
 #define CORENAT_SHM_MAILBOX_H
