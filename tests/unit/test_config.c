@@ -125,6 +125,16 @@ static void good_documents_print_and_parse_again(void **state)
 	assert_true(walk(CORPUS "good", check_good) >= 5);
 }
 
+static void the_shipped_example_is_good(void **state)
+{
+	struct config_error err = {""};
+
+	(void)state;
+	if (!config_load(&config, "packaging/corenat.example.json", &err))
+		fail_msg("%s", err.text);
+	check_round_trip("packaging/corenat.example.json");
+}
+
 static void values_arrive_in_the_struct(void **state)
 {
 	struct config_error err;
@@ -267,6 +277,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bad_documents_get_their_sentence),
 		cmocka_unit_test(good_documents_print_and_parse_again),
+		cmocka_unit_test(the_shipped_example_is_good),
 		cmocka_unit_test(values_arrive_in_the_struct),
 		cmocka_unit_test(unreadable_file_is_named),
 		cmocka_unit_test(too_long_document_is_refused),
