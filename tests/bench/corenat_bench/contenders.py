@@ -26,6 +26,7 @@ NEW_WARM_MS, NEW_MEASURE_MS = 50, 400
 FLOWS = {"1k": 1000, "100k": 100_000}
 NEW_FLOWS = 100_000_000  # so many that none comes twice
 DESTINATION = "203.0.113.2"
+FULL = 0.95  # who passes on more of what is offered could do more: not its limit is measured
 READY_S = 10
 
 CONFIG = {
@@ -182,10 +183,14 @@ def rounds(contenders, measure):
 
 def ratio(got, reference):
     """The median of the rounds' ratios, each of turns next to each other, with what it is made of."""
-    pairs = zip(got["corenat"], got[reference])
+    ratios = [a / b for (a, _), (b, _) in zip(got["corenat"], got[reference])]
     context = {f"{name}_pps": round(statistics.median(a for a, _ in got[name])) for name in ("corenat", reference)}
-    context["offered_pps"] = round(statistics.median(o for _, o in got["corenat"]))
-    return statistics.median(a / b for (a, _), (b, _) in pairs), context
+    context |= {f"offered_to_{name}": round(statistics.median(o for _, o in got[name]))
+                for name in ("corenat", reference)}
+    if any(context[f"{name}_pps"] > FULL * context[f"offered_to_{name}"] for name in ("corenat", reference)):
+        context["limited_by"] = "generator"
+    context |= {"least": min(ratios), "most": max(ratios)}
+    return statistics.median(ratios), context
 
 
 ROWS = {"1k": ("G15", "G16.1k"), "100k": ("G15.100k", "G16.100k")}

@@ -6,16 +6,16 @@ import pathlib
 import platform
 import subprocess
 
-from .rows import ROWS, number
+from .rows import DISTURBED_PERCENT, ROWS, number
 
 REPO = pathlib.Path(__file__).resolve().parents[3]
 
 HEAD = """\
 # Benchmarks
 
-Written by `make bench` on {date}; do not edit. Engine-only figures are medians of five runs, pinned to a CPU; each run
-is the median of stretches of 512 packets that were made beforehand. Lab figures are medians of the ratios of five
-rounds in which the contenders take turns.
+Written by `make bench` on {date}; do not edit. Engine-only figures are medians of
+five runs, pinned to a CPU; each run is the median of stretches of 512 packets that were made beforehand. Lab figures
+are medians of the ratios of five rounds in which the contenders take turns.
 
 | machine | |
 | --- | --- |
@@ -36,7 +36,11 @@ CLOCK = {
 LAB = """
 Lab: 60-byte UDP over veth pairs, one CPU for the generator (and XDP at the appliance's inside), the other for the
 contender (engine, forwarder, or the kernel's forwarding path moved there by RPS) and for the sink, an XDP program that
-counts and drops. AF_XDP copies on veth; a NIC's zero-copy does not."""
+counts and drops. AF_XDP copies on veth; a NIC's zero-copy does not. 
+
+*Generator-limited*: a contender passed on nearly all it was offered, so that the generator's CPU was measured and not
+the contender's. *Disturbed*: the hypervisor took more than {percent} % of the CPUs' time meanwhile. *Noisy*: the
+rounds' ratios differ by more than half. Such figures show neither that a goal is reached nor that it is missed."""
 BAR = 40
 
 
@@ -73,7 +77,7 @@ class Stolen:
 def row(f):
     known = ROWS.get(f.name) or ROWS.get(f.name.partition(".")[0])
     goal = "–" if f.goal is None else ("≥ " if known and known.more_is_better else "≤ ") + number(f.goal)
-    met = {True: "yes", False: "no", None: ""}[f.met]
+    met = f.doubt or {True: "yes", False: "no", None: ""}[f.met]
     context = ", ".join(f"{k} {number(v)}" for k, v in f.context.items() if k not in ("tsc_ghz", "core_ghz", "memory"))
     what = ROWS[f.name].what if f.name in ROWS else f.name
     return f"| {f.name} | {what} | **{number(f.value)}** {f.unit} | {goal} | {met} | {context} |"
@@ -100,8 +104,7 @@ def plots(figures):
         if name in by:
             f = by[name]
             flows = f"{f.context['flows'] // 1000} K"
-            pps |= {f"{k[:-4]} {flows}": float(v) for k, v in f.context.items() if k.endswith("_pps")
-                    and not k.startswith("offered")}
+            pps |= {f"{k[:-4]} {flows}": float(v) for k, v in f.context.items() if k.endswith("_pps")}
     if pps:
         yield plot("Lab: packets per second by contender and flows", list(pps.items()))
 
@@ -113,6 +116,6 @@ def write(path, figures, facts):
         text += CLOCK[clock["source"]].format(**{k: number(v) for k, v in clock.items()}) + "\n"
     if any(f.context.get("source") == "valgrind" for f in figures):
         text += "Instructions were counted by callgrind over a smaller run.\n"
-    text += LAB + "\n\n| row | what | value | goal | met | made of |\n| --- | --- | --- | --- | --- | --- |\n"
+    text += LAB.format(percent=DISTURBED_PERCENT) + "\n\n| row | what | value | goal | met | made of |\n| --- | --- | --- | --- | --- | --- |\n"
     text += "\n".join(row(f) for f in figures) + "\n" + "\n".join(plots(figures)) + "\n"
     pathlib.Path(path).write_text(text, encoding="utf-8")
