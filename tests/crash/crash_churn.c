@@ -14,6 +14,7 @@
 #include "tests/crash/player.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/mman.h>
@@ -32,8 +33,11 @@ enum {
 	STUCK_CPU_MS = 1000, /* an engine that does not come round its loop for so long has stopped */
 	STUCK_S = 120,       /* or for so long on the clock: this machine may be busy */
 	RESTART_US = 3000,   /* at most, a dead engine stays dead */
-	STEPS_MAX = 3000,
-	HUNT_STEPS_MAX = 8000, /* until an intent is met */
+	STEPS_MAX = 2000,
+	STEPS_HUNTED = 150,
+	HUNT_TRIES = 40,
+	HUNT_WAITS = 400,
+	HUNT_US = 200,
 };
 
 /* Between the supervisor and its engines, beside the arena. */
@@ -113,6 +117,8 @@ static _Noreturn void engine_run(struct churn *c, unsigned engine, uint64_t seed
 	struct arena *a;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
 	(void)!nice(5); /* the judge comes first */
 	a = arena_open(&c->config, &err);
 	if (!a || arena_claim(a, engine) != 0)
@@ -124,6 +130,8 @@ static _Noreturn void engine_run(struct churn *c, unsigned engine, uint64_t seed
 		player_turn(&p, virtual_turn(c->board));
 		atomic_store(&p.nat.actor->heartbeat_ns, mono_now().ns);
 		atomic_fetch_add(&c->board->turns[engine], 1);
+		if (rnd_one_in(&p.rnd, 4)) /* four engines, fewer processors */
+			sched_yield();
 	}
 }
 
@@ -251,26 +259,47 @@ static enum intent_step intent_of(const struct churn *c, unsigned engine)
 	return (enum intent_step)atomic_load(&actor_of(c->arena, engine)->intent.step);
 }
 
-/* Stops the victim where it is and lets it go on instruction by instruction. */
-static void step_to_death(struct churn *c, unsigned engine, bool hunt)
+static void wait_stopped(struct churn *c, unsigned engine)
 {
-	pid_t pid = c->engine[engine].pid;
-	uint32_t steps = rnd_below(&c->rnd, hunt ? 300 : STEPS_MAX), hunting = hunt ? HUNT_STEPS_MAX : 0;
 	int status;
 
+	if (waitpid(c->engine[engine].pid, &status, 0) != c->engine[engine].pid)
+		give_up(c, "waitpid: %s", strerror(errno));
+	if (!WIFSTOPPED(status))
+		give_up(c, "engine %u ended while it was traced, status %#x", engine, (unsigned)status);
+}
+
+/* Lets the victim run and stops it again, until it stands inside a change of shared structures. */
+static void hunt(struct churn *c, unsigned engine)
+{
+	pid_t pid = c->engine[engine].pid;
+
+	for (int tries = 0; tries < HUNT_TRIES && intent_of(c, engine) == INTENT_NONE; tries++) {
+		uint64_t turns = atomic_load(&c->board->turns[engine]);
+
+		ptrace(PTRACE_CONT, pid, NULL, NULL);
+		for (int wait = 0; wait < HUNT_WAITS && atomic_load(&c->board->turns[engine]) == turns; wait++)
+			usleep(20); /* it runs when there is a processor for it */
+		usleep(rnd_below(&c->rnd, HUNT_US));
+		ptrace(PTRACE_INTERRUPT, pid, NULL, NULL);
+		wait_stopped(c, engine);
+	}
+}
+
+/* Stops the victim where it is and lets it go on instruction by instruction. */
+static void step_to_death(struct churn *c, unsigned engine, bool hunted)
+{
+	pid_t pid = c->engine[engine].pid;
+
 	if (ptrace(PTRACE_SEIZE, pid, NULL, (void *)PTRACE_O_EXITKILL) != 0 ||
-		ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) != 0 || waitpid(pid, &status, 0) != pid)
+		ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) != 0)
 		give_up(c, "cannot trace engine %u: %s", engine, strerror(errno));
-	while (steps > 0) {
-		if (!WIFSTOPPED(status))
-			give_up(c, "engine %u ended under single steps, status %#x", engine, (unsigned)status);
-		if (hunting && intent_of(c, engine) == INTENT_NONE)
-			hunting--;
-		else
-			hunting = 0, steps--;
+	wait_stopped(c, engine);
+	if (hunted)
+		hunt(c, engine);
+	for (uint32_t steps = rnd_below(&c->rnd, hunted ? STEPS_HUNTED : STEPS_MAX); steps > 0; steps--) {
 		ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL);
-		if (waitpid(pid, &status, 0) != pid)
-			give_up(c, "waitpid: %s", strerror(errno));
+		wait_stopped(c, engine);
 	}
 }
 
@@ -301,7 +330,7 @@ static void note_death(struct churn *c, unsigned engine)
 
 static void kill_one(struct churn *c)
 {
-	unsigned engine = rnd_below(&c->rnd, ENGINES), way = rnd_below(&c->rnd, 4);
+	unsigned engine = rnd_below(&c->rnd, ENGINES), way = rnd_below(&c->rnd, 8);
 	int status;
 
 	usleep(rnd_below(&c->rnd, 2000));
@@ -329,6 +358,24 @@ static void progress(const struct churn *c, const struct check_counts *counts)
 }
 
 /* ---- the end ---- */
+
+static unsigned long long sum_of(const struct churn *c, enum counter counter)
+{
+	unsigned long long sum = 0;
+
+	for (unsigned e = 0; e < ENGINES; e++)
+		sum += counter_get(&actor_of(c->arena, e)->counters[counter]);
+	return sum;
+}
+
+static unsigned long long turns_of(const struct churn *c)
+{
+	unsigned long long sum = 0;
+
+	for (unsigned e = 0; e < ENGINES; e++)
+		sum += atomic_load(&c->board->turns[e]);
+	return sum;
+}
 
 static void drain(struct churn *c)
 {
@@ -368,24 +415,36 @@ static void report(const struct churn *c)
 	printf("%s  ok    %u kills; died at", isatty(STDOUT_FILENO) ? "\r" : "", c->killed);
 	for (unsigned s = 0; s <= INTENT_ADOPT; s++)
 		printf(" %s %llu,", step_name[s], (unsigned long long)c->died_at[s]);
-	printf(" holding locks %llu; %llu looks of the checker; longest turn %llu ms of processor time\n",
-		(unsigned long long)c->died_locked, (unsigned long long)c->looks, (unsigned long long)c->slowest_ms);
+	printf(" holding locks %llu\n        %llu turns made %llu sessions on %llu mappings, %llu adopted; %llu looks "
+	       "of the "
+	       "checker; longest turn %llu ms of processor time\n",
+		(unsigned long long)c->died_locked, turns_of(c), sum_of(c, COUNTER_sessions_created),
+		sum_of(c, COUNTER_mappings_created), sum_of(c, COUNTER_sessions_adopted), (unsigned long long)c->looks,
+		(unsigned long long)c->slowest_ms);
 }
 
 /* ---- main ---- */
 
+static char arena_name[ARENA_NAME_SIZE]; /* for the handler */
+
+static void interrupted(int sig)
+{
+	(void)sig;
+	shm_unlink(arena_name);
+	_exit(130);
+}
+
 static void churn_open(struct churn *c)
 {
-	char name[ARENA_NAME_SIZE];
 	struct arena_error err;
 
-	snprintf(name, sizeof name, "/corenat-churn-%d", getpid());
+	snprintf(arena_name, sizeof arena_name, "/corenat-churn-%d", getpid());
 	appliance_config(&(struct appliance){.engines = ENGINES,
 				 .sessions = CAPACITY,
 				 .addresses = 2,
 				 .ports = 6000,
 				 .idle_s = IDLE_S,
-				 .name = name},
+				 .name = arena_name},
 		&c->config);
 	c->board = mmap(NULL, sizeof *c->board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	c->arena = arena_open(&c->config, &err);
@@ -417,6 +476,8 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	c.rnd = (struct rnd){c.seed};
 	churn_open(&c);
+	signal(SIGINT, interrupted);
+	signal(SIGTERM, interrupted);
 	wait_a_turn(&c);
 	while (c.killed < c.kills) {
 		kill_one(&c);

@@ -22,7 +22,7 @@ enum {
 	SLIDE = 8,   /* subscribers per second of idle time; they come round after SUBSCRIBER_MAX */
 	SUBSCRIBER_MAX = 4096,
 	INSIDE_PORTS = 2,
-	REMOTE_MAX = 6,
+	REMOTE_GROUPS = 2, /* remotes of an endpoint, for each engine */
 };
 
 /* Replies on their way, lost when overwritten. A word: valid | l4:2 | remote:8 | remote port:16 | NAT:8 | port:16 */
@@ -34,8 +34,7 @@ struct player {
 	struct nat nat;
 	struct wire *wire;
 	struct rnd rnd;
-	struct steering inside; /* who receives a subscriber's packet */
-	bool quiet;             /* sends nothing: what there is may end */
+	bool quiet; /* sends nothing: what there is may end */
 	uint64_t forwarded;
 };
 
@@ -59,13 +58,17 @@ static inline uint8_t random_flags(struct rnd *r)
 	return flags[rnd_below(r, sizeof flags)];
 }
 
+/* One whose outbound packets this engine receives: the remote is chosen so that a sum says so, in place of the inside
+ * interface's RSS. One endpoint's flows go to different engines. */
 static inline struct tuple random_flow(struct player *p)
 {
-	uint32_t first = p->nat.now_s * SLIDE;
+	uint32_t engines = p->nat.arena->header->geometry.engines;
+	uint32_t subscriber = (p->nat.now_s * SLIDE + rnd_below(&p->rnd, ACTIVE)) % SUBSCRIBER_MAX;
+	uint32_t port = 1000 + rnd_below(&p->rnd, INSIDE_PORTS);
+	uint32_t remote = (p->nat.engine + (ENGINE_MAX * engines - (subscriber + port) % engines)) % engines;
 
-	return tuple_of((enum l4)rnd_below(&p->rnd, N_L4), (first + rnd_below(&p->rnd, ACTIVE)) % SUBSCRIBER_MAX,
-		(uint16_t)(1000 + rnd_below(&p->rnd, INSIDE_PORTS)), 1 + rnd_below(&p->rnd, REMOTE_MAX),
-		(uint16_t)(80 + rnd_below(&p->rnd, 2)));
+	return tuple_of((enum l4)rnd_below(&p->rnd, N_L4), subscriber, (uint16_t)port,
+		1 + remote + engines * rnd_below(&p->rnd, REMOTE_GROUPS), (uint16_t)(80 + rnd_below(&p->rnd, 2)));
 }
 
 static inline void play_inside(struct player *p, mono_t now)
@@ -74,14 +77,11 @@ static inline void play_inside(struct player *p, mono_t now)
 	struct packet burst[PLAYER_BURST];
 	unsigned n = 0;
 
-	for (int i = 0; i < 4 * PLAYER_BURST && n < PLAYER_BURST; i++) {
+	for (; n < PLAYER_BURST; n++) {
 		struct tuple t = random_flow(p);
 
-		if (tuple_engine(&p->inside, &t) != p->nat.engine)
-			continue;
 		frame_make(&frame[n], &t, SIDE_INSIDE, random_flags(&p->rnd));
 		burst[n] = frame[n].packet;
-		n++;
 	}
 	nat_burst(&p->nat, burst, n, now);
 	for (unsigned i = 0; i < n; i++) {
@@ -127,10 +127,8 @@ static inline void player_look(struct player *p)
 {
 	struct nat *n = &p->nat;
 
-	if (nat_configure(n)) {
-		steering_init(&p->inside, &n->config.rss[SIDE_INSIDE], n->arena->header->geometry.engines);
+	if (nat_configure(n))
 		atomic_store_explicit(&n->actor->config_ack, n->config.generation, memory_order_release);
-	}
 	if (nat_load_routes(n))
 		atomic_store_explicit(&n->actor->routes_ack, n->fib.generation, memory_order_release);
 }
