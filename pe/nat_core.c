@@ -127,7 +127,8 @@ static enum verdict translate(struct nat *n, struct packet *p, const struct flow
 		return VERDICT_drop_too_big;
 	if (f->tcp)
 		note_tcp(s, f->tcp);
-	local_touch(place, session_class(s), n->now_s);
+	if (f->dir == DIR_OUTBOUND || f->l4 == L4_TCP) /* RFC 4787 REQ-6: inbound packets refresh nothing else */
+		local_touch(place, session_class(s), n->now_s);
 	rewrite(p, f, s, &link);
 	p->out = link.side;
 	p->forward = 1;
@@ -148,10 +149,14 @@ static bool still_good(struct nat *n, local_place place)
 		nat_session_let_go(n, index);
 		return false;
 	}
-	if (mine && local_idle_s(e, n->now_s) >= n->config.timeout_s[local_class(e)] && nat_session_idle(n, index)) {
+	if (!mine || local_idle_s(e, n->now_s) < n->config.timeout_s[local_class(e)])
+		return true;
+	if (nat_session_idle(n, index)) {
 		nat_session_end(n, index);
 		return false;
 	}
+	/* An inbound entry that inbound packets do not refresh: it takes over when the other direction was seen. */
+	local_touch(place, local_class(e), n->now_s - nat_outbound_seen_ago(n, index));
 	return true;
 }
 

@@ -42,13 +42,18 @@ static uint32_t inbound_seen_ago(const struct nat *n, uint32_t index)
 	return least;
 }
 
+uint32_t nat_outbound_seen_ago(const struct nat *n, uint32_t index)
+{
+	return seen_ago(n, index, n->engine, DIR_OUTBOUND);
+}
+
 /* Inbound packets keep a TCP session alive, and no other (RFC 4787 REQ-6, RFC 5382 REQ-5). */
 bool nat_session_idle(const struct nat *n, uint32_t index)
 {
 	const struct session *s = session_at(n->arena, index);
 	uint32_t limit = n->config.timeout_s[session_class(s)];
 
-	if (seen_ago(n, index, n->engine, DIR_OUTBOUND) < limit)
+	if (nat_outbound_seen_ago(n, index) < limit)
 		return false;
 	return s->l4 != L4_TCP || inbound_seen_ago(n, index) >= limit;
 }

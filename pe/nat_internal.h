@@ -40,6 +40,8 @@ local_place nat_adopt(struct nat *n, const struct flow *f, enum verdict *verdict
 
 /* True when the session has been idle too long by all that counts for it. Owner only. */
 bool nat_session_idle(const struct nat *n, uint32_t index);
+/* Seconds since an own session's last outbound packet. */
+uint32_t nat_outbound_seen_ago(const struct nat *n, uint32_t index);
 /* Takes an own session out of its tables and frees what it can; the rest waits in n->pending. */
 void nat_session_end(struct nat *n, uint32_t index);
 /* Lets an adopted session go. */
