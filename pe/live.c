@@ -14,12 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static const span_t awake_for = {100000u};       /* spin this long after the last packet */
 static const span_t look_every = {20000000u};    /* configuration, routes */
 static const span_t report_every = {100000000u}; /* heartbeat, counters of the backend */
-enum { SLEEP_MS = 10, SLEEP_HELD_MS = 1, CLAIM_TRIES = 10, CLAIM_PAUSE_US = 20000 };
+enum { SLEEP_MS = 10, SLEEP_HELD_MS = 1, CLAIM_TRIES = 10, CLAIM_PAUSE_US = 20000, PRIORITY = -15 };
 
 struct live {
 	const struct config *config;
@@ -42,6 +43,7 @@ static unsigned cpu_of(const struct config *c, unsigned engine)
 	return engine % (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
+/* Onto its core, and ahead of what else may run there: while an engine waits for the processor its ring fills. */
 static void pin(struct live *l, unsigned cpu)
 {
 	cpu_set_t set;
@@ -50,6 +52,8 @@ static void pin(struct live *l, unsigned cpu)
 	CPU_SET(cpu, &set);
 	if (sched_setaffinity(0, sizeof set, &set) != 0)
 		log_warning("engine %u: cannot run on CPU %u: %s", l->number, cpu, strerror(errno));
+	if (setpriority(PRIO_PROCESS, 0, PRIORITY) != 0)
+		log_debug("engine %u: no priority over other processes: %s", l->number, strerror(errno));
 	atomic_store(&actor_of(l->arena, l->number)->cpu, cpu);
 }
 
