@@ -96,7 +96,7 @@ crash: $(CRASH) ## engines killed at every instruction, and 1,000 times under tr
 	$(Q)$(B)/tests/crash/crash_churn
 
 soak: $(CRASH) ## the same at length: recoveries killed as well, 10,000 kills
-	$(Q)$(B)/tests/crash/crash_step --deep 1
+	$(Q)for seed in 0 1 2 3; do $(B)/tests/crash/crash_step --deep 1 --seed $$seed || exit 1; done
 	$(Q)$(B)/tests/crash/crash_churn --kills 10000
 
 bench: deps ## figures: one line each (ONLY=G1,G2 for some)

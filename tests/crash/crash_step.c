@@ -445,7 +445,7 @@ static void judge(struct run *r)
 	struct world *w = r->w;
 	struct check_counts counts;
 
-	everybody_works(w, (r->states / 2 + r->recoveries) % 2);
+	everybody_works(w, (r->states + r->recoveries + r->pick) / 2 % 2);
 	world_check(w, &counts);
 	if (r->scenario->dies == ACTOR_MGMTD) /* once more changes nothing */
 		r->scenario->operate(w);
@@ -469,7 +469,8 @@ static void at_recovery(void *context, long instruction)
 	if (instruction != 0 && !is_new(r, r->recovery))
 		return;
 	r->w->inner = instruction;
-	r->recoveries++;
+	if ((r->recoveries++ + r->pick) % 2)
+		go_on_without(r);
 	recover(r);
 	judge(r);
 	world_restore(r->w, r->recovery);
