@@ -142,7 +142,8 @@ struct traffic {
 	struct nexthop *nh;
 	be32_t fixed; /* rewritten all the time */
 	_Atomic bool done;
-	uint64_t torn, resolved, unresolved, lost;
+	_Atomic uint64_t resolved;
+	uint64_t torn, lost;
 };
 
 static void *read_all(void *arg)
@@ -156,36 +157,38 @@ static void *read_all(void *arg)
 		if (l.state == ADJACENCY_RESOLVED) {
 			w->resolved++;
 			w->torn += !whole(&l);
-		} else {
-			w->unresolved++;
 		}
 		w->lost += nexthop_find(w->nh, SIDE_INSIDE, w->fixed) != index;
 	}
 	return NULL;
 }
 
+/* The readers may not have been given a processor yet: written until each has read enough. */
 static void test_copies_are_whole(void **state)
 {
+	enum { WRITES = 400000, READS = 1000 };
 	struct traffic w[2] = {{.nh = nexthop_new(), .fixed = be32_of(0x0a000001)}};
 	struct link_header l = link_of(0, SIDE_INSIDE);
 	pthread_t reader[2];
 
 	nexthop_set_adjacency(w[0].nh, w[0].fixed, &l);
-	w[1] = w[0];
+	w[1].nh = w[0].nh;
+	w[1].fixed = w[0].fixed;
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&reader[i], NULL, read_all, &w[i]), 0);
-	for (uint32_t n = 0; n < 400000; n++) {
+	for (uint32_t n = 0; n < WRITES || w[0].resolved < READS || w[1].resolved < READS; n++) {
 		be32_t other = be32_of(0x0a000100 + n % 5000); /* new ones come meanwhile */
 
 		l = link_of(n, SIDE_INSIDE);
 		nexthop_set_adjacency(w[0].nh, n % 8 ? w[0].fixed : other, &l);
 	}
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 2; i++)
 		atomic_store(&w[i].done, true);
+	for (int i = 0; i < 2; i++)
 		pthread_join(reader[i], NULL);
+	for (int i = 0; i < 2; i++) {
 		assert_int_equal(w[i].torn, 0);
 		assert_int_equal(w[i].lost, 0);
-		assert_true(w[i].resolved > w[i].unresolved);
 	}
 	nexthop_free(w[0].nh);
 }
@@ -305,7 +308,8 @@ static void test_route_generations(void **state)
 struct route_traffic {
 	struct nexthop *nh;
 	_Atomic bool done;
-	uint64_t torn, reads;
+	_Atomic uint64_t reads;
+	uint64_t torn;
 };
 
 static void *read_routes(void *arg)
@@ -333,14 +337,13 @@ static void test_route_copies_are_whole(void **state)
 	if (UNDER_TSAN)
 		skip();
 	assert_int_equal(pthread_create(&reader, NULL, read_routes, &w), 0);
-	for (uint32_t g = 1; g <= 30000; g++) {
+	for (uint32_t g = 1; g <= 30000 || w.reads < 10; g++) {
 		fill_routes(nexthop_spare_routes(w.nh), g);
 		nexthop_publish_routes(w.nh);
 	}
 	atomic_store(&w.done, true);
 	pthread_join(reader, NULL);
 	assert_int_equal(w.torn, 0);
-	assert_true(w.reads > 0);
 	nexthop_free(w.nh);
 }
 
