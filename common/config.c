@@ -69,7 +69,7 @@ static void append_dot(char *path, size_t size)
 static bool check_keys(json_object *object, const char *group, const char *shown, struct config_error *err)
 {
 	json_object_object_foreach (object, key, value) {
-		char path[OPTION_NAME_SIZE], name[OPTION_NAME_SIZE], known[256];
+		char path[OPTION_NAME_SIZE], name[OPTION_NAME_SIZE], known[400];
 
 		snprintf(path, sizeof(path), "%s%.40s", group, key);
 		snprintf(name, sizeof(name), "%s%.40s", shown, key);
@@ -239,12 +239,23 @@ bool config_load(struct config *out, const char *path, struct config_error *err)
 	return ok;
 }
 
+static uint64_t count(const struct address_range *ranges, uint32_t n_ranges)
+{
+	uint64_t n = 0;
+
+	for (uint32_t r = 0; r < n_ranges; r++)
+		n += (uint64_t)ranges[r].last - ranges[r].first + 1;
+	return n;
+}
+
 uint32_t config_address_count(const struct config *c)
 {
 	uint64_t n = 0;
 
-	for (uint32_t p = 0; p < c->n_pools; p++)
-		for (uint32_t r = 0; r < c->pools[p].n_ranges; r++)
-			n += (uint64_t)c->pools[p].ranges[r].last - c->pools[p].ranges[r].first + 1;
+	for (uint32_t p = 0; p < c->n_pools; p++) {
+		const struct config_pool *pool = &c->pools[p];
+
+		n += count(pool->ranges, pool->n_ranges) - count(pool->exclude, pool->n_exclude);
+	}
 	return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 }

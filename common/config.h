@@ -24,8 +24,13 @@ enum {
 	CONFIG_POOLS_MAX = 16,       /* pools */
 	CONFIG_RANGES_MAX = 64,      /* ranges of one pool; need not be contiguous (RFC 6888 REQ-3) */
 	CONFIG_ADDRESSES_MAX = 4096, /* NAT addresses of all pools together */
-	RSS_KEY_SIZE = 52,           /* bytes; 40 is usual, some NICs take 52 */
-	RSS_TABLE_MAX = 2048,        /* entries of the indirection table */
+	CONFIG_RULES_MAX = 64,
+	CONFIG_RULE_PREFIXES_MAX = 8,  /* of one rule, on either side */
+	CONFIG_RULE_PAIRS_MAX = 511,   /* inside prefix with destination prefix, of all rules together */
+	CONFIG_RULE_TIMEOUTS_MAX = 10, /* distinct ones of all rules */
+	CONFIG_STATICS_MAX = 1024,
+	RSS_KEY_SIZE = 52,    /* bytes; 40 is usual, some NICs take 52 */
+	RSS_TABLE_MAX = 2048, /* entries of the indirection table */
 };
 
 struct prefix {
@@ -60,6 +65,63 @@ struct config_pool {
 	char name[CONFIG_NAME_SIZE];
 	struct address_range ranges[CONFIG_RANGES_MAX];
 	uint32_t n_ranges;
+	struct address_range exclude[CONFIG_RANGES_MAX]; /* of `ranges`: not used at all */
+	uint32_t n_exclude;
+	struct address_range drain[CONFIG_RANGES_MAX]; /* of `ranges`: what lives there goes on, nothing new */
+	uint32_t n_drain;
+};
+
+/* What a mapping or a filter depends on besides the inside endpoint (RFC 4787 §4.1, §5). */
+enum behaviour {
+	ENDPOINT_INDEPENDENT,
+	ADDRESS_DEPENDENT,
+	ADDRESS_AND_PORT_DEPENDENT,
+	BEHAVIOUR_DEFAULT, /* in a rule only: what its type or else nat.* says */
+};
+
+/* Whether all mappings of a subscriber share one address (RFC 4787 REQ-2). */
+enum pooling { POOLING_PAIRED, POOLING_ARBITRARY, POOLING_DEFAULT /* in a rule only */ };
+
+/* Names in use for some pairs of mapping and filtering. */
+enum nat_type {
+	NAT_TYPE_DEFAULT, /* none */
+	NAT_TYPE_FULL_CONE,
+	NAT_TYPE_RESTRICTED,
+	NAT_TYPE_PORT_RESTRICTED,
+	NAT_TYPE_SYMMETRIC,
+};
+
+/* The ICMP error that answers a refused packet. */
+enum refusal { REFUSAL_HOST_UNREACHABLE, REFUSAL_PROHIBITED, REFUSAL_OFF };
+
+enum rule_protocol { RULE_ANY, RULE_TCP, RULE_UDP, RULE_ICMP, RULE_OTHER };
+enum rule_action { ACTION_TRANSLATE, ACTION_BYPASS, ACTION_DROP };
+
+/* What a new session must be to follow this rule, and what then happens to it. */
+struct config_rule {
+	char name[CONFIG_NAME_SIZE]; /* may be empty */
+	struct prefix inside[CONFIG_RULE_PREFIXES_MAX];
+	uint32_t n_inside; /* 0: any */
+	struct prefix destination[CONFIG_RULE_PREFIXES_MAX];
+	uint32_t n_destination; /* 0: any */
+	enum rule_protocol protocol;
+	uint16_t port_first, port_last; /* of the destination; TCP and UDP only unless 0 to 65535 */
+	enum rule_action action;
+	char pool[CONFIG_NAME_SIZE]; /* empty: the first one */
+	enum nat_type type;
+	enum behaviour mapping, filtering;
+	enum pooling pooling;
+	uint32_t timeout_s; /* 0: the protocol's */
+};
+
+enum static_protocol { STATIC_TCP, STATIC_UDP, STATIC_ANY };
+
+/* A mapping that is always there: ports of an address, or (STATIC_ANY) the address with all there is on it, 1:1. */
+struct config_static {
+	enum static_protocol protocol;
+	uint32_t inside, nat;           /* host order */
+	uint16_t inside_port, nat_port; /* the first of `ports` consecutive ones; 0 for STATIC_ANY */
+	uint16_t ports;
 };
 
 enum huge_pages { HUGE_AUTO, HUGE_REQUIRED, HUGE_OFF };
@@ -89,11 +151,26 @@ struct config {
 	uint32_t n_pools;
 	struct {
 		uint32_t udp_timeout_s;             /* RFC 4787 REQ-5 */
+		uint32_t tcp_opening_timeout_s;     /* RFC 5382 REQ-5, RFC 7857 §2.2 */
 		uint32_t tcp_established_timeout_s; /* RFC 5382 REQ-5 */
-		uint32_t tcp_transitory_timeout_s;  /* RFC 5382 REQ-5 */
+		uint32_t tcp_closing_timeout_s;     /* RFC 5382 REQ-5, RFC 7857 §2.2 */
 		uint32_t icmp_timeout_s;            /* RFC 5508 REQ-2 */
 		uint16_t port_first, port_last;     /* ports mappings may use, host order */
+		enum behaviour mapping, filtering;  /* of what no rule says otherwise */
+		enum pooling pooling;
+		bool udp_inbound_refresh; /* RFC 4787 REQ-6 */
+		uint32_t syn_hold_s;      /* RFC 5382 REQ-4; 0: an unsolicited SYN is dropped at once */
+		enum refusal refusal;
+		uint32_t icmp_rate;      /* errors per second and engine */
+		uint16_t mss_clamp;      /* largest MSS left in a SYN; 0: as it comes */
+		uint32_t fragments_held; /* per engine, waiting for their first one */
+		uint32_t fragments_per_source;
+		uint32_t fragment_timeout_s;
 	} nat;
+	struct config_rule rules[CONFIG_RULES_MAX]; /* in order; the first that matches decides */
+	uint32_t n_rules;
+	struct config_static statics[CONFIG_STATICS_MAX];
+	uint32_t n_statics;
 	struct {
 		char runtime_dir[CONFIG_PATH_SIZE]; /* aggregator socket */
 		char bpffs[CONFIG_PATH_SIZE];       /* where XDP program and maps are pinned */
@@ -130,7 +207,7 @@ char *config_print(const struct config *c);
  * malloced. */
 char *config_schema_print(void);
 
-/* NAT addresses of all pools together. */
+/* NAT addresses of all pools together, those excluded not counted. */
 uint32_t config_address_count(const struct config *c);
 
 #endif

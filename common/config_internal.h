@@ -16,7 +16,7 @@
 
 enum {
 	OPTION_NAME_SIZE = 96,         /* "pools[15].addresses[63]" and any key worth showing */
-	CONFIG_TEXT_MAX = 1024 * 1024, /* bytes of a document; a full one takes under 64 KiB */
+	CONFIG_TEXT_MAX = 1024 * 1024, /* bytes of a document; a full one takes under 512 KiB */
 };
 
 /* Writes the sentence and returns false, so that rules can `return config_refuse(...)`. */

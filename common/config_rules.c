@@ -246,13 +246,17 @@ static bool check_ports(const struct config *c, struct config_error *err)
 
 static bool check_tcp_timeouts(const struct config *c, struct config_error *err)
 {
-	if (c->nat.tcp_established_timeout_s >= c->nat.tcp_transitory_timeout_s)
-		return true;
-	return config_refuse(err,
-		"nat.tcp_established_timeout_s: %u is under nat.tcp_transitory_timeout_s, %u; give "
-		"at "
-		"least that",
-		c->nat.tcp_established_timeout_s, c->nat.tcp_transitory_timeout_s);
+	uint32_t established = c->nat.tcp_established_timeout_s;
+
+	if (established < c->nat.tcp_opening_timeout_s)
+		return config_refuse(err,
+			"nat.tcp_established_timeout_s: %u is under nat.tcp_opening_timeout_s, %u; give at least that",
+			established, c->nat.tcp_opening_timeout_s);
+	if (established < c->nat.tcp_closing_timeout_s)
+		return config_refuse(err,
+			"nat.tcp_established_timeout_s: %u is under nat.tcp_closing_timeout_s, %u; give at least that",
+			established, c->nat.tcp_closing_timeout_s);
+	return true;
 }
 
 /* A port from 1 to 65535 in plain decimal. */

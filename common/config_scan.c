@@ -11,7 +11,7 @@
 
 enum {
 	DEPTH_MAX = 8,    /* the document needs 4 */
-	MEMBERS_MAX = 64, /* keys of one object; the largest has 9 */
+	MEMBERS_MAX = 64, /* keys of one object; the largest has 18 */
 	DIGITS_MAX = 18,  /* of a number: what int64_t surely holds */
 };
 

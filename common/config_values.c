@@ -255,6 +255,27 @@ static bool read_address(const char *text, size_t len, uint32_t *host)
 	return true;
 }
 
+static bool read_ipv4(struct slot *s, json_object *v, void *dest)
+{
+	const char *text = json_object_get_string(v);
+
+	if (!want(s, v, json_type_string, "a text"))
+		return false;
+	if (read_address(text, strlen(text), dest))
+		return true;
+	return config_refuse(s->err, "%s: \"%.40s\" is not an IPv4 address; write it like 192.0.2.1", s->name, text);
+}
+
+static json_object *write_ipv4(const struct slot *s, void *src)
+{
+	struct in_addr in = {htonl(*(const uint32_t *)src)};
+	char text[INET_ADDRSTRLEN];
+
+	(void)s;
+	inet_ntop(AF_INET, &in, text, sizeof(text));
+	return json_object_new_string(text);
+}
+
 static uint32_t host_bits(unsigned len)
 {
 	return len == 0 ? UINT32_MAX : (uint32_t)((1ull << (32 - len)) - 1);
@@ -380,21 +401,27 @@ static json_object *write_object(const struct slot *s, void *src)
 static const struct {
 	bool (*read)(struct slot *slot, json_object *value, void *dest);
 	json_object *(*write)(const struct slot *slot, void *src);
-	size_t entry; /* bytes of a list's entry; 0: not a list */
+	bool list; /* as many entries as the row's max make up its value */
 } types[N_OPTION_TYPES] = {
-	[OPTION_INTEGER] = {read_integer, write_integer, 0},
-	[OPTION_CHOICE] = {read_choice, write_choice, 0},
-	[OPTION_STRING] = {read_string, write_string, 0},
-	[OPTION_PATH] = {read_path, write_string, 0},
-	[OPTION_KEY] = {read_key, write_key, 0},
-	[OPTION_CPUS] = {read_cpu, write_byte, sizeof(uint8_t)},
-	[OPTION_TABLE] = {read_queue, write_byte, sizeof(uint8_t)},
-	[OPTION_PREFIXES] = {read_prefix, write_prefix, sizeof(struct prefix)},
-	[OPTION_ADDRESSES] = {read_range, write_range, sizeof(struct address_range)},
-	[OPTION_OBJECTS] = {read_object, write_object, sizeof(struct config_pool)},
+	[OPTION_INTEGER] = {read_integer, write_integer, false},
+	[OPTION_CHOICE] = {read_choice, write_choice, false},
+	[OPTION_STRING] = {read_string, write_string, false},
+	[OPTION_PATH] = {read_path, write_string, false},
+	[OPTION_KEY] = {read_key, write_key, false},
+	[OPTION_CPUS] = {read_cpu, write_byte, true},
+	[OPTION_TABLE] = {read_queue, write_byte, true},
+	[OPTION_ADDRESS] = {read_ipv4, write_ipv4, false},
+	[OPTION_PREFIXES] = {read_prefix, write_prefix, true},
+	[OPTION_ADDRESSES] = {read_range, write_range, true},
+	[OPTION_OBJECTS] = {read_object, write_object, true},
 };
 
-static bool read_list(struct slot *s, json_object *v, size_t entry)
+static size_t entry_size(const struct option *o)
+{
+	return o->value.size / o->max;
+}
+
+static bool read_list(struct slot *s, json_object *v)
 {
 	const struct option *o = s->option;
 	size_t n = json_object_is_type(v, json_type_array) ? json_object_array_length(v) : 0;
@@ -404,12 +431,12 @@ static bool read_list(struct slot *s, json_object *v, size_t entry)
 	if (n < o->min || n > o->max)
 		return config_refuse(s->err, "%s: has %zu entries; give %" PRIu64 " to %" PRIu64 " %s", s->name, n,
 			o->min, o->max, o->unit);
-	assert(n * entry <= o->value.size);
 	for (size_t i = 0; i < n; i++) {
 		struct slot item = {.option = o, .base = s->base, .err = s->err};
 
 		snprintf(item.name, sizeof(item.name), "%.80s[%u]", s->name, (unsigned)i);
-		if (!types[o->type].read(&item, json_object_array_get_idx(v, i), s->base + o->value.offset + i * entry))
+		if (!types[o->type].read(
+			    &item, json_object_array_get_idx(v, i), s->base + o->value.offset + i * entry_size(o)))
 			return false;
 	}
 	store(s->base + o->count.offset, o->count.size, n);
@@ -418,24 +445,23 @@ static bool read_list(struct slot *s, json_object *v, size_t entry)
 
 bool slot_read(struct slot *s, json_object *v)
 {
-	size_t entry = types[s->option->type].entry;
-
-	return entry != 0 ? read_list(s, v, entry)
-			  : types[s->option->type].read(s, v, s->base + s->option->value.offset);
+	if (types[s->option->type].list)
+		return read_list(s, v);
+	return types[s->option->type].read(s, v, s->base + s->option->value.offset);
 }
 
 json_object *slot_write(struct slot *s)
 {
 	const struct option *o = s->option;
 	uint8_t *value = s->base + o->value.offset;
-	size_t entry = types[o->type].entry, n;
+	size_t n;
 	json_object *list;
 
-	if (entry == 0)
+	if (!types[o->type].list)
 		return types[o->type].write(s, value);
 	n = load(s->base + o->count.offset, o->count.size);
 	list = json_object_new_array();
 	for (size_t i = 0; i < n; i++)
-		json_object_array_add(list, types[o->type].write(s, value + i * entry));
+		json_object_array_add(list, types[o->type].write(s, value + i * entry_size(o)));
 	return list;
 }

@@ -11,9 +11,23 @@ static const char *const huge_pages_choices[] = {"auto", "required", "off", NULL
 static const char *const xdp_choices[] = {"auto", "native", "generic", NULL};
 static const char *const zero_copy_choices[] = {"auto", "on", "off", NULL};
 static const char *const rss_choices[] = {"single", "toeplitz", NULL};
+static const char *const on_choices[] = {"off", "on", NULL};
+static const char *const refusal_choices[] = {"host-unreachable", "prohibited", "off", NULL};
+static const char *const protocol_choices[] = {"any", "tcp", "udp", "icmp", "other", NULL};
+static const char *const action_choices[] = {"translate", "bypass", "drop", NULL};
+static const char *const type_choices[] = {"default", "full-cone", "restricted", "port-restricted", "symmetric", NULL};
+static const char *const static_choices[] = {"tcp", "udp", "any", NULL};
+/* A rule has one choice more than nat.* has. */
+static const char *const behaviour_choices[] = {
+	"endpoint-independent", "address-dependent", "address-and-port-dependent", NULL};
+static const char *const rule_behaviour_choices[] = {
+	"endpoint-independent", "address-dependent", "address-and-port-dependent", "default", NULL};
+static const char *const pooling_choices[] = {"paired", "arbitrary", NULL};
+static const char *const rule_pooling_choices[] = {"paired", "arbitrary", "default", NULL};
 
 enum {
 	INTERFACE_LENGTH_MAX = 15, /* IFNAMSIZ without its zero */
+	MSS_MAX = 65495,           /* of the longest IPv4 packet (RFC 6691) */
 	/* Leaves room in sun_path for "/aggregator.sock" and for its zero. */
 	RUNTIME_DIR_LENGTH_MAX = CONFIG_PATH_SIZE - (int)sizeof("/aggregator.sock"),
 };
@@ -21,6 +35,8 @@ enum {
 /* clang-format off */
 #define AT(field) {offsetof(struct config, field), sizeof(((struct config *)0)->field)}
 #define AT_POOL(field) {offsetof(struct config_pool, field), sizeof(((struct config_pool *)0)->field)}
+#define AT_RULE(field) {offsetof(struct config_rule, field), sizeof(((struct config_rule *)0)->field)}
+#define AT_STATIC(field) {offsetof(struct config_static, field), sizeof(((struct config_static *)0)->field)}
 #define LENGTH_MAX(field) (sizeof(((struct config *)0)->field) - 1)
 
 /* The same rows for both interfaces: how the NIC spreads packets over its queues. */
@@ -85,18 +101,29 @@ const struct option options[] = {
 	 .count = AT_POOL(n_ranges), .min = 1, .max = CONFIG_RANGES_MAX, .unit = "ranges",
 	 .change = OPTION_LIVE,
 	 .help = "IPv4 addresses, prefixes and ranges; every address in them is used"},
+	{.path = "pools[].exclude", .type = OPTION_ADDRESSES, .value = AT_POOL(exclude),
+	 .count = AT_POOL(n_exclude), .min = 0, .max = CONFIG_RANGES_MAX, .initial = "[]",
+	 .unit = "ranges", .change = OPTION_LIVE, .help = "of the pool's addresses: not used"},
+	{.path = "pools[].drain", .type = OPTION_ADDRESSES, .value = AT_POOL(drain),
+	 .count = AT_POOL(n_drain), .min = 0, .max = CONFIG_RANGES_MAX, .initial = "[]",
+	 .unit = "ranges", .change = OPTION_LIVE,
+	 .help = "of the pool's addresses: what lives on them goes on, no new mapping is made"},
 
 	{.path = "nat.udp_timeout_s", .type = OPTION_INTEGER, .value = AT(nat.udp_timeout_s),
 	 .min = 120, .max = 86400, .initial = "300", .unit = "seconds", .change = OPTION_LIVE,
 	 .source = "RFC 4787 REQ-5", .help = "idle time after which a UDP mapping ends"},
+	{.path = "nat.tcp_opening_timeout_s", .type = OPTION_INTEGER,
+	 .value = AT(nat.tcp_opening_timeout_s), .min = 10, .max = 86400, .initial = "240",
+	 .unit = "seconds", .change = OPTION_LIVE,
+	 .help = "idle time of a TCP session not answered yet; RFC 5382 REQ-5 wants at least 240"},
 	{.path = "nat.tcp_established_timeout_s", .type = OPTION_INTEGER,
 	 .value = AT(nat.tcp_established_timeout_s), .min = 120, .max = 604800,
 	 .initial = "7440", .unit = "seconds", .change = OPTION_LIVE,
 	 .help = "idle time of an established TCP session; RFC 5382 REQ-5 wants at least 7440"},
-	{.path = "nat.tcp_transitory_timeout_s", .type = OPTION_INTEGER,
-	 .value = AT(nat.tcp_transitory_timeout_s), .min = 10, .max = 86400,
-	 .initial = "240", .unit = "seconds", .change = OPTION_LIVE,
-	 .help = "idle time of a TCP session that opens or closes; RFC 5382 REQ-5 wants at least 240"},
+	{.path = "nat.tcp_closing_timeout_s", .type = OPTION_INTEGER,
+	 .value = AT(nat.tcp_closing_timeout_s), .min = 10, .max = 86400, .initial = "240",
+	 .unit = "seconds", .change = OPTION_LIVE,
+	 .help = "idle time of a TCP session that ends; RFC 5382 REQ-5 wants at least 240"},
 	{.path = "nat.icmp_timeout_s", .type = OPTION_INTEGER, .value = AT(nat.icmp_timeout_s),
 	 .min = 60, .max = 86400, .initial = "60", .unit = "seconds", .change = OPTION_LIVE,
 	 .source = "RFC 5508 REQ-2", .help = "idle time after which an ICMP query mapping ends"},
@@ -106,6 +133,108 @@ const struct option options[] = {
 	{.path = "nat.port_last", .type = OPTION_INTEGER, .value = AT(nat.port_last), .min = 1,
 	 .max = 65535, .initial = "65535", .change = OPTION_LIVE,
 	 .help = "last port that mappings may use"},
+	{.path = "nat.mapping", .type = OPTION_CHOICE, .value = AT(nat.mapping),
+	 .choices = behaviour_choices, .initial = "\"endpoint-independent\"",
+	 .change = OPTION_LIVE, .help = "what keeps its mapping; RFC 4787 REQ-1 wants endpoint-independent"},
+	{.path = "nat.filtering", .type = OPTION_CHOICE, .value = AT(nat.filtering),
+	 .choices = behaviour_choices, .initial = "\"endpoint-independent\"",
+	 .change = OPTION_LIVE,
+	 .help = "who may send to a mapping; RFC 7857 section 5 wants endpoint-independent"},
+	{.path = "nat.pooling", .type = OPTION_CHOICE, .value = AT(nat.pooling),
+	 .choices = pooling_choices, .initial = "\"paired\"", .change = OPTION_LIVE,
+	 .help = "one address for all mappings of a subscriber (RFC 6888 REQ-2), or any"},
+	{.path = "nat.udp_inbound_refresh", .type = OPTION_CHOICE,
+	 .value = AT(nat.udp_inbound_refresh), .choices = on_choices, .initial = "\"off\"",
+	 .change = OPTION_LIVE,
+	 .help = "whether inbound packets keep a UDP mapping alive, too (RFC 4787 REQ-6)"},
+	{.path = "nat.syn_hold_s", .type = OPTION_INTEGER, .value = AT(nat.syn_hold_s), .min = 0,
+	 .max = 60, .initial = "6", .unit = "seconds", .change = OPTION_LIVE,
+	 .help = "how long an unsolicited inbound SYN waits for an outbound one before it is refused "
+		 "(RFC 5382 REQ-4); 0: dropped at once"},
+	{.path = "nat.refusal", .type = OPTION_CHOICE, .value = AT(nat.refusal),
+	 .choices = refusal_choices, .initial = "\"host-unreachable\"", .change = OPTION_LIVE,
+	 .help = "ICMP error for what is refused: code 1 (RFC 6888 REQ-11), 13 (RFC 5508 REQ-8), none"},
+	{.path = "nat.icmp_rate", .type = OPTION_INTEGER, .value = AT(nat.icmp_rate), .min = 0,
+	 .max = 100000, .initial = "1000", .unit = "packets per second", .change = OPTION_LIVE,
+	 .help = "ICMP errors that each engine may send"},
+	{.path = "nat.mss_clamp", .type = OPTION_INTEGER, .value = AT(nat.mss_clamp), .min = 0,
+	 .max = MSS_MAX, .initial = "0", .unit = "bytes", .change = OPTION_LIVE,
+	 .help = "largest TCP maximum segment size let through; 0: any"},
+	{.path = "nat.fragments_held", .type = OPTION_INTEGER, .value = AT(nat.fragments_held),
+	 .min = 0, .max = 1024, .initial = "256", .unit = "packets", .change = OPTION_LIVE,
+	 .help = "fragments that each engine keeps until their first one arrives"},
+	{.path = "nat.fragments_per_source", .type = OPTION_INTEGER,
+	 .value = AT(nat.fragments_per_source), .min = 1, .max = 1024, .initial = "16",
+	 .unit = "packets", .change = OPTION_LIVE, .help = "of those, how many from one source"},
+	{.path = "nat.fragment_timeout_s", .type = OPTION_INTEGER,
+	 .value = AT(nat.fragment_timeout_s), .min = 1, .max = 60, .initial = "2",
+	 .unit = "seconds", .change = OPTION_LIVE,
+	 .help = "how long fragments of one packet may lie apart"},
+
+	{.path = "rules", .type = OPTION_OBJECTS, .value = AT(rules), .count = AT(n_rules),
+	 .min = 0, .max = CONFIG_RULES_MAX, .initial = "[]", .unit = "rules",
+	 .change = OPTION_LIVE,
+	 .help = "the first rule that matches a new session decides; none: nat.* and the first pool"},
+	{.path = "rules[].name", .type = OPTION_STRING, .value = AT_RULE(name), .min = 0,
+	 .max = CONFIG_NAME_SIZE - 1, .initial = "\"\"", .change = OPTION_LIVE,
+	 .help = "name of the rule"},
+	{.path = "rules[].inside", .type = OPTION_PREFIXES, .value = AT_RULE(inside),
+	 .count = AT_RULE(n_inside), .min = 0, .max = CONFIG_RULE_PREFIXES_MAX, .initial = "[]",
+	 .unit = "prefixes", .change = OPTION_LIVE, .help = "matches these subscribers; empty: any"},
+	{.path = "rules[].protocol", .type = OPTION_CHOICE, .value = AT_RULE(protocol),
+	 .choices = protocol_choices, .initial = "\"any\"", .change = OPTION_LIVE,
+	 .help = "matches this protocol; other: those without ports"},
+	{.path = "rules[].destination", .type = OPTION_PREFIXES, .value = AT_RULE(destination),
+	 .count = AT_RULE(n_destination), .min = 0, .max = CONFIG_RULE_PREFIXES_MAX,
+	 .initial = "[]", .unit = "prefixes", .change = OPTION_LIVE,
+	 .help = "matches these destinations; empty: any"},
+	{.path = "rules[].port_first", .type = OPTION_INTEGER, .value = AT_RULE(port_first),
+	 .min = 0, .max = 65535, .initial = "0", .change = OPTION_LIVE,
+	 .help = "first destination port that matches; with ports, \"any\" means TCP and UDP"},
+	{.path = "rules[].port_last", .type = OPTION_INTEGER, .value = AT_RULE(port_last),
+	 .min = 0, .max = 65535, .initial = "65535", .change = OPTION_LIVE,
+	 .help = "last destination port that matches"},
+	{.path = "rules[].action", .type = OPTION_CHOICE, .value = AT_RULE(action),
+	 .choices = action_choices, .initial = "\"translate\"", .change = OPTION_LIVE,
+	 .help = "translate, forward as it is, or refuse"},
+	{.path = "rules[].pool", .type = OPTION_STRING, .value = AT_RULE(pool), .min = 0,
+	 .max = CONFIG_NAME_SIZE - 1, .initial = "\"\"", .change = OPTION_LIVE,
+	 .help = "name of the pool that new mappings are made from; empty: the first one"},
+	{.path = "rules[].type", .type = OPTION_CHOICE, .value = AT_RULE(type),
+	 .choices = type_choices, .initial = "\"default\"", .change = OPTION_LIVE,
+	 .help = "sets mapping and filtering by the customary name of the pair"},
+	{.path = "rules[].mapping", .type = OPTION_CHOICE, .value = AT_RULE(mapping),
+	 .choices = rule_behaviour_choices, .initial = "\"default\"", .change = OPTION_LIVE,
+	 .help = "what keeps its mapping; default: what the type or else nat.mapping says"},
+	{.path = "rules[].filtering", .type = OPTION_CHOICE, .value = AT_RULE(filtering),
+	 .choices = rule_behaviour_choices, .initial = "\"default\"", .change = OPTION_LIVE,
+	 .help = "who may send to a mapping; default: what the type or else nat.filtering says"},
+	{.path = "rules[].pooling", .type = OPTION_CHOICE, .value = AT_RULE(pooling),
+	 .choices = rule_pooling_choices, .initial = "\"default\"", .change = OPTION_LIVE,
+	 .help = "one address for all mappings of a subscriber, or any; default: nat.pooling"},
+	{.path = "rules[].timeout_s", .type = OPTION_INTEGER, .value = AT_RULE(timeout_s),
+	 .min = 0, .max = 86400, .initial = "0", .unit = "seconds", .change = OPTION_LIVE,
+	 .help = "idle time after which a mapping ends; 0: what nat.* says for the protocol"},
+
+	{.path = "static", .type = OPTION_OBJECTS, .value = AT(statics), .count = AT(n_statics),
+	 .min = 0, .max = CONFIG_STATICS_MAX, .initial = "[]", .unit = "mappings",
+	 .change = OPTION_LIVE, .help = "mappings that are always there"},
+	{.path = "static[].protocol", .type = OPTION_CHOICE, .value = AT_STATIC(protocol),
+	 .choices = static_choices, .change = OPTION_LIVE,
+	 .help = "protocol; any: the whole address, all protocols, 1:1"},
+	{.path = "static[].inside", .type = OPTION_ADDRESS, .value = AT_STATIC(inside),
+	 .change = OPTION_LIVE, .help = "IPv4 address of the subscriber"},
+	{.path = "static[].nat", .type = OPTION_ADDRESS, .value = AT_STATIC(nat),
+	 .change = OPTION_LIVE, .help = "NAT address, one of a pool's"},
+	{.path = "static[].inside_port", .type = OPTION_INTEGER, .value = AT_STATIC(inside_port),
+	 .min = 0, .max = 65535, .initial = "0", .change = OPTION_LIVE,
+	 .help = "first port of the subscriber; none for \"any\""},
+	{.path = "static[].nat_port", .type = OPTION_INTEGER, .value = AT_STATIC(nat_port),
+	 .min = 0, .max = 65535, .initial = "0", .change = OPTION_LIVE,
+	 .help = "first port of the NAT address; none for \"any\""},
+	{.path = "static[].ports", .type = OPTION_INTEGER, .value = AT_STATIC(ports), .min = 1,
+	 .max = 65535, .initial = "1", .unit = "ports", .change = OPTION_LIVE,
+	 .help = "how many consecutive ports"},
 
 	{.path = "system.runtime_dir", .type = OPTION_PATH, .value = AT(system.runtime_dir),
 	 .min = 1, .max = RUNTIME_DIR_LENGTH_MAX, .initial = "\"/run/corenat\"",
@@ -154,6 +283,7 @@ const char *option_type_name(enum option_type type)
 		[OPTION_KEY] = "key",
 		[OPTION_CPUS] = "cpus",
 		[OPTION_TABLE] = "table",
+		[OPTION_ADDRESS] = "address",
 		[OPTION_PREFIXES] = "prefixes",
 		[OPTION_ADDRESSES] = "addresses",
 		[OPTION_OBJECTS] = "objects",

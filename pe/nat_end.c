@@ -233,9 +233,13 @@ void nat_session_let_go(struct nat *n, uint32_t index)
 /* The shortest idle time that could end an entry of this class: its session may have moved on since it was touched. */
 static uint32_t shortest(const struct nat *n, unsigned class)
 {
-	if (class == TIMEOUT_TCP_ESTABLISHED)
-		class = TIMEOUT_TCP_TRANSITORY;
-	return n->config.timeout_s[class];
+	const uint32_t *t = n->config.timeout_s;
+	uint32_t least = t[class];
+
+	if (class >= TIMEOUT_TCP_OPENING && class <= TIMEOUT_TCP_CLOSING)
+		for (unsigned c = TIMEOUT_TCP_OPENING; c <= TIMEOUT_TCP_CLOSING; c++)
+			least = t[c] < least ? t[c] : least;
+	return least;
 }
 
 static void sweep_entry(struct nat *n, enum dir dir, uint64_t e)

@@ -23,7 +23,7 @@ static inline enum timeout_class session_class(const struct session *s)
 		return TIMEOUT_ICMP;
 	bool both = (t & (TCP_OUT_SYN | TCP_OUT_DATA)) && (t & (TCP_IN_SYN | TCP_IN_DATA));
 	bool closed = (t & TCP_RST) || ((t & TCP_OUT_FIN) && (t & TCP_IN_FIN));
-	return both && !closed ? TIMEOUT_TCP_ESTABLISHED : TIMEOUT_TCP_TRANSITORY;
+	return closed ? TIMEOUT_TCP_CLOSING : both ? TIMEOUT_TCP_ESTABLISHED : TIMEOUT_TCP_OPENING;
 }
 
 /* ---- nat_create.c ---- */

@@ -23,10 +23,53 @@ struct snapshot_address {
 	uint32_t ports; /* port table's slab index */
 };
 
-enum { SNAPSHOT_RANGES_MAX = CONFIG_POOLS_MAX * CONFIG_RANGES_MAX };
+enum {
+	/* What is left of a pool's ranges: each one excluded cuts one in two at most. */
+	SNAPSHOT_RANGES_MAX = CONFIG_POOLS_MAX * 2 * CONFIG_RANGES_MAX,
+	SNAPSHOT_RULES_MAX = CONFIG_RULE_PAIRS_MAX + 1, /* and the one that matches everything */
+};
 
 /* Which idle time applies; kept in four bits of a local table entry. */
-enum timeout_class { TIMEOUT_UDP, TIMEOUT_ICMP, TIMEOUT_TCP_TRANSITORY, TIMEOUT_TCP_ESTABLISHED, N_TIMEOUTS };
+enum timeout_class {
+	TIMEOUT_UDP,
+	TIMEOUT_ICMP,
+	TIMEOUT_TCP_OPENING,
+	TIMEOUT_TCP_ESTABLISHED,
+	TIMEOUT_TCP_CLOSING,
+	TIMEOUT_OTHER,      /* protocols without ports */
+	TIMEOUT_RULE_FIRST, /* from here on: what rules say */
+	N_TIMEOUTS = TIMEOUT_RULE_FIRST + CONFIG_RULE_TIMEOUTS_MAX
+};
+_Static_assert(N_TIMEOUTS == 16, "four bits");
+
+/* One rule with one of its inside prefixes and one of its destination prefixes. */
+struct snapshot_rule {
+	uint32_t inside, inside_mask; /* host order, like all here */
+	uint32_t remote, remote_mask;
+	uint16_t port_first, port_last; /* of the remote; 0 to 65535 for protocols without ports */
+	uint8_t protocols;              /* bit enum l4 */
+	uint8_t action;                 /* enum rule_action */
+	uint8_t mapping, filtering;     /* enum behaviour, never the default */
+	uint8_t pooling;                /* enum pooling, never the default */
+	uint8_t pool;
+	uint8_t timeout; /* class; N_TIMEOUTS: the protocol's */
+	uint8_t reserved;
+};
+_Static_assert(sizeof(struct snapshot_rule) == 28, "no holes: snapshots are compared");
+
+/* Its part of addresses[]; those behind the usable ones are drained, or 1:1 and thus taken. */
+struct snapshot_pool {
+	uint32_t first, n;
+	uint32_t usable; /* that give new mappings */
+};
+
+struct snapshot_static {
+	uint32_t inside, nat; /* host order */
+	uint16_t inside_port, nat_port, ports;
+	uint8_t l4; /* enum l4; N_L4: whole address, all protocols, ports all 0 */
+	uint8_t reserved;
+};
+_Static_assert(sizeof(struct snapshot_static) == 16, "no holes: snapshots are compared");
 
 struct snapshot {
 	uint32_t generation;
@@ -34,12 +77,27 @@ struct snapshot {
 	uint32_t n_prefixes;
 	uint32_t n_addresses;
 	uint32_t n_ranges;
+	uint32_t n_pools;
+	uint32_t n_rules;  /* at least one: the last matches everything */
+	uint32_t n_static; /* in each of the two arrays */
 	uint32_t timeout_s[N_TIMEOUTS];
 	uint16_t port_first, port_last;
+	uint32_t udp_inbound_refresh; /* 0 or 1 */
+	uint32_t syn_hold_s;
+	uint32_t refusal; /* enum refusal */
+	uint32_t icmp_rate;
+	uint32_t mss_clamp; /* 0: none */
+	uint32_t fragments_held;
+	uint32_t fragments_per_source;
+	uint32_t fragment_timeout_s;
 	struct rss rss[N_SIDES];
 	struct prefix prefixes[CONFIG_PREFIXES_MAX];
 	struct address_range ranges[SNAPSHOT_RANGES_MAX]; /* of all pools: what the XDP program must know */
+	struct snapshot_pool pools[CONFIG_POOLS_MAX];
 	struct snapshot_address addresses[CONFIG_ADDRESSES_MAX];
+	struct snapshot_rule rules[SNAPSHOT_RULES_MAX];              /* the first that matches decides */
+	struct snapshot_static static_by_inside[CONFIG_STATICS_MAX]; /* sorted by inside, l4, inside_port */
+	struct snapshot_static static_by_nat[CONFIG_STATICS_MAX];    /* sorted by nat, l4, nat_port */
 };
 
 /* Finds or makes the port table of each address: those of an address that was in force before keep their bits. */

@@ -133,7 +133,7 @@ static inline void appliance_config(const struct appliance *w, struct config *c)
 	c->arena.sessions = w->sessions;
 	if (w->idle_s) {
 		c->nat.udp_timeout_s = c->nat.icmp_timeout_s = w->idle_s;
-		c->nat.tcp_transitory_timeout_s = w->idle_s;
+		c->nat.tcp_opening_timeout_s = c->nat.tcp_closing_timeout_s = w->idle_s;
 		c->nat.tcp_established_timeout_s = 2 * w->idle_s;
 	}
 }

@@ -184,14 +184,26 @@ static void too_long_document_is_refused(void **state)
 	free(text);
 }
 
+/* The list whose entries hold this row's member; NULL: struct config itself holds it. */
+static const struct option *list_of(const struct option *o)
+{
+	const char *bracket = strstr(o->path, "[].");
+	char path[64];
+
+	if (!bracket)
+		return NULL;
+	snprintf(path, sizeof(path), "%.*s", (int)(bracket - o->path), o->path);
+	return option_find(path);
+}
+
 /* What a row says about itself must fit the struct it points into. */
 static void rows_fit_their_members(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < option_count; i++) {
 		const struct option *o = &options[i];
-		bool in_pool = strncmp(o->path, "pools[].", 8) == 0;
-		size_t limit = in_pool ? sizeof(struct config_pool) : sizeof(struct config);
+		const struct option *list = list_of(o);
+		size_t limit = list ? list->value.size / list->max : sizeof(struct config);
 
 		assert_ptr_equal(option_find(o->path), o);
 		assert_non_null(o->help);
@@ -204,8 +216,10 @@ static void rows_fit_their_members(void **state)
 			assert_true(o->max < o->value.size);
 		if (o->type == OPTION_CHOICE)
 			assert_non_null(o->choices);
+		if (o->count.size > 0 && o->type != OPTION_KEY)
+			assert_int_equal(o->value.size % o->max, 0);
 		for (unsigned j = 0; j < i; j++) /* no two rows own the same bytes */
-			assert_true(strncmp(options[j].path, "pools", 5) == 0 || strncmp(o->path, "pools", 5) == 0 ||
+			assert_true(list_of(&options[j]) != list ||
 				    o->value.offset >= options[j].value.offset + options[j].value.size ||
 				    options[j].value.offset >= o->value.offset + o->value.size);
 	}

@@ -20,7 +20,8 @@ static struct config config_of(uint32_t n_addresses)
 		.n_pools = 2,
 		.nat = {.udp_timeout_s = 300,
 			.tcp_established_timeout_s = 7440,
-			.tcp_transitory_timeout_s = 240,
+			.tcp_opening_timeout_s = 240,
+			.tcp_closing_timeout_s = 250,
 			.icmp_timeout_s = 60,
 			.port_first = 1024,
 			.port_last = 65535}};
@@ -69,7 +70,9 @@ static void test_compile(void **state)
 	assert_memory_equal(s->prefixes, c.net.prefixes, sizeof s->prefixes);
 	assert_int_equal(s->timeout_s[TIMEOUT_UDP], 300);
 	assert_int_equal(s->timeout_s[TIMEOUT_ICMP], 60);
-	assert_int_equal(s->timeout_s[TIMEOUT_TCP_TRANSITORY], 240);
+	assert_int_equal(s->timeout_s[TIMEOUT_TCP_OPENING], 240);
+	assert_int_equal(s->timeout_s[TIMEOUT_TCP_CLOSING], 250);
+	assert_int_equal(s->timeout_s[TIMEOUT_OTHER], 300);
 	assert_int_equal(s->timeout_s[TIMEOUT_TCP_ESTABLISHED], 7440);
 	assert_int_equal(s->port_first, 1024);
 	assert_int_equal(s->port_last, 65535);
