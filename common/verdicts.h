@@ -18,8 +18,11 @@
 	V(fwd_out_hit, "translated", "outbound, session found")                                                        \
 	V(fwd_out_new, "translated", "outbound, session created")                                                      \
 	V(fwd_out_adopted, "translated", "outbound, another engine's session adopted")                                 \
+	V(fwd_in_new, "translated", "inbound, session created: its filter lets the sender in")                         \
+	V(fwd_hairpin, "translated", "from the inside to a NAT address, turned round")                                 \
 	V(fwd_in_hit, "translated", "inbound, session found")                                                          \
 	V(fwd_in_adopted, "translated", "inbound, another engine's session adopted")                                   \
+	V(drop_rule, "policy", "a rule says so")                                                                       \
 	V(drop_no_session, "policy", "inbound packet that belongs to no session")                                      \
 	V(drop_not_subscriber, "policy", "source is in no subscriber prefix")                                          \
 	V(drop_ttl, "policy", "time to live ran out here")                                                             \

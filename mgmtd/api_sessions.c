@@ -119,9 +119,9 @@ static struct json_object *adopters(uint64_t set)
 
 static struct json_object *session_row(const struct session *s, uint64_t now_s)
 {
-	static const char *const protocol[N_L4] = {"tcp", "udp", "icmp"};
+	static const char *const protocol[N_L4] = {"tcp", "udp", "icmp", "other"};
 	struct json_object *o = json_object_new_object();
-	uint64_t age = now_s > s->created_s ? now_s - s->created_s : 0;
+	uint64_t age = now_s > session_created_s(s) ? now_s - session_created_s(s) : 0;
 
 	json_object_object_add(o, "protocol", json_object_new_string(protocol[s->l4]));
 	add_endpoint(o, "inside", s->inside, s->inside_port, true);
@@ -131,6 +131,8 @@ static struct json_object *session_row(const struct session *s, uint64_t now_s)
 	json_object_object_add(o, "adopters", adopters(s->adopters));
 	json_object_object_add(o, "tcp", s->l4 == L4_TCP ? json_object_new_string(tcp_state(s->tcp)) : NULL);
 	json_object_object_add(o, "created_s_ago", json_object_new_uint64(age));
+	json_object_object_add(
+		o, "origin", json_object_new_string(session_origin(s) == DIR_OUTBOUND ? "outbound" : "inbound"));
 	json_object_object_add(o, "mapping", json_object_new_boolean((s->flags & SESSION_CARRIES) != 0));
 	return o;
 }

@@ -7,6 +7,7 @@ static enum verdict parse_ports(struct flow *f, const uint8_t *l4)
 
 	memcpy(&ports, l4, sizeof ports);
 	f->key.b |= ports;
+	f->port_at = f->dir == DIR_OUTBOUND ? offsetof(struct udp_header, src) : offsetof(struct udp_header, dst);
 	return N_VERDICTS;
 }
 
@@ -22,44 +23,64 @@ static uint8_t tcp_bits(uint8_t flags, enum dir dir)
 	return data;
 }
 
+/* From the inside a flow may be met half-way, after a restart; from the outside only a SYN opens one. */
 static enum verdict parse_tcp(struct flow *f, const uint8_t *l4)
 {
-	f->tcp = tcp_bits(((const struct tcp_header *)l4)->flags, f->dir);
+	uint8_t flags = ((const struct tcp_header *)l4)->flags;
+
+	f->tcp = tcp_bits(flags, f->dir);
+	f->opens = f->dir == DIR_OUTBOUND ? !(flags & TCP_FLAG_RST)
+					  : (flags & (TCP_FLAG_SYN | TCP_FLAG_ACK | TCP_FLAG_RST)) == TCP_FLAG_SYN;
 	return parse_ports(f, l4);
 }
 
-/* The query identifier is the inside endpoint's port; the remote's is zero (RFC 5508 §3.1). */
+static uint32_t port_pair(be16_t first, be16_t second)
+{
+	return first.net | (uint32_t)second.net << 16;
+}
+
+/* The query identifier is the port of who asks, and the other has none (RFC 5508 §3.1). */
 static enum verdict parse_icmp(struct flow *f, const uint8_t *l4)
 {
 	const struct icmp_header *icmp = (const struct icmp_header *)l4;
-	uint8_t wanted = f->dir == DIR_OUTBOUND ? ICMP_ECHO_REQUEST : ICMP_ECHO_REPLY;
-	uint16_t ports[2] = {0, 0};
-	uint32_t word;
+	bool request = icmp->type == ICMP_ECHO_REQUEST, from_source = request, out = f->dir == DIR_OUTBOUND;
+	const be16_t none = {0};
 
-	if (icmp->type != wanted)
+	if (!request && icmp->type != ICMP_ECHO_REPLY)
 		return VERDICT_drop_icmp_type;
-	ports[f->dir == DIR_OUTBOUND ? 0 : 1] = icmp->id.net;
-	memcpy(&word, ports, sizeof word);
-	f->key.b |= word;
+	f->opens = request;
+	f->key.b |= from_source ? port_pair(icmp->id, none) : port_pair(none, icmp->id);
+	if (request == out) /* the inside asked */
+		f->port_at = offsetof(struct icmp_header, id);
+	return N_VERDICTS;
+}
+
+/* No ports: the protocol's number stands for the inside and NAT endpoint's, and nothing for the remote's. */
+static enum verdict parse_other(struct flow *f, const uint8_t *l4)
+{
+	be16_t number = be16_of(f->protocol);
+
+	f->key.b |= f->dir == DIR_OUTBOUND ? port_pair(number, (be16_t){0}) : port_pair((be16_t){0}, number);
 	return N_VERDICTS;
 }
 
 /* What differs by protocol, as rows. */
 static const struct l4_row {
-	uint8_t protocol, min_bytes;
+	uint8_t min_bytes;
 	enum verdict (*parse)(struct flow *f, const uint8_t *l4);
 } l4_rows[N_L4] = {
-	[L4_TCP] = {PROTO_TCP, sizeof(struct tcp_header), parse_tcp},
-	[L4_UDP] = {PROTO_UDP, sizeof(struct udp_header), parse_ports},
-	[L4_ICMP] = {PROTO_ICMP, sizeof(struct icmp_header), parse_icmp},
+	[L4_TCP] = {sizeof(struct tcp_header), parse_tcp},
+	[L4_UDP] = {sizeof(struct udp_header), parse_ports},
+	[L4_ICMP] = {sizeof(struct icmp_header), parse_icmp},
+	[L4_OTHER] = {0, parse_other},
 };
 
-static enum l4 l4_of(uint8_t protocol)
+enum l4 flow_l4(uint8_t protocol)
 {
 	return protocol == PROTO_TCP    ? L4_TCP
 	       : protocol == PROTO_UDP  ? L4_UDP
 	       : protocol == PROTO_ICMP ? L4_ICMP
-					: N_L4;
+					: L4_OTHER;
 }
 
 /* Checks that the headers are whole; sets where the transport header starts. */
@@ -89,13 +110,14 @@ enum verdict flow_parse(struct flow *f, const struct packet *p)
 	if (refused != N_VERDICTS)
 		return refused;
 	const struct ip4_header *ip = flow_ip4(p);
-	f->l4 = (uint8_t)l4_of(ip->protocol);
-	if (f->l4 == N_L4)
-		return VERDICT_drop_protocol;
+	f->protocol = ip->protocol;
+	f->l4 = (uint8_t)flow_l4(ip->protocol);
 	if (f->l4_at + l4_rows[f->l4].min_bytes > f->size + sizeof(struct eth_header))
 		return VERDICT_drop_short_l4;
 	f->dir = p->side == SIDE_INSIDE ? DIR_OUTBOUND : DIR_INBOUND;
 	f->tcp = 0;
+	f->opens = true;
+	f->port_at = FLOW_NO_PORT;
 	memcpy(&f->key.a, &ip->src, sizeof f->key.a); /* source and destination, like the session's pairs */
 	f->key.b = (uint64_t)f->l4 << 48 | (uint64_t)f->dir << 56;
 	return l4_rows[f->l4].parse(f, p->data + f->l4_at);

@@ -5,7 +5,7 @@
  * Units      offsets in bytes from the Ethernet header.
  * Ownership  plain values; the packet's bytes are only read.
  * Calls      the engine's thread; pure.
- * Errors     a verdict: why the packet cannot be translated. N_VERDICTS: it can.
+ * Errors     a verdict: why the packet cannot be translated as it is. N_VERDICTS: it can.
  */
 #ifndef CORENAT_PE_FLOW_H
 #define CORENAT_PE_FLOW_H
@@ -14,16 +14,23 @@
 #include "pe/packet.h"
 #include "shm/session.h"
 
+enum { FLOW_NO_PORT = UINT8_MAX };
+
 struct flow {
 	struct flow_key key; /* in the direction the packet travels */
 	uint64_t hash;
-	uint16_t l4_at; /* offset of the transport header */
-	uint16_t size;  /* IPv4 total length */
-	uint8_t l4;     /* enum l4 */
-	uint8_t dir;    /* enum dir */
-	uint8_t tcp;    /* TCP_* bits this segment sets */
-	uint16_t fits;  /* entries of both buckets whose tag fits, found while the burst is looked up */
+	uint16_t l4_at;   /* offset of the transport header */
+	uint16_t size;    /* IPv4 total length */
+	uint8_t l4;       /* enum l4 */
+	uint8_t protocol; /* as in the IPv4 header */
+	uint8_t dir;      /* enum dir */
+	uint8_t tcp;      /* TCP_* bits this segment sets */
+	uint8_t port_at;  /* where the inside or NAT endpoint's port lies, from l4_at on; FLOW_NO_PORT: nowhere */
+	bool opens;       /* it may be the first packet of a session */
+	uint16_t fits;    /* entries of both buckets whose tag fits, found while the burst is looked up */
 };
+
+enum l4 flow_l4(uint8_t protocol);
 
 enum verdict flow_parse(struct flow *f, const struct packet *p);
 

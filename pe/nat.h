@@ -39,11 +39,12 @@ struct nat {
 	uint64_t seed;   /* of hashes */
 	uint64_t random; /* state of the port randomiser */
 	struct local_table local[N_DIRS];
-	struct global_table sessions, mappings;
+	struct global_table sessions, mappings, filters;
 	struct nexthop *nexthop;
 	bool configured;
 	struct snapshot config;
-	struct steering steering; /* of the outside interface: who receives a reply */
+	struct steering steering[N_SIDES]; /* who receives what comes in on each side */
+	be32_t own[N_SIDES];               /* the appliance's address on each side; 0: it has none */
 	struct fib fib;
 	struct pending pending;
 	struct nat *guest; /* another engine's part, looked after by this one; chained */

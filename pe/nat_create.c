@@ -1,8 +1,6 @@
 /* Sessions made and adopted: the stages, and how each is undone. */
 #include "pe/nat_internal.h"
 
-#include "common/csum.h"
-
 #include <string.h>
 
 /* ---- next hops ---- */
@@ -25,127 +23,14 @@ uint32_t nat_next_hop(struct nat *n, enum dir dir, be32_t destination, enum verd
 	return i;
 }
 
-/* ---- stage: the mapping ---- */
-
-static bool is_mapping_of(const struct session *m, const struct session *s)
-{
-	return slab_live(m) && session_has(m, SESSION_CARRIES) && flow_key_equal(mapping_key(m), mapping_key(s));
-}
-
-static uint32_t mapping_find(struct nat *n, const struct global_pair *pair, const struct session *s)
-{
-	unsigned cursor = 0;
-	uint32_t i;
-
-	while ((i = global_next(&n->mappings, pair, &cursor)))
-		if (is_mapping_of(session_at(n->arena, i), s))
-			return i;
-	return 0;
-}
-
-static uint32_t next_random(struct nat *n)
-{
-	n->random ^= n->random << 13;
-	n->random ^= n->random >> 7;
-	n->random ^= n->random << 17;
-	return (uint32_t)(n->random >> 32);
-}
-
-/* A port on the subscriber's address, the same for all its mappings (pooling paired, RFC 4787 REQ-2); on another address
- * only when that one is full. */
-static bool take_port(struct nat *n, struct session *s)
-{
-	const struct snapshot *c = &n->config;
-	uint32_t pick = (uint32_t)flow_key_hash((struct flow_key){s->inside.net, s->realm}, n->seed);
-
-	for (uint32_t i = 0; i < c->n_addresses; i++) {
-		const struct snapshot_address *to = &c->addresses[(pick + i) % c->n_addresses];
-		int port = ports_take(port_table_at(n->arena, to->ports), to->ports, port_set_of(s->l4), c->port_first,
-			c->port_last, next_random(n), &n->actor->intent.port);
-
-		if (port >= 0) {
-			s->nat = to->address;
-			s->nat_port = be16_of((uint16_t)port);
-			return true;
-		}
-	}
-	return false;
-}
-
-/* ---- stage: what translation needs ---- */
-
-static void compute_deltas(struct session *s)
-{
-	uint16_t port = csum_delta16(0, s->inside_port.net, s->nat_port.net);
-
-	s->l3_delta = csum_delta32(0, s->inside.net, s->nat.net);
-	/* ICMP has no pseudo header: its checksum does not cover the addresses. */
-	s->l4_delta = s->l4 == L4_ICMP ? port : csum_fold((uint32_t)s->l3_delta + port);
-}
-
-static const uint8_t l4_protocol[N_L4] = {[L4_TCP] = PROTO_TCP, [L4_UDP] = PROTO_UDP, [L4_ICMP] = PROTO_ICMP};
-
-static void decide_reply(struct nat *n, struct session *s)
-{
-	unsigned engine =
-		steering_engine(&n->steering, l4_protocol[s->l4], s->remote, s->nat, s->remote_port, s->nat_port);
-
-	if (engine != n->engine)
-		session_set(s, SESSION_AWAY, 0);
-	nat_counter(n, engine == n->engine ? COUNTER_replies_home : COUNTER_replies_away, 1);
-}
-
-static void complete(struct nat *n, struct session *s)
-{
-	compute_deltas(s);
-	decide_reply(n, s);
-	slab_publish(s);
-}
-
-/* Finds the inside endpoint's mapping and takes a reference, or makes one that `s` carries. One step for everybody: under
- * the lock of the mapping's buckets. */
-static enum verdict map(struct nat *n, uint32_t index, struct session *s)
-{
-	struct global_pair pair;
-
-	if (!global_lock(&n->mappings, flow_key_hash(mapping_key(s), n->seed), &pair))
-		return VERDICT_drop_lock_busy;
-	enum verdict refused = N_VERDICTS;
-	uint32_t found = mapping_find(n, &pair, s);
-
-	if (found) {
-		struct session *m = session_at(n->arena, found);
-
-		intent_refs(n, INTENT_MAPPING, found);
-		atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
-		s->mapping = found;
-		intent_step(n, INTENT_MAPPED);
-		s->nat = m->nat;
-		s->nat_port = m->nat_port;
-		complete(n, s);
-	} else if (!take_port(n, s)) {
-		refused = VERDICT_drop_no_port;
-	} else {
-		s->mapping = index;
-		session_set(s, SESSION_CARRIES, 0);
-		complete(n, s);
-		if (!global_insert(&n->mappings, &pair, index))
-			refused = VERDICT_drop_table_full;
-		nat_counter(n, COUNTER_mappings, 1);
-		nat_counter(n, COUNTER_mappings_created, 1);
-	}
-	global_unlock(&n->mappings, &pair);
-	return refused;
-}
-
 /* ---- stage: the session tables ---- */
 
-static bool insert_global(struct nat *n, uint32_t index, const struct session *s, enum verdict *refused)
+static bool insert_global(struct nat *n, uint32_t index, uint64_t hash, enum verdict *refused)
 {
 	struct global_pair pair;
 
 	*refused = VERDICT_drop_lock_busy;
-	if (!global_lock(&n->sessions, flow_key_hash(session_key(s, DIR_INBOUND), n->seed), &pair))
+	if (!global_lock(&n->sessions, hash, &pair))
 		return false;
 	bool ok = global_insert(&n->sessions, &pair, index);
 	global_unlock(&n->sessions, &pair);
@@ -153,94 +38,213 @@ static bool insert_global(struct nat *n, uint32_t index, const struct session *s
 	return ok;
 }
 
-static enum verdict insert(struct nat *n, uint32_t index, struct session *s, uint64_t hash)
+/* The direction of the packet in hand last: once it is there, the owner finds the session. */
+static enum verdict insert(struct nat *n, uint32_t index, struct session *s, const struct flow *f)
 {
+	enum dir reverse = dir_reverse(f->dir);
 	enum timeout_class class = session_class(s);
 	enum verdict refused = VERDICT_drop_table_full;
+	uint64_t hash = flow_key_hash(session_key(s, reverse), n->seed);
 
 	session_set(s, SESSION_FLOW, 0);
 	nat_counter(n, COUNTER_sessions_created, 1);
 	if (session_has(s, SESSION_AWAY)) {
-		if (!insert_global(n, index, s, &refused))
+		if (!insert_global(n, index, hash, &refused))
 			return refused;
-	} else if (!local_insert(&n->local[DIR_INBOUND], flow_key_hash(session_key(s, DIR_INBOUND), n->seed), index,
-			   class, n->now_s)) {
+	} else if (!local_insert(&n->local[reverse], hash, index, class, n->now_s)) {
 		return refused;
 	}
-	return local_insert(&n->local[DIR_OUTBOUND], hash, index, class, n->now_s) ? N_VERDICTS
-										   : VERDICT_drop_table_full;
+	return local_insert(&n->local[f->dir], f->hash, index, class, n->now_s) ? N_VERDICTS : VERDICT_drop_table_full;
 }
 
-/* ---- creating ---- */
+/* ---- creating, either direction ---- */
 
-static bool is_subscriber(const struct nat *n, be32_t address)
+/* A session that is being built: all but its NAT or inside endpoint. */
+static struct session *session_begin(struct nat *n, const struct flow *f, uint32_t *index)
 {
-	uint32_t host = be32_host(address);
+	*index = slab_take(n->arena, &n->actor->slab[SLAB_session], n->engine, SLAB_session);
+	if (!*index)
+		return NULL;
+	struct session *s = session_at(n->arena, *index);
 
-	for (uint32_t i = 0; i < n->config.n_prefixes; i++) {
-		const struct prefix *p = &n->config.prefixes[i];
-
-		if (((host ^ p->addr) & ~(uint32_t)(0xffffffffull >> p->len)) == 0)
-			return true;
-	}
-	return false;
-}
-
-static void session_fill(const struct nat *n, struct session *s, const struct flow *f)
-{
 	memset((uint8_t *)s + sizeof s->generation, 0, sizeof *s - sizeof s->generation);
+	s->l4 = f->l4;
+	s->owner = (uint8_t)n->engine;
+	atomic_store_explicit(&s->tcp, f->tcp, memory_order_relaxed);
+	return s;
+}
+
+/* Enters the session, bound by now, or ends it when something refused. */
+static local_place session_finish(struct nat *n, const struct flow *f, uint32_t index, enum verdict refused,
+	enum verdict as, enum verdict *verdict)
+{
+	if (refused == N_VERDICTS) {
+		intent_step(n, INTENT_INSERT);
+		refused = insert(n, index, session_at(n->arena, index), f);
+	}
+	if (refused != N_VERDICTS) {
+		nat_session_end(n, index);
+		*verdict = refused;
+		return NULL;
+	}
+	intent_done(n);
+	*verdict = as;
+	return local_find(&n->local[f->dir], f->hash, index);
+}
+
+static uint8_t timeout_of(const struct snapshot_rule *rule, enum l4 l4)
+{
+	static const uint8_t own[N_L4] = {[L4_TCP] = TIMEOUT_TCP_ESTABLISHED,
+		[L4_UDP] = TIMEOUT_UDP,
+		[L4_ICMP] = TIMEOUT_ICMP,
+		[L4_OTHER] = TIMEOUT_OTHER};
+
+	return rule->timeout < N_TIMEOUTS ? rule->timeout : own[l4];
+}
+
+/* A query's identifier is nobody's port: no third party sends to it. */
+static uint32_t behaviour_for(const struct snapshot_rule *rule, enum l4 l4)
+{
+	return behaviour_of(rule->mapping, l4 == L4_ICMP ? ADDRESS_AND_PORT_DEPENDENT : rule->filtering);
+}
+
+/* ---- from the inside ---- */
+
+static void fill_outbound(struct session *s, const struct flow *f)
+{
 	memcpy(&s->inside, &f->key.a, sizeof f->key.a);
 	memcpy(&s->inside_port, &f->key.b, 2 * sizeof(be16_t));
 	s->l4 = f->l4;
-	s->owner = (uint8_t)n->engine;
-	s->created_s = n->now_s;
-	atomic_store_explicit(&s->tcp, f->tcp, memory_order_relaxed);
 }
 
 /* All that must be so before anything is acquired. */
-static enum verdict may_create(struct nat *n, const struct flow *f)
+static enum verdict may_create(
+	struct nat *n, const struct flow *f, const struct session *want, const struct snapshot_rule **rule)
 {
-	struct session want;
 	enum verdict refused;
 
-	memcpy(&want.inside, &f->key.a, sizeof f->key.a);
 	if (!n->configured || n->config.n_addresses == 0)
 		return VERDICT_drop_no_config;
-	if (!is_subscriber(n, want.inside))
+	if (!nat_is_subscriber(n, want->inside))
 		return VERDICT_drop_not_subscriber;
-	if (nat_next_hop(n, DIR_OUTBOUND, want.remote, &refused) == ADJACENCY_NONE)
+	if (!f->opens)
+		return VERDICT_drop_no_session;
+	*rule = nat_rule_for(n, want);
+	if ((*rule)->action == ACTION_DROP)
+		return VERDICT_drop_rule;
+	if (!nat_is_pool_address(n, want->remote) &&
+		nat_next_hop(n, DIR_OUTBOUND, want->remote, &refused) == ADJACENCY_NONE)
 		return refused;
 	return N_VERDICTS;
 }
 
-local_place nat_create(struct nat *n, const struct flow *f, enum verdict *verdict)
+static enum verdict bind_static(struct nat *n, struct session *s, const struct snapshot_static *to)
 {
-	struct slab *slab = &n->actor->slab[SLAB_session];
+	s->nat = be32_of(to->nat);
+	s->nat_port = to->l4 == N_L4 ? s->inside_port
+				     : be16_of((uint16_t)(be16_host(s->inside_port) - to->inside_port + to->nat_port));
+	s->mapping = MAPPING_STATIC;
+	nat_complete(n, s);
+	return N_VERDICTS;
+}
 
-	*verdict = may_create(n, f);
+static local_place create_outbound(struct nat *n, const struct flow *f, enum verdict *verdict)
+{
+	const struct snapshot_rule *rule = NULL;
+	struct session want = {.l4 = f->l4};
+	uint32_t index;
+
+	fill_outbound(&want, f);
+	*verdict = may_create(n, f, &want, &rule);
 	if (*verdict != N_VERDICTS)
 		return NULL;
-	uint32_t index = slab_take(n->arena, slab, n->engine, SLAB_session);
-	if (!index) {
-		*verdict = VERDICT_drop_no_memory;
-		return NULL;
-	}
-	struct session *s = session_at(n->arena, index);
+	const struct snapshot_static *fixed = nat_static_inside(n, &want);
 
-	session_fill(n, s, f);
-	intent_begin(n, INTENT_BUILD, index);
-	*verdict = map(n, index, s);
-	if (*verdict == N_VERDICTS) {
-		intent_step(n, INTENT_INSERT);
-		*verdict = insert(n, index, s, f->hash);
-	}
-	if (*verdict != N_VERDICTS) {
-		nat_session_end(n, index);
+	*verdict = VERDICT_drop_protocol;
+	if (!fixed && f->l4 == L4_OTHER)
 		return NULL;
-	}
-	intent_done(n);
-	*verdict = VERDICT_fwd_out_new;
-	return local_find(&n->local[DIR_OUTBOUND], f->hash, index);
+	*verdict = VERDICT_drop_no_memory;
+	struct session *s = session_begin(n, f, &index);
+	if (!s)
+		return NULL;
+	fill_outbound(s, f);
+	s->timeout = timeout_of(rule, f->l4);
+	s->birth = birth_of(n->now_s, behaviour_for(rule, f->l4));
+	intent_begin(n, INTENT_BUILD, index);
+	enum verdict refused = fixed ? bind_static(n, s, fixed) : nat_bind(n, index, s, rule);
+	return session_finish(n, f, index, refused, VERDICT_fwd_out_new, verdict);
+}
+
+/* ---- from the outside ---- */
+
+static void fill_inbound(struct session *s, const struct flow *f)
+{
+	memcpy(&s->remote, &f->key.a, sizeof f->key.a);
+	memcpy(&s->remote_port, &f->key.b, 2 * sizeof(be16_t));
+	session_set(s, SESSION_INBOUND, 0);
+}
+
+static local_place finish_inbound(
+	struct nat *n, const struct flow *f, uint32_t index, enum verdict refused, enum verdict *verdict)
+{
+	return session_finish(n, f, index, refused, VERDICT_fwd_in_new, verdict);
+}
+
+static local_place create_static(
+	struct nat *n, const struct flow *f, const struct snapshot_static *fixed, enum verdict *verdict)
+{
+	uint32_t index;
+	struct session *s = session_begin(n, f, &index);
+
+	*verdict = VERDICT_drop_no_memory;
+	if (!s)
+		return NULL;
+	fill_inbound(s, f);
+	s->inside = be32_of(fixed->inside);
+	s->inside_port = fixed->l4 == N_L4
+				 ? s->nat_port
+				 : be16_of((uint16_t)(be16_host(s->nat_port) - fixed->nat_port + fixed->inside_port));
+	s->birth = birth_of(n->now_s, 0);
+	s->timeout = timeout_of(nat_rule_for(n, s), f->l4);
+	s->mapping = MAPPING_STATIC;
+	intent_begin(n, INTENT_BUILD, index);
+	nat_complete(n, s);
+	return finish_inbound(n, f, index, N_VERDICTS, verdict);
+}
+
+static local_place create_filtered(
+	struct nat *n, const struct flow *f, uint32_t carrier, const struct session *copy, enum verdict *verdict)
+{
+	uint32_t index;
+	struct session *s = session_begin(n, f, &index);
+
+	*verdict = VERDICT_drop_no_memory;
+	if (!s)
+		return NULL;
+	fill_inbound(s, f);
+	s->inside = copy->inside;
+	s->inside_port = copy->inside_port;
+	s->realm = copy->realm;
+	s->birth = birth_of(n->now_s, behaviour_of(session_mapping(copy), ADDRESS_AND_PORT_DEPENDENT));
+	s->timeout = timeout_of(nat_rule_for(n, s), f->l4);
+	intent_begin(n, INTENT_BUILD, index);
+	return finish_inbound(n, f, index, nat_bind_inbound(n, s, carrier, copy), verdict);
+}
+
+/* A packet that no session knows, to a NAT endpoint that has a static mapping or whose filter lets its sender in. */
+static local_place create_inbound(struct nat *n, const struct flow *f, enum verdict *verdict)
+{
+	struct session want = {.l4 = f->l4}, copy;
+
+	*verdict = VERDICT_drop_no_session;
+	if (!n->configured || !f->opens)
+		return NULL;
+	fill_inbound(&want, f);
+	const struct snapshot_static *fixed = nat_static_nat(n, want.nat, want.nat_port, f->l4);
+	if (fixed)
+		return create_static(n, f, fixed, verdict);
+	uint32_t carrier = nat_filter_for(n, f, &copy, verdict);
+	return carrier ? create_filtered(n, f, carrier, &copy, verdict) : NULL;
 }
 
 /* ---- adopting ---- */
@@ -254,18 +258,23 @@ static uint32_t find_to_adopt(struct nat *n, const struct flow *f, const struct 
 	while ((i = global_next(&n->sessions, pair, &cursor))) {
 		const struct session *s = session_at(n->arena, i);
 
-		if (slab_live(s) && !session_has(s, SESSION_DYING) &&
-			flow_key_equal(session_key(s, DIR_INBOUND), f->key))
+		if (slab_live(s) && !session_has(s, SESSION_DYING) && session_origin(s) != f->dir &&
+			flow_key_equal(session_key(s, f->dir), f->key))
 			return i;
 	}
 	return 0;
 }
 
-local_place nat_adopt(struct nat *n, const struct flow *f, enum verdict *verdict)
+static const enum verdict adopted_verdict[N_DIRS] = {VERDICT_fwd_out_adopted, VERDICT_fwd_in_adopted};
+
+/* The session whose reverse direction this is; N_VERDICTS when there is none. */
+static local_place adopt(struct nat *n, const struct flow *f, enum verdict *verdict)
 {
 	struct global_pair pair;
 
-	*verdict = VERDICT_drop_no_session;
+	*verdict = N_VERDICTS;
+	if (!global_may_have(&n->sessions, f->hash))
+		return NULL;
 	if (!global_lock(&n->sessions, f->hash, &pair)) {
 		*verdict = VERDICT_drop_lock_busy;
 		return NULL;
@@ -279,14 +288,22 @@ local_place nat_adopt(struct nat *n, const struct flow *f, enum verdict *verdict
 	global_unlock(&n->sessions, &pair);
 	if (!index)
 		return NULL;
-	if (!local_insert(
-		    &n->local[DIR_INBOUND], f->hash, index, session_class(session_at(n->arena, index)), n->now_s)) {
+	if (!local_insert(&n->local[f->dir], f->hash, index, session_class(session_at(n->arena, index)), n->now_s)) {
 		nat_session_let_go(n, index);
 		*verdict = VERDICT_drop_table_full;
 		return NULL;
 	}
 	intent_done(n);
 	nat_counter(n, COUNTER_sessions_adopted, 1);
-	*verdict = VERDICT_fwd_in_adopted;
-	return local_find(&n->local[DIR_INBOUND], f->hash, index);
+	*verdict = adopted_verdict[f->dir];
+	return local_find(&n->local[f->dir], f->hash, index);
+}
+
+local_place nat_first_packet(struct nat *n, const struct flow *f, enum verdict *verdict)
+{
+	local_place place = adopt(n, f, verdict);
+
+	if (*verdict != N_VERDICTS)
+		return place;
+	return f->dir == DIR_OUTBOUND ? create_outbound(n, f, verdict) : create_inbound(n, f, verdict);
 }

@@ -25,16 +25,17 @@ static uint32_t seen_ago(const struct nat *n, uint32_t index, unsigned engine, e
 	return local_idle_s(atomic_load_explicit(place, memory_order_relaxed), n->now_s);
 }
 
-static uint32_t inbound_seen_ago(const struct nat *n, uint32_t index)
+/* By whom it was seen last in this direction: the owner, or, the reverse one being away, its adopters. */
+static uint32_t direction_seen_ago(const struct nat *n, uint32_t index, enum dir dir)
 {
 	const struct session *s = session_at(n->arena, index);
 	uint32_t least = UINT32_MAX;
 
-	if (!session_has(s, SESSION_AWAY))
-		return seen_ago(n, index, n->engine, DIR_INBOUND);
+	if (dir == session_origin(s) || !session_has(s, SESSION_AWAY))
+		return seen_ago(n, index, n->engine, dir);
 	uint64_t adopters = atomic_load_explicit(&s->adopters, memory_order_acquire);
 	for (; adopters; adopters &= adopters - 1) {
-		uint32_t ago = seen_ago(n, index, (unsigned)__builtin_ctzll(adopters), DIR_INBOUND);
+		uint32_t ago = seen_ago(n, index, (unsigned)__builtin_ctzll(adopters), dir);
 
 		if (ago < least)
 			least = ago;
@@ -42,110 +43,70 @@ static uint32_t inbound_seen_ago(const struct nat *n, uint32_t index)
 	return least;
 }
 
-uint32_t nat_outbound_seen_ago(const struct nat *n, uint32_t index)
+/* Being made counts as being seen: one of inbound origin may never be answered. */
+static uint32_t age(const struct nat *n, const struct session *s)
 {
-	return seen_ago(n, index, n->engine, DIR_OUTBOUND);
+	return n->now_s > session_created_s(s) ? n->now_s - session_created_s(s) : 0;
 }
 
-/* Inbound packets keep a TCP session alive, and no other (RFC 4787 REQ-6, RFC 5382 REQ-5). */
-bool nat_session_idle(const struct nat *n, uint32_t index)
+static uint32_t least_of(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Inbound packets keep a TCP session alive, and others only when configured (RFC 4787 REQ-6, RFC 5382 REQ-5). */
+uint32_t nat_refreshed_ago(const struct nat *n, uint32_t index)
 {
 	const struct session *s = session_at(n->arena, index);
-	uint32_t limit = n->config.timeout_s[session_class(s)];
+	uint32_t ago = least_of(direction_seen_ago(n, index, DIR_OUTBOUND), age(n, s));
 
-	if (nat_outbound_seen_ago(n, index) < limit)
-		return false;
-	return s->l4 != L4_TCP || inbound_seen_ago(n, index) >= limit;
+	if (s->l4 == L4_TCP || (s->l4 == L4_UDP && n->config.udp_inbound_refresh))
+		ago = least_of(ago, direction_seen_ago(n, index, DIR_INBOUND));
+	return ago;
+}
+
+/* Counted once: an answer is a packet from the inside since the session was made. */
+void nat_note_answer(struct nat *n, uint32_t index, struct session *s)
+{
+	if (direction_seen_ago(n, index, DIR_OUTBOUND) < age(n, s))
+		nat_count_answered(n, index, s);
+}
+
+bool nat_session_idle(const struct nat *n, uint32_t index)
+{
+	return nat_refreshed_ago(n, index) >= n->config.timeout_s[session_class(session_at(n->arena, index))];
 }
 
 /* ---- ending an own session ---- */
 
-/* Out of this engine's inbound table, which held it for a reply that was to land elsewhere. May be repeated. */
+/* Out of this engine's table of the reverse direction, which was to land elsewhere. May be repeated. */
 static void let_go(struct nat *n, uint32_t index, struct session *s)
 {
-	local_remove(&n->local[DIR_INBOUND], key_hash(n, s, DIR_INBOUND), index);
+	enum dir reverse = dir_reverse(session_origin(s));
+
+	local_remove(&n->local[reverse], key_hash(n, s, reverse), index);
 	atomic_fetch_and_explicit(&s->adopters, ~(1ull << n->engine), memory_order_release);
 }
 
 /* Out of every table: nobody can find it any more. False when a lock was busy. */
 static bool leave_tables(struct nat *n, uint32_t index, struct session *s)
 {
-	uint64_t inbound = key_hash(n, s, DIR_INBOUND);
+	enum dir origin = session_origin(s), reverse = dir_reverse(origin);
+	uint64_t hash = key_hash(n, s, reverse);
 	struct global_pair pair;
 
-	local_remove(&n->local[DIR_OUTBOUND], key_hash(n, s, DIR_OUTBOUND), index);
+	local_remove(&n->local[origin], key_hash(n, s, origin), index);
 	if (session_has(s, SESSION_AWAY)) {
 		let_go(n, index, s); /* its own adopter it is when a reply landed here, whatever steering foretold */
-		if (!global_lock(&n->sessions, inbound, &pair))
+		if (!global_lock(&n->sessions, hash, &pair))
 			return false;
 		global_remove(&n->sessions, &pair, index);
 		global_unlock(&n->sessions, &pair);
 	} else {
-		local_remove(&n->local[DIR_INBOUND], inbound, index);
+		local_remove(&n->local[reverse], hash, index);
 	}
 	session_set(s, 0, SESSION_FLOW);
 	return true;
-}
-
-static bool drop_mapping(struct nat *n, struct session *s)
-{
-	struct global_pair pair;
-
-	if (!global_lock(&n->mappings, flow_key_hash(mapping_key(s), n->seed), &pair))
-		return false;
-	intent_refs(n, INTENT_UNMAPPING, s->mapping);
-	atomic_fetch_sub_explicit(&session_at(n->arena, s->mapping)->refs, 1, memory_order_relaxed);
-	s->mapping = 0;
-	intent_step(n, INTENT_UNMAPPED);
-	global_unlock(&n->mappings, &pair);
-	return true;
-}
-
-static uint32_t port_table_of(const struct nat *n, be32_t address)
-{
-	uint32_t i = 0;
-
-	for (i = 0; i < n->config.n_addresses; i++)
-		if (n->config.addresses[i].address.net == address.net)
-			return n->config.addresses[i].ports;
-	for (i = 0; (i = slab_next_live(n->arena, SLAB_port_table, i + 1));)
-		if (port_table_at(n->arena, i)->address.net == address.net)
-			return i; /* no longer in the pool, but still in use */
-	return 0;
-}
-
-static void free_port(struct nat *n, const struct session *s)
-{
-	uint32_t table = port_table_of(n, s->nat);
-	enum port_set set = port_set_of(s->l4);
-
-	if (table)
-		ports_put(port_table_at(n->arena, table), set, be16_host(s->nat_port));
-	atomic_store_explicit(&n->actor->intent.port, 0, memory_order_release);
-}
-
-/* Ends the mapping a session carries, unless others use it still. */
-static bool end_mapping(struct nat *n, uint32_t index, struct session *s)
-{
-	struct global_pair pair;
-
-	if (atomic_load_explicit(&s->refs, memory_order_relaxed) != 0 ||
-		!global_lock(&n->mappings, flow_key_hash(mapping_key(s), n->seed), &pair))
-		return false;
-	bool unused = atomic_load_explicit(&s->refs, memory_order_relaxed) == 0;
-	if (unused) {
-		global_remove(&n->mappings, &pair, index);
-		atomic_store_explicit(&n->actor->intent.port,
-			port_name(port_table_of(n, s->nat), port_set_of(s->l4), be16_host(s->nat_port)),
-			memory_order_release);
-		session_set(s, 0, SESSION_CARRIES);
-	}
-	global_unlock(&n->mappings, &pair);
-	if (unused) {
-		free_port(n, s);
-		nat_counter(n, COUNTER_mappings, -1);
-	}
-	return unused;
 }
 
 /* Goes as far as it can; true when nothing is left of the session. Every step may be repeated. */
@@ -157,9 +118,9 @@ static bool end_further(struct nat *n, uint32_t index)
 		return false;
 	if (atomic_load_explicit(&s->adopters, memory_order_acquire) != 0)
 		return false;
-	if (session_has(s, SESSION_CARRIES) && !end_mapping(n, index, s))
+	if (session_has(s, SESSION_CARRIES | SESSION_FILTERS) && !nat_end_bindings(n, index, s))
 		return false;
-	if (s->mapping && s->mapping != index && !drop_mapping(n, s))
+	if (s->mapping && s->mapping != index && s->mapping != MAPPING_STATIC && !nat_drop_parent(n, s))
 		return false;
 	slab_put(n->arena, &n->actor->slab[SLAB_session], SLAB_session, index);
 	return true;
@@ -230,16 +191,15 @@ void nat_session_let_go(struct nat *n, uint32_t index)
 
 /* ---- the sweep ---- */
 
-/* The shortest idle time that could end an entry of this class: its session may have moved on since it was touched. */
+/* The shortest idle time that could end an entry of this class: its session may have moved on since it was touched. A
+ * rule's class may be TCP's. */
 static uint32_t shortest(const struct nat *n, unsigned class)
 {
-	const uint32_t *t = n->config.timeout_s;
-	uint32_t least = t[class];
+	const uint32_t *limit = n->config.timeout_s;
 
-	if (class >= TIMEOUT_TCP_OPENING && class <= TIMEOUT_TCP_CLOSING)
-		for (unsigned c = TIMEOUT_TCP_OPENING; c <= TIMEOUT_TCP_CLOSING; c++)
-			least = t[c] < least ? t[c] : least;
-	return least;
+	if (class == TIMEOUT_UDP || class == TIMEOUT_ICMP || class == TIMEOUT_OTHER)
+		return limit[class];
+	return least_of(limit[class], least_of(limit[TIMEOUT_TCP_OPENING], limit[TIMEOUT_TCP_CLOSING]));
 }
 
 static void sweep_entry(struct nat *n, enum dir dir, uint64_t e)
@@ -253,8 +213,11 @@ static void sweep_entry(struct nat *n, enum dir dir, uint64_t e)
 	if (s->owner != n->engine) {
 		if (session_has(s, SESSION_DYING) || local_idle_s(e, n->now_s) >= n->config.timeout_s[session_class(s)])
 			nat_session_let_go(n, index);
-	} else if (dir == DIR_OUTBOUND && nat_session_idle(n, index)) {
-		nat_session_end(n, index);
+	} else if (dir == session_origin(s)) {
+		if (nat_session_idle(n, index))
+			nat_session_end(n, index);
+		else if (nat_counts_unanswered(s))
+			nat_note_answer(n, index, s);
 	}
 }
 

@@ -1,6 +1,8 @@
 /* nat_internal: what the files of the NAT core share among themselves.
  *
- * nat_core.c the burst; nat_create.c sessions made and adopted; nat_end.c aging and ending; nat_recover.c after a crash.
+ * nat_core.c the burst; nat_translate.c one packet with its session; nat_create.c sessions made and adopted; nat_bind.c
+ * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c aging and ending; nat_recover.c
+ * after a crash; nat_icmp.c errors, translated and sent.
  */
 #ifndef CORENAT_PE_NAT_INTERNAL_H
 #define CORENAT_PE_NAT_INTERNAL_H
@@ -12,18 +14,27 @@
 /* The place of the flow's session in the local table, comparing keys; NULL when absent. */
 local_place nat_find_local(const struct nat *n, enum dir dir, struct flow_key key, uint64_t hash);
 
-/* Which idle time rules a session now. */
+/* Both sides have been heard. */
+static inline bool tcp_is_open(uint8_t t)
+{
+	return (t & (TCP_OUT_SYN | TCP_OUT_DATA)) && (t & (TCP_IN_SYN | TCP_IN_DATA));
+}
+
+static inline bool tcp_is_closed(uint8_t t)
+{
+	return (t & TCP_RST) || ((t & TCP_OUT_FIN) && (t & TCP_IN_FIN));
+}
+
+/* Which idle time rules a session now (RFC 7857 §2.1, §2.2). */
 static inline enum timeout_class session_class(const struct session *s)
 {
 	uint8_t t = atomic_load_explicit(&s->tcp, memory_order_relaxed);
 
-	if (s->l4 == L4_UDP)
-		return TIMEOUT_UDP;
-	if (s->l4 == L4_ICMP)
-		return TIMEOUT_ICMP;
-	bool both = (t & (TCP_OUT_SYN | TCP_OUT_DATA)) && (t & (TCP_IN_SYN | TCP_IN_DATA));
-	bool closed = (t & TCP_RST) || ((t & TCP_OUT_FIN) && (t & TCP_IN_FIN));
-	return closed ? TIMEOUT_TCP_CLOSING : both ? TIMEOUT_TCP_ESTABLISHED : TIMEOUT_TCP_OPENING;
+	if (s->l4 == L4_TCP && tcp_is_closed(t))
+		return TIMEOUT_TCP_CLOSING;
+	if (s->l4 == L4_TCP && !tcp_is_open(t))
+		return TIMEOUT_TCP_OPENING;
+	return (enum timeout_class)(s->timeout % N_TIMEOUTS); /* the rule's, or its protocol's */
 }
 
 /* ---- nat_create.c ---- */
@@ -32,16 +43,66 @@ static inline enum timeout_class session_class(const struct session *s)
  * is under way). */
 uint32_t nat_next_hop(struct nat *n, enum dir dir, be32_t destination, enum verdict *refused);
 
-/* A packet without a session in the local table. Returns the place of one made or adopted for it, or NULL and why. */
-local_place nat_create(struct nat *n, const struct flow *f, enum verdict *verdict);
-local_place nat_adopt(struct nat *n, const struct flow *f, enum verdict *verdict);
+/* A packet without a session in the local table. Returns the place of one adopted or made for it, or NULL and why. */
+local_place nat_first_packet(struct nat *n, const struct flow *f, enum verdict *verdict);
+
+/* ---- nat_translate.c ---- */
+
+/* Translates; `as` is the verdict when all goes well. */
+enum verdict nat_translate(struct nat *n, struct packet *p, const struct flow *f, local_place place, enum verdict as);
+
+/* The engine's part in which the flow has a session that is not over: its own, or a guest's; NULL: none. */
+local_place nat_find_hosted(struct nat **n, const struct flow *f);
+/* False when the session turns out to have ended. */
+bool nat_still_good(struct nat *n, local_place place);
+
+/* ---- nat_rule.c ---- */
+
+bool nat_is_subscriber(const struct nat *n, be32_t address);
+bool nat_is_pool_address(const struct nat *n, be32_t address);
+/* The first rule that matches a session as it begins; there always is one. */
+const struct snapshot_rule *nat_rule_for(const struct nat *n, const struct session *s);
+/* The static mapping of an inside or a NAT endpoint, or NULL. */
+const struct snapshot_static *nat_static_inside(const struct nat *n, const struct session *s);
+const struct snapshot_static *nat_static_nat(const struct nat *n, be32_t nat, be16_t port, enum l4 l4);
+/* Takes a port of the rule's pool, into s->nat and s->nat_port; false when there is none. */
+bool nat_take_port(struct nat *n, struct session *s, const struct snapshot_rule *rule);
+/* Names the port of an own session in the intent; frees it. */
+void nat_intend_port(struct nat *n, const struct session *s);
+void nat_free_port(struct nat *n, const struct session *s);
+
+/* ---- nat_bind.c ---- */
+
+/* Deltas, where the reverse direction lands; publishes. The session has its NAT endpoint. */
+void nat_complete(struct nat *n, struct session *s);
+/* Gives a new outbound session its mapping and filter, joined or carried. N_VERDICTS: done. */
+enum verdict nat_bind(struct nat *n, uint32_t index, struct session *s, const struct snapshot_rule *rule);
+/* Who lets a packet from the outside in: the filter's carrier and a copy of what it is; 0 and why. */
+uint32_t nat_filter_for(struct nat *n, const struct flow *f, struct session *copy, enum verdict *verdict);
+/* Gives a new inbound session the filter's carrier as its parent. */
+enum verdict nat_bind_inbound(struct nat *n, struct session *s, uint32_t found, const struct session *copy);
+/* An own session of inbound origin was answered from the inside: it counts from now on. False: lock busy. */
+bool nat_count_answered(struct nat *n, uint32_t index, struct session *s);
+/* Ends what the session carries, unless others use it still. False: not yet. */
+bool nat_end_bindings(struct nat *n, uint32_t index, struct session *s);
+/* Gives the reference on the parent back. False: lock busy. */
+bool nat_drop_parent(struct nat *n, struct session *s);
 
 /* ---- nat_end.c ---- */
 
 /* True when the session has been idle too long by all that counts for it. Owner only. */
 bool nat_session_idle(const struct nat *n, uint32_t index);
-/* Seconds since an own session's last outbound packet. */
-uint32_t nat_outbound_seen_ago(const struct nat *n, uint32_t index);
+/* Seconds since the last packet that keeps an own session alive. */
+uint32_t nat_refreshed_ago(const struct nat *n, uint32_t index);
+/* True for a session of inbound origin that is not yet known to have been answered, and would count for its mapping. */
+static inline bool nat_counts_unanswered(const struct session *s)
+{
+	return session_has(s, SESSION_INBOUND) && !session_has(s, SESSION_DYING) && s->mapping &&
+	       s->mapping != MAPPING_STATIC && !(atomic_load_explicit(&s->tcp, memory_order_relaxed) & SEEN_ANSWERED);
+}
+
+/* Looks whether an own session of that kind has been answered, and counts it. */
+void nat_note_answer(struct nat *n, uint32_t index, struct session *s);
 /* Takes an own session out of its tables and frees what it can; the rest waits in n->pending. */
 void nat_session_end(struct nat *n, uint32_t index);
 /* Lets an adopted session go. */

@@ -25,6 +25,16 @@ static void settle_refs(struct nat *n, struct session *s, bool taking)
 	intent_step(n, taking ? INTENT_MAPPED : INTENT_UNMAPPED);
 }
 
+/* Nothing ends: only whether the answer was counted has to be known, while the bucket is still locked. */
+static void settle_answer(struct nat *n, struct session *s)
+{
+	const struct intent *in = &n->actor->intent;
+
+	if (atomic_load_explicit(&session_at(n->arena, in->mapping)->refs, memory_order_relaxed) != in->old_refs)
+		atomic_fetch_or_explicit(&s->tcp, SEEN_ANSWERED, memory_order_relaxed);
+	intent_step(n, INTENT_NONE);
+}
+
 /* Makes the session in question look like one whose ending has begun; slab_attach then finds it. */
 static void settle_by_ending(struct session *s)
 {
@@ -63,6 +73,10 @@ static void settle_intent(struct nat *n)
 
 	if (step == INTENT_NONE || step == INTENT_ADOPT || !s)
 		return;
+	if (step == INTENT_ANSWERED) {
+		settle_answer(n, s);
+		return;
+	}
 	if (step == INTENT_INSERT)
 		settle_moves(n, s);
 	if (step == INTENT_MAPPING || step == INTENT_UNMAPPING)
@@ -157,9 +171,11 @@ uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t rand
 		n->local[dir] = local_table_of(a, engine, dir);
 	n->sessions = global_sessions(a, engine);
 	n->mappings = global_mappings(a, engine);
+	n->filters = global_filters(a, engine);
 
 	settle_intent(n);
 	global_release_all(&n->sessions);
+	global_release_all(&n->filters);
 	global_release_all(&n->mappings);
 	counter_set(&n->actor->counters[COUNTER_mappings], 0);
 	slab_attach(a, &n->actor->slab[SLAB_session], engine, SLAB_session, found_session, n);
@@ -174,9 +190,21 @@ bool nat_configure(struct nat *n)
 
 	if (!snapshot_news(n->arena, had) || !snapshot_read(n->arena, &n->config))
 		return false;
-	steering_init(&n->steering, &n->config.rss[SIDE_OUTSIDE], n->arena->header->geometry.engines);
+	for (int side = 0; side < N_SIDES; side++)
+		steering_init(&n->steering[side], &n->config.rss[side], n->arena->header->geometry.engines);
 	n->configured = true;
 	return true;
+}
+
+static void find_own_addresses(struct nat *n)
+{
+	memset(n->own, 0, sizeof n->own);
+	for (uint32_t i = 0; i < n->fib.set.n; i++) {
+		const struct route *r = &n->fib.set.route[i];
+
+		if (r->kind == ROUTE_LOCAL && r->length == 32 && r->side < N_SIDES && !n->own[r->side].net)
+			n->own[r->side] = be32_of(r->prefix);
+	}
 }
 
 bool nat_load_routes(struct nat *n)
@@ -186,5 +214,6 @@ bool nat_load_routes(struct nat *n)
 	if (in_force == n->fib.generation)
 		return false;
 	fib_load(&n->fib, n->nexthop);
+	find_own_addresses(n);
 	return true;
 }

@@ -58,6 +58,7 @@ static uint64_t region_bytes(const struct arena_geometry *g, enum arena_region r
 	case ARENA_sessions:
 		return (uint64_t)g->global_buckets * sizeof(struct global_bucket);
 	case ARENA_mappings:
+	case ARENA_filters:
 		return (uint64_t)g->mapping_buckets * sizeof(struct global_bucket);
 	case ARENA_locals:
 		return (uint64_t)g->engines * N_DIRS * g->local_buckets * sizeof(struct local_bucket);

@@ -44,13 +44,16 @@
 	R(session_owner, "a session names the engine whose page it lies in")                                           \
 	R(session_flags, "a session has a protocol and flags there are")                                               \
 	R(session_leaked, "a live session has a flow, or is ending and waits for something")                           \
-	R(session_outbound, "a flow is in its owner's outbound table exactly once")                                    \
-	R(session_inbound, "a flow whose replies land at home is in its owner's inbound table exactly once")           \
+	R(session_outbound, "a flow that begins or lands there is in its owner's outbound table exactly once")         \
+	R(session_inbound, "a flow that begins or lands there is in its owner's inbound table exactly once")           \
 	R(session_global, "a flow whose replies land elsewhere is in the global session table exactly once")           \
-	R(session_adopters, "an engine is an adopter of a session if its inbound table has it once")                   \
+	R(session_adopters, "an engine is an adopter of a session if its table of the reverse has it once")            \
 	R(session_unique, "one engine's outbound table has one session per key")                                       \
 	R(session_mapping, "a session's mapping is carried by a live session of the same inside endpoint")             \
 	R(mapping_listed, "a session that carries a mapping is in the mapping table exactly once")                     \
+	R(filter_listed, "a session that carries a filter is in the filter table exactly once")                        \
+	R(filter_unique, "the filter table has one filter per key")                                                    \
+	R(filter_entry, "a filter table's entry names a live session, where its hash belongs")                         \
 	R(mapping_refs, "a mapping's reference count is the number of other sessions that use it")                     \
 	R(mapping_unique, "the mapping table has one mapping per inside endpoint")                                     \
 	R(local_entry, "a local table's entry names a live session of the engine's, where its hash belongs")           \
@@ -105,9 +108,10 @@ struct check_counts {
 	uint64_t sessions;           /* live */
 	uint64_t flows, away, dying; /* of them */
 	uint64_t adoptions;          /* sessions in other engines' inbound tables */
-	uint64_t mappings;
+	uint64_t mappings, filters;
+	uint64_t inbound;    /* flows of inbound origin */
 	uint64_t references; /* sessions that use a mapping they do not carry */
-	uint64_t local_entries, global_entries, mapping_entries;
+	uint64_t local_entries, global_entries, mapping_entries, filter_entries;
 	uint64_t locks, intents; /* held, open */
 	uint32_t port_tables;
 	uint64_t ports[N_PORT_SETS]; /* taken */

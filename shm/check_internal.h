@@ -13,10 +13,10 @@
 
 /* What the look found in tables about a session, by its index. Zero for most of the array: pages never touched. */
 struct tally {
-	uint64_t adopted;       /* engines whose inbound table has it though its replies land elsewhere */
-	uint32_t referrers;     /* other sessions that name it as their mapping */
+	uint64_t adopted;       /* engines whose table of the reverse direction has it though that lands elsewhere */
+	uint32_t referrers;     /* other sessions that name it as their parent, weighed as in refs */
 	uint32_t referrers_mix; /* which they are: the same at two looks if they are */
-	uint8_t outbound, inbound, global, mapped; /* entries; many count as 255 */
+	uint8_t local[N_DIRS], global, mapped, filters; /* entries; many count as 255 */
 };
 _Static_assert(sizeof(struct tally) == 24, "what check.h says it costs");
 

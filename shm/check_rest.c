@@ -16,6 +16,7 @@ static const char *step_name(uint32_t step)
 		[INTENT_END] = "end",
 		[INTENT_UNMAPPING] = "unmapping",
 		[INTENT_UNMAPPED] = "unmapped",
+		[INTENT_ANSWERED] = "answered",
 		[INTENT_ADOPT] = "adopt",
 	};
 

@@ -1,7 +1,10 @@
 /* Sessions: what each says of itself against what the tables say of it. */
 #include "shm/check_internal.h"
 
-enum { FLAGS_KNOWN = SESSION_FLOW | SESSION_CARRIES | SESSION_AWAY | SESSION_DYING };
+enum {
+	FLAGS_KNOWN = SESSION_FLOW | SESSION_CARRIES | SESSION_AWAY | SESSION_DYING | SESSION_FILTERS |
+		      SESSION_INBOUND | SESSION_HAIRPIN
+};
 
 /* A live session in hand. */
 struct subject {
@@ -9,7 +12,7 @@ struct subject {
 	struct session s; /* a copy */
 	struct tally t;
 	unsigned owner; /* of its page */
-	bool flow, carries, away, dying;
+	bool flow, carries, filters, away, dying;
 };
 
 typedef void (*visit_session)(struct check *c, const struct subject *x);
@@ -31,6 +34,7 @@ static void walk(struct check *c, enum check_stage stage, visit_session visit)
 			x.owner = check_owner(c, SLAB_session, i);
 			x.flow = session_has(&x.s, SESSION_FLOW);
 			x.carries = session_has(&x.s, SESSION_CARRIES);
+			x.filters = session_has(&x.s, SESSION_FILTERS);
 			x.away = session_has(&x.s, SESSION_AWAY);
 			x.dying = session_has(&x.s, SESSION_DYING);
 			visit(c, &x);
@@ -49,12 +53,14 @@ static void count_session(struct check *c, const struct subject *x)
 	n->away += x->flow && x->away;
 	n->dying += x->dying;
 	n->mappings += x->carries;
+	n->filters += x->filters;
+	n->inbound += x->flow && session_origin(&x->s) == DIR_INBOUND;
 	if (x->carries)
 		check_port_carried(c, x->index, &x->s);
 	if (x->s.mapping == x->index || !check_known(c, SLAB_session, x->s.mapping))
 		return;
 	n->references++;
-	c->tally[x->s.mapping].referrers++;
+	c->tally[x->s.mapping].referrers += session_weight(&x->s);
 	c->tally[x->s.mapping].referrers_mix ^=
 		(uint32_t)XXH3_64bits_withSeed(&x->index, sizeof x->index, x->s.generation);
 }
@@ -70,7 +76,10 @@ static void violated(
 static struct check_text state_text(const struct subject *x)
 {
 	return check_textf("it %s%s%s%s", x->flow ? "has a flow" : "has no flow",
-		x->away ? ", replies elsewhere" : ", replies at home", x->carries ? ", carries a mapping" : "",
+		x->away ? ", replies elsewhere" : ", replies at home",
+		x->carries   ? ", carries a mapping"
+		: x->filters ? ", carries a filter"
+			     : "",
 		x->dying ? ", is ending" : "");
 }
 
@@ -94,9 +103,9 @@ static void rule_flags(struct check *c, const struct subject *x)
  * its adopters, for the users of the mapping it carries, or for a busy lock to let its own mapping go (nat_end.c). */
 static bool is_leaked(const struct subject *x)
 {
-	bool uses = x->s.mapping != 0 && x->s.mapping != x->index;
+	bool uses = x->s.mapping != 0 && x->s.mapping != x->index && x->s.mapping != MAPPING_STATIC;
 
-	return !x->flow && (!x->dying || (x->s.adopters == 0 && !x->carries && !uses));
+	return !x->flow && (!x->dying || (x->s.adopters == 0 && !x->carries && !x->filters && !uses));
 }
 
 static void rule_leaked(struct check *c, const struct subject *x)
@@ -115,24 +124,35 @@ static void rule_present(struct check *c, const struct subject *x, enum check_ru
 	violated(c, x, rule, state_text(x), check_textf("%s has it %u times", table.text, times));
 }
 
+/* What others use must be found by those to come; what nobody uses may not have got that far. */
+static void rule_listed(
+	struct check *c, const struct subject *x, enum check_rule rule, bool carries, unsigned times, const char *table)
+{
+	bool found = carries && (!x->dying || x->s.refs != 0);
+
+	if (times != found)
+		rule_present(c, x, rule, carries, found, times, check_textf("the %s table", table));
+}
+
 static void rule_tables(struct check *c, const struct subject *x)
 {
+	static const enum check_rule of_dir[N_DIRS] = {CHECK_session_outbound, CHECK_session_inbound};
+	static const char *const dir_name[N_DIRS] = {"outbound", "inbound"};
 	bool whole = x->flow && !x->dying;
+	enum dir origin = session_origin(&x->s);
 
-	if (x->t.outbound != whole)
-		rule_present(c, x, CHECK_session_outbound, x->flow, whole, x->t.outbound,
-			check_textf("%s's outbound table", check_actor_text(x->owner).text));
-	if (x->t.inbound != (whole && !x->away))
-		rule_present(c, x, CHECK_session_inbound, x->flow && !x->away, whole && !x->away, x->t.inbound,
-			check_textf("%s's inbound table", check_actor_text(x->owner).text));
+	for (int dir = 0; dir < N_DIRS; dir++) {
+		bool here = dir == (int)origin || !x->away;
+
+		if (x->t.local[dir] != (whole && here))
+			rule_present(c, x, of_dir[dir], x->flow && here, whole && here, x->t.local[dir],
+				check_textf("%s's %s table", check_actor_text(x->owner).text, dir_name[dir]));
+	}
 	if (x->t.global != (whole && x->away))
 		rule_present(c, x, CHECK_session_global, x->flow && x->away, whole && x->away, x->t.global,
 			check_textf("the global session table"));
-	/* One that others use must be found by those to come; one that nobody uses may not have got that far. */
-	bool found = x->carries && (!x->dying || x->s.refs != 0);
-	if (x->t.mapped != found)
-		rule_present(
-			c, x, CHECK_mapping_listed, x->carries, found, x->t.mapped, check_textf("the mapping table"));
+	rule_listed(c, x, CHECK_mapping_listed, x->carries, x->t.mapped, "mapping");
+	rule_listed(c, x, CHECK_filter_listed, x->filters, x->t.filters, "filter");
 }
 
 static void rule_adopters(struct check *c, const struct subject *x)
@@ -142,7 +162,8 @@ static void rule_adopters(struct check *c, const struct subject *x)
 	if (adopters != x->t.adopted)
 		violated(c, x, CHECK_session_adopters,
 			check_textf("its adopters are %#llx", (unsigned long long)adopters),
-			check_textf("inbound tables of %#llx have it", (unsigned long long)x->t.adopted));
+			check_textf(
+				"tables of the reverse direction of %#llx have it", (unsigned long long)x->t.adopted));
 	else if (adopters && !x->away)
 		violated(c, x, CHECK_session_adopters,
 			check_textf("its adopters are %#llx", (unsigned long long)adopters), state_text(x));
@@ -151,6 +172,12 @@ static void rule_adopters(struct check *c, const struct subject *x)
 static bool same_endpoint(const struct session *x, const struct session *y)
 {
 	return x->nat.net == y->nat.net && x->nat_port.net == y->nat_port.net;
+}
+
+static bool same_inside(const struct session *x, const struct session *y)
+{
+	return x->inside.net == y->inside.net && x->inside_port.net == y->inside_port.net && x->realm == y->realm &&
+	       x->l4 == y->l4;
 }
 
 /* Whatever state it is in, the mapping a session names is one; only a whole flow must name one. */
@@ -163,14 +190,16 @@ static void rule_mapping(struct check *c, const struct subject *x)
 
 	if (x->carries && m != x->index)
 		violated(c, x, CHECK_session_mapping, names, check_textf("it carries one itself"));
+	else if (m == MAPPING_STATIC)
+		return;
 	else if (m == 0 || m == x->index) {
 		if (whole && !x->carries)
 			violated(c, x, CHECK_session_mapping, names, state_text(x));
 	} else if (!check_session_copy(c, m, &carrier))
 		violated(c, x, CHECK_session_mapping, names, check_textf("no live session is there"));
-	else if (!session_has(&carrier, SESSION_CARRIES))
-		violated(c, x, CHECK_session_mapping, names, check_textf("that one carries none"));
-	else if (!flow_key_equal(mapping_key(&x->s), mapping_key(&carrier)))
+	else if (!session_has(&carrier, SESSION_CARRIES | SESSION_FILTERS))
+		violated(c, x, CHECK_session_mapping, names, check_textf("that one carries nothing"));
+	else if (!same_inside(&x->s, &carrier))
 		violated(c, x, CHECK_session_mapping, names,
 			check_textf("that is %s's", check_endpoint_text(carrier.inside, carrier.inside_port).text));
 	else if (whole && !same_endpoint(&x->s, &carrier))
@@ -180,17 +209,22 @@ static void rule_mapping(struct check *c, const struct subject *x)
 				check_endpoint_text(carrier.nat, carrier.nat_port).text));
 }
 
+static struct check_text refs_text(const char *what, uint32_t refs)
+{
+	return check_textf("%s %u, from the inside %u", what, refs & REF_USERS_MASK, refs / REF_OUTBOUND);
+}
+
 /* Who refers to a session that carries nothing is reported itself. A popular mapping's users come and go: on a live box
  * the counts must disagree over the very same ones. */
 static void rule_refs(struct check *c, const struct subject *x)
 {
-	uint32_t refs = x->s.refs, referrers = x->carries ? x->t.referrers : 0;
+	uint32_t refs = x->s.refs, referrers = x->carries || x->filters ? x->t.referrers : 0;
 
 	if (refs != referrers)
 		check_violated(c, CHECK_mapping_refs, (uint64_t)x->t.referrers_mix << 32 | x->s.generation,
-			check_session_text(c, x->index, &x->s), check_textf("its reference count is %u", refs),
-			x->carries ? check_textf("%u other sessions use its mapping", referrers)
-				   : check_textf("it carries no mapping"));
+			check_session_text(c, x->index, &x->s), refs_text("its reference count is", refs),
+			x->carries || x->filters ? refs_text("others that use what it carries are", referrers)
+						 : check_textf("it carries nothing"));
 }
 
 static void check_session(struct check *c, const struct subject *x)

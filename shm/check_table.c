@@ -4,7 +4,10 @@
 #include "shm/local_table.h"
 #include "shm/shared_slab.h"
 
-enum { PROGRESS_EVERY = 4096 }; /* buckets */
+enum {
+	PROGRESS_EVERY = 4096, /* buckets */
+	N_GLOBAL = 3,
+};
 
 static const char *const dir_name[N_DIRS] = {[DIR_OUTBOUND] = "outbound", [DIR_INBOUND] = "inbound"};
 
@@ -60,7 +63,7 @@ static void tally_adopted(struct check *c, const struct local_at *at, const stru
 	if (c->tally[index].adopted & bit)
 		check_violated(c, CHECK_session_adopters, s->generation, check_session_text(c, index, s),
 			check_textf("engine %u adopted it once", at->engine),
-			check_textf("engine %u's inbound table has it more than once", at->engine));
+			check_textf("engine %u's %s table has it more than once", at->engine, dir_name[at->dir]));
 	else
 		c->counts->adoptions++;
 	c->tally[index].adopted |= bit;
@@ -80,7 +83,8 @@ static void check_local_entry(struct check *c, const struct local_at *at)
 	uint64_t hash = flow_key_hash(session_key(&s, at->dir), c->a->header->seed);
 	uint32_t tag = local_hash_tag(hash), first = local_first(&at->table, hash);
 
-	if (owner != at->engine && at->dir == DIR_OUTBOUND) {
+	enum dir origin = session_origin(&s);
+	if (owner != at->engine && at->dir == origin) {
 		local_wrong(c, at, s.generation, check_textf("that one is %s's", check_actor_text(owner).text));
 		return;
 	}
@@ -88,10 +92,10 @@ static void check_local_entry(struct check *c, const struct local_at *at)
 		local_wrong(c, at, s.generation,
 			check_textf("that one belongs in bucket %u or %u with tag %u, not %u", first,
 				local_other(&at->table, first, tag), tag, local_tag(at->entry)));
-	if (owner != at->engine || (at->dir == DIR_INBOUND && session_has(&s, SESSION_AWAY)))
+	if (owner != at->engine || (at->dir != origin && session_has(&s, SESSION_AWAY)))
 		tally_adopted(c, at, &s);
 	else
-		count_one(at->dir == DIR_OUTBOUND ? &c->tally[index].outbound : &c->tally[index].inbound);
+		count_one(&c->tally[index].local[at->dir]);
 	if (at->dir == DIR_OUTBOUND)
 		check_local_unique(c, at, &s, hash);
 }
@@ -99,7 +103,7 @@ static void check_local_entry(struct check *c, const struct local_at *at)
 static void check_local_table(struct check *c, unsigned engine, enum dir dir)
 {
 	struct local_at at = {.table = local_table_of(c->a, engine, dir), .engine = engine, .dir = dir};
-	uint32_t tables = c->a->header->geometry.engines * N_DIRS + 2;
+	uint32_t tables = c->a->header->geometry.engines * N_DIRS + N_GLOBAL;
 
 	for (at.bucket = 0; at.bucket < at.table.n; at.bucket++) {
 		for (unsigned i = 0; i < LOCAL_ENTRIES; i++) {
@@ -115,15 +119,29 @@ static void check_local_table(struct check *c, unsigned engine, enum dir dir)
 
 /* ---- global tables ---- */
 
-/* What differs between the two global tables, as rows. */
+static struct flow_key key_by_reverse(const struct session *s)
+{
+	return session_key(s, dir_reverse(session_origin(s)));
+}
+
+/* What differs between the global tables, as rows. */
 static const struct global_row {
 	const char *name;
 	enum check_rule entry;
-	bool mappings;
+	enum check_rule unique; /* N_CHECK_RULES: keys may repeat */
+	struct flow_key (*key)(const struct session *s);
+	struct global_table (*table)(const struct arena *a, unsigned actor);
+	size_t tally, entries; /* offsets of the counts */
 } global_rows[] = {
-	{"global session table", CHECK_global_entry, false},
-	{"mapping table", CHECK_mapping_entry, true},
+	{"global session table", CHECK_global_entry, N_CHECK_RULES, key_by_reverse, global_sessions,
+		offsetof(struct tally, global), offsetof(struct check_counts, global_entries)},
+	{"mapping table", CHECK_mapping_entry, CHECK_mapping_unique, mapping_key, global_mappings,
+		offsetof(struct tally, mapped), offsetof(struct check_counts, mapping_entries)},
+	{"filter table", CHECK_filter_entry, CHECK_filter_unique, filter_key, global_filters,
+		offsetof(struct tally, filters), offsetof(struct check_counts, filter_entries)},
 };
+
+_Static_assert(sizeof global_rows / sizeof global_rows[0] == N_GLOBAL, "progress counts them");
 
 struct global_at {
 	const struct global_row *row;
@@ -132,18 +150,13 @@ struct global_at {
 	uint64_t entry;
 };
 
-static struct flow_key global_key(const struct global_row *row, const struct session *s)
-{
-	return row->mappings ? mapping_key(s) : session_key(s, DIR_INBOUND);
-}
-
 static void global_wrong(struct check *c, const struct global_at *at, uint32_t generation, struct check_text why)
 {
 	check_violated(c, at->row->entry, generation, check_textf("bucket %u of the %s", at->bucket, at->row->name),
 		check_textf("an entry names session %u", (uint32_t)at->entry), why);
 }
 
-static void check_mapping_unique(
+static void check_global_unique(
 	struct check *c, const struct global_at *at, const struct global_pair *pair, const struct session *s)
 {
 	unsigned cursor = 0;
@@ -153,11 +166,12 @@ static void check_mapping_unique(
 		struct session o;
 
 		if (other <= (uint32_t)at->entry || !check_session_copy(c, other, &o) ||
-			!flow_key_equal(mapping_key(s), mapping_key(&o)))
+			!flow_key_equal(at->row->key(s), at->row->key(&o)))
 			continue;
-		check_violated(c, CHECK_mapping_unique, s->generation, check_session_text(c, (uint32_t)at->entry, s),
-			check_textf("its mapping is to %s", check_endpoint_text(s->nat, s->nat_port).text),
-			check_textf("session %u maps the same endpoint to %s", other,
+		check_violated(c, at->row->unique, s->generation, check_session_text(c, (uint32_t)at->entry, s),
+			check_textf(
+				"the %s has it for %s", at->row->name, check_endpoint_text(s->nat, s->nat_port).text),
+			check_textf("session %u is there under the same key for %s", other,
 				check_endpoint_text(o.nat, o.nat_port).text));
 		return;
 	}
@@ -172,16 +186,15 @@ static void check_global_entry(struct check *c, const struct global_at *at)
 		global_wrong(c, at, 0, check_textf("no live session is there"));
 		return;
 	}
-	struct global_pair pair =
-		global_pair_of(&at->table, flow_key_hash(global_key(at->row, &s), c->a->header->seed));
+	struct global_pair pair = global_pair_of(&at->table, flow_key_hash(at->row->key(&s), c->a->header->seed));
 
 	if (at->entry >> 32 != pair.tag || (at->bucket != pair.first && at->bucket != pair.second))
 		global_wrong(c, at, s.generation,
 			check_textf("that one belongs in bucket %u or %u with tag %u, not %u", pair.first, pair.second,
 				pair.tag, (uint32_t)(at->entry >> 32)));
-	if (at->row->mappings)
-		check_mapping_unique(c, at, &pair, &s);
-	count_one(at->row->mappings ? &c->tally[index].mapped : &c->tally[index].global);
+	if (at->row->unique != N_CHECK_RULES)
+		check_global_unique(c, at, &pair, &s);
+	count_one((uint8_t *)&c->tally[index] + at->row->tally);
 }
 
 /* ---- locks ---- */
@@ -210,10 +223,9 @@ static void check_shared_locks(struct check *c)
 
 static void check_global_table(struct check *c, const struct global_row *row)
 {
-	struct global_at at = {
-		.row = row, .table = row->mappings ? global_mappings(c->a, 0) : global_sessions(c->a, 0)};
+	struct global_at at = {.row = row, .table = row->table(c->a, 0)};
 	uint32_t engines = c->a->header->geometry.engines;
-	uint64_t *entries = row->mappings ? &c->counts->mapping_entries : &c->counts->global_entries;
+	uint64_t *entries = (uint64_t *)((uint8_t *)c->counts + row->entries);
 
 	for (at.bucket = 0; at.bucket < at.table.n; at.bucket++) {
 		const struct global_bucket *b = &at.table.bucket[at.bucket];
@@ -230,8 +242,8 @@ static void check_global_table(struct check *c, const struct global_row *row)
 		}
 		if (at.bucket % PROGRESS_EVERY == 0)
 			check_progress(c, STAGE_TABLES,
-				(uint64_t)(engines * N_DIRS + row->mappings) * at.table.n + at.bucket,
-				(uint64_t)(engines * N_DIRS + 2) * at.table.n);
+				((uint64_t)engines * N_DIRS + (uint64_t)(row - global_rows)) * at.table.n + at.bucket,
+				(uint64_t)(engines * N_DIRS + N_GLOBAL) * at.table.n);
 	}
 }
 
@@ -240,7 +252,7 @@ void check_tables(struct check *c)
 	for (unsigned engine = 0; engine < c->a->header->geometry.engines; engine++)
 		for (int dir = 0; dir < N_DIRS; dir++)
 			check_local_table(c, engine, dir);
-	for (unsigned i = 0; i < sizeof global_rows / sizeof global_rows[0]; i++)
+	for (unsigned i = 0; i < N_GLOBAL; i++)
 		check_global_table(c, &global_rows[i]);
 	check_shared_locks(c);
 }

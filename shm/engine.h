@@ -25,6 +25,7 @@ enum intent_step {
 	INTENT_END,       /* being taken out of session tables and freed */
 	INTENT_UNMAPPING, /* ending: holding the bucket lock, about to change the count from old_refs */
 	INTENT_UNMAPPED,  /* ending: the mapping is let go */
+	INTENT_ANSWERED,  /* holding the mapping's bucket lock, about to count a session as answered at its parent */
 	INTENT_ADOPT,     /* another engine's session: adopter bit and own table entry are being made to agree */
 };
 

@@ -15,6 +15,11 @@ struct global_table global_mappings(const struct arena *a, unsigned actor)
 	return table_of(a, ARENA_mappings, a->header->geometry.mapping_buckets, actor);
 }
 
+struct global_table global_filters(const struct arena *a, unsigned actor)
+{
+	return table_of(a, ARENA_filters, a->header->geometry.mapping_buckets, actor);
+}
+
 /* The other bucket of an entry: an involution (local_table.h). */
 static uint32_t other_of(const struct global_table *t, uint32_t bucket, uint32_t tag)
 {
@@ -29,6 +34,31 @@ struct global_pair global_pair_of(const struct global_table *t, uint64_t hash)
 	uint32_t a = (uint32_t)((hash >> 32) * t->n >> 32), b = other_of(t, a, tag);
 
 	return (struct global_pair){.first = a < b ? a : b, .second = a < b ? b : a, .tag = tag};
+}
+
+/* ---- without locks ---- */
+
+static bool bucket_has_tag(const struct global_table *t, uint32_t bucket, uint32_t tag)
+{
+	const struct global_bucket *b = &t->bucket[bucket];
+	bool found = false;
+
+	for (unsigned i = 0; i < GLOBAL_ENTRIES; i++) {
+		uint64_t e = atomic_load_explicit(&b->entry[i], memory_order_acquire);
+
+		found |= e && (uint32_t)(e >> 32) == tag;
+	}
+	return found;
+}
+
+/* An entry that moves is in its new bucket before it leaves the old one: looking at the first bucket again after the
+ * second misses none, whichever way it goes. */
+bool global_may_have(const struct global_table *t, uint64_t hash)
+{
+	struct global_pair p = global_pair_of(t, hash);
+
+	return bucket_has_tag(t, p.first, p.tag) || bucket_has_tag(t, p.second, p.tag) ||
+	       bucket_has_tag(t, p.first, p.tag);
 }
 
 /* ---- locks ---- */

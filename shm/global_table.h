@@ -1,4 +1,4 @@
-/* global_table: sessions, or mappings, that any engine may need to find.
+/* global_table: sessions, mappings or filters that any engine may need to find.
  *
  * What       buckets of a lock and seven entries; two buckets per key, both locked while the key's fate is decided, so
  *            that insert_unique, lookup-and-reference and remove-if-unreferenced are each one atomic step for that key.
@@ -46,9 +46,13 @@ struct global_pair {
 
 struct global_table global_sessions(const struct arena *a, unsigned actor);
 struct global_table global_mappings(const struct arena *a, unsigned actor);
+struct global_table global_filters(const struct arena *a, unsigned actor);
 
 /* Where a key's entry may be, and its tag. Locks nothing. */
 struct global_pair global_pair_of(const struct global_table *t, uint64_t hash);
+
+/* False when surely no entry of the key is there: without the locks, for those who mostly find nothing. */
+bool global_may_have(const struct global_table *t, uint64_t hash);
 
 bool global_lock(struct global_table *t, uint64_t hash, struct global_pair *pair);
 void global_unlock(struct global_table *t, const struct global_pair *pair);

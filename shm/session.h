@@ -1,8 +1,11 @@
 /* session: one flow, both directions, one cache line.
  *
- * What       what translation needs, computed once when the session is made. The session that created a mapping also
- *            carries it: `mapping` is then its own index, `refs` counts the other sessions that use it, and the object
- *            outlives its flow while there are any.
+ * What       what translation needs, computed once when the session is made. The session that created a binding, be it
+ *            the mapping of an inside endpoint or the filter of a NAT endpoint, also carries it: `refs` counts the other
+ *            sessions that use what it carries, and the object outlives its flow while there are any. Each session names
+ *            one parent in `mapping`: the filter's carrier, which itself names the mapping's, or the mapping's.
+ *            A session has an origin: the direction of its first packet. Its owner has that direction in its local
+ *            table; the reverse direction too, or, where it lands elsewhere (AWAY), the global table has it.
  * Units      wire byte order for addresses and ports; deltas are one's complement (RFC 1624 eqn. 3).
  * Ownership  the engine in `owner` frees it; see letters.
  * Calls      engines; readers copy and check the generation again.
@@ -19,8 +22,9 @@
 
 #include <xxhash.h>
 
-/* Protocols as the session knows them; also which of an address's two port tables they use. */
-enum l4 { L4_TCP, L4_UDP, L4_ICMP, N_L4 };
+/* Protocols as the session knows them; also which of an address's two port tables they use. OTHER is every protocol
+ * without ports: its number stands where they have theirs. */
+enum l4 { L4_TCP, L4_UDP, L4_ICMP, L4_OTHER, N_L4 };
 
 /* What TCP has shown so far: bits only ever set, by either engine, so that no order of packets is wrong (RFC 7857 §2). */
 enum {
@@ -31,20 +35,34 @@ enum {
 	TCP_RST = 16,
 	TCP_OUT_DATA = 32, /* any other segment: the handshake went on, or the flow was met half-way */
 	TCP_IN_DATA = 64,
+	SEEN_ANSWERED = 128, /* any protocol, origin inbound: counted among the outbound users of its parent */
 };
 
 enum {
-	SESSION_FLOW = 1,    /* in the session tables */
-	SESSION_CARRIES = 2, /* in the mapping table: carries its own mapping and port */
-	SESSION_AWAY = 4,    /* its replies land on another engine: global table */
-	SESSION_DYING = 8,   /* the flow has ended: adopters, let go */
+	SESSION_FLOW = 1,     /* in the session tables */
+	SESSION_CARRIES = 2,  /* in the mapping table: carries its own mapping and port */
+	SESSION_AWAY = 4,     /* its reverse direction lands on another engine: global table */
+	SESSION_DYING = 8,    /* the flow has ended: adopters, let go */
+	SESSION_FILTERS = 16, /* in the filter table: who may send to its NAT endpoint */
+	SESSION_INBOUND = 32, /* origin: its first packet came from the outside */
+	SESSION_HAIRPIN = 64, /* its remote is a NAT address: turned round, not sent out (RFC 4787 REQ-9) */
 };
+
+/* The parent of a session under a static mapping. Not an index. */
+#define MAPPING_STATIC UINT32_MAX
+
+/* refs: users in the low half; of these, in the high half, those that sent from the inside (origin outbound, or
+ * answered): only they keep a mapping open for new senders (RFC 4787 REQ-6). */
+enum { REF_USER = 1, REF_OUTBOUND = 1 << 16, REF_USERS_MASK = 0xffff };
 
 /* Legend  [G] slab generation  [F] while free or queued  [I] fixed once published  [O] owner engine only
  *         [A] atomic, any engine, rarely  [L] under the mapping's bucket lock */
 struct session {
-	_Atomic uint32_t generation;       /*  0 [G] */
-	uint32_t link;                     /*  4 [F] */
+	_Atomic uint32_t generation; /*  0 [G] */
+	union {
+		uint32_t link;   /*  4 [F] also while DYING and waiting */
+		uint8_t timeout; /*  4 [I] enum timeout_class of the rule; only while the flow lives */
+	};
 	be32_t inside;                     /*  8 [I] */
 	be32_t remote;                     /* 12 [I] the destination of the outbound direction */
 	be32_t nat;                        /* 16 [I] */
@@ -55,14 +73,14 @@ struct session {
 	uint16_t l3_delta;                 /* 28 [I] outbound; inbound is its complement */
 	uint16_t l4_delta;                 /* 30 [I] */
 	_Atomic uint32_t next_hop[N_DIRS]; /* 32 [A] adjacency << 16 | low half of the route generation */
-	uint32_t mapping;                  /* 40 [O] slab index of the session that carries the mapping; 0: none yet */
-	_Atomic uint32_t refs;             /* 44 [L] other sessions that use the mapping carried here */
-	_Atomic uint64_t adopters;         /* 48 [A] engines that hold it in their local table */
-	uint32_t created_s;                /* 56 [I] CLOCK_MONOTONIC seconds */
-	uint8_t l4;                        /* 60 [I] enum l4 */
-	uint8_t owner;                     /* 61 [I] engine */
-	_Atomic uint8_t flags;             /* 62 [O] SESSION_*; others read */
-	_Atomic uint8_t tcp;               /* 63 [A] TCP_* */
+	uint32_t mapping;          /* 40 [O] slab index of the parent, or its own; MAPPING_STATIC; 0: none yet */
+	_Atomic uint32_t refs;     /* 44 [L] other sessions that use what is carried here, see REF_USER */
+	_Atomic uint64_t adopters; /* 48 [A] engines that hold it in their local table */
+	uint32_t birth;            /* 56 [I] CLOCK_MONOTONIC seconds << 4 | behaviour_of() */
+	uint8_t l4;                /* 60 [I] enum l4 */
+	uint8_t owner;             /* 61 [I] engine */
+	_Atomic uint8_t flags;     /* 62 [O] SESSION_*; others read */
+	_Atomic uint8_t tcp;       /* 63 [A] TCP_* */
 };
 _Static_assert(sizeof(struct session) == CACHE_LINE, "one line per session");
 _Static_assert(offsetof(struct session, inside_port) == 20, "keys are compared as words");
@@ -80,20 +98,20 @@ static inline bool session_has(const struct session *s, uint8_t flag)
 }
 
 /* A session's key in one direction, as two words; what tables hash and lookups compare. `b` holds the ports, the realm
- * (inside only), the protocol and the direction. */
+ * (inside only), the protocol and the kind: a direction, or which binding. */
 struct flow_key {
 	uint64_t a, b;
 };
 
 static inline struct flow_key flow_key_of(
-	const void *addresses, const void *ports, uint16_t realm, enum l4 l4, enum dir dir)
+	const void *addresses, const void *ports, uint16_t realm, enum l4 l4, uint8_t kind)
 {
 	struct flow_key k;
 	uint32_t p;
 
 	__builtin_memcpy(&k.a, addresses, sizeof k.a);
 	__builtin_memcpy(&p, ports, sizeof p);
-	k.b = p | (uint64_t)realm << 32 | (uint64_t)l4 << 48 | (uint64_t)dir << 56;
+	k.b = p | (uint64_t)realm << 32 | (uint64_t)l4 << 48 | (uint64_t)kind << 56;
 	return k;
 }
 
@@ -104,11 +122,93 @@ static inline struct flow_key session_key(const struct session *s, enum dir dir)
 				   : flow_key_of(&s->remote, &s->remote_port, 0, s->l4, dir);
 }
 
-/* The mapping's key: inside endpoint, whatever the destination (RFC 4787 REQ-1). */
+enum { N_BEHAVIOURS = ADDRESS_AND_PORT_DEPENDENT + 1 };
+
+/* Mapping and filtering in one number (enum behaviour of config.h, RFC 4787 §4.1, §5). */
+static inline uint32_t behaviour_of(enum behaviour mapping, enum behaviour filtering)
+{
+	return (uint32_t)mapping * N_BEHAVIOURS + filtering;
+}
+
+/* When it was made, in 28 bits: eight years. */
+static inline uint32_t birth_of(uint32_t created_s, uint32_t behaviour)
+{
+	return created_s << 4 | behaviour;
+}
+
+static inline uint32_t session_created_s(const struct session *s)
+{
+	return s->birth >> 4;
+}
+
+static inline enum behaviour session_mapping(const struct session *s)
+{
+	return (enum behaviour)((s->birth & 15) / N_BEHAVIOURS);
+}
+
+static inline enum behaviour session_filtering(const struct session *s)
+{
+	return (enum behaviour)((s->birth & 15) % N_BEHAVIOURS);
+}
+
+/* What of the remote endpoint a binding's key holds. */
+static inline be32_t behaviour_address(enum behaviour b, be32_t remote)
+{
+	return b == ENDPOINT_INDEPENDENT ? (be32_t){0} : remote;
+}
+
+static inline be16_t behaviour_port(enum behaviour b, be16_t port)
+{
+	return b == ADDRESS_AND_PORT_DEPENDENT ? port : (be16_t){0};
+}
+
+/* The mapping's key: the inside endpoint, and what the behaviour adds of the remote one. */
 static inline struct flow_key mapping_key(const struct session *s)
 {
-	return (struct flow_key){s->inside.net,
-		s->inside_port.net | (uint64_t)s->realm << 32 | (uint64_t)s->l4 << 48 | (uint64_t)N_DIRS << 56};
+	enum behaviour b = session_mapping(s);
+	struct {
+		be32_t inside, remote;
+		be16_t inside_port, remote_port;
+	} k = {s->inside, behaviour_address(b, s->remote), s->inside_port, behaviour_port(b, s->remote_port)};
+
+	return flow_key_of(&k.inside, &k.inside_port, s->realm, s->l4, (uint8_t)(N_DIRS + b));
+}
+
+/* A filter's key: who may send to a NAT endpoint. */
+static inline struct flow_key filter_key_of(
+	enum behaviour b, be32_t remote, be16_t remote_port, be32_t nat, be16_t nat_port, enum l4 l4)
+{
+	struct {
+		be32_t remote, nat;
+		be16_t remote_port, nat_port;
+	} k = {behaviour_address(b, remote), nat, behaviour_port(b, remote_port), nat_port};
+
+	return flow_key_of(&k.remote, &k.remote_port, 0, l4, (uint8_t)(N_DIRS + N_BEHAVIOURS + b));
+}
+
+static inline struct flow_key filter_key(const struct session *s)
+{
+	return filter_key_of(session_filtering(s), s->remote, s->remote_port, s->nat, s->nat_port, s->l4);
+}
+
+/* The direction of its first packet. */
+static inline enum dir session_origin(const struct session *s)
+{
+	return session_has(s, SESSION_INBOUND) ? DIR_INBOUND : DIR_OUTBOUND;
+}
+
+static inline enum dir dir_reverse(enum dir d)
+{
+	return d == DIR_OUTBOUND ? DIR_INBOUND : DIR_OUTBOUND;
+}
+
+/* What a session counts for at its parent (REF_USER). */
+static inline uint32_t session_weight(const struct session *s)
+{
+	bool outbound = session_origin(s) == DIR_OUTBOUND ||
+			(atomic_load_explicit(&s->tcp, memory_order_relaxed) & SEEN_ANSWERED);
+
+	return outbound ? REF_USER + REF_OUTBOUND : REF_USER;
 }
 
 static inline bool flow_key_equal(struct flow_key x, struct flow_key y)

@@ -96,8 +96,9 @@ static void print_counts(const struct check_counts *n)
 		ull(n->sessions), ull(n->flows), ull(n->away), ull(n->dying), ull(n->adoptions));
 	printf("mappings       %llu, used by %llu sessions besides their carriers\n", ull(n->mappings),
 		ull(n->references));
-	printf("tables         %llu local entries, %llu global, %llu of mappings\n", ull(n->local_entries),
-		ull(n->global_entries), ull(n->mapping_entries));
+	printf("filters        %llu; %llu flows began outside\n", ull(n->filters), ull(n->inbound));
+	printf("tables         %llu local entries, %llu global, %llu of mappings, %llu of filters\n",
+		ull(n->local_entries), ull(n->global_entries), ull(n->mapping_entries), ull(n->filter_entries));
 	printf("ports          %llu of TCP, %llu of UDP and ICMP taken, in %u port tables; %u addresses in force\n",
 		ull(n->ports[PORTS_TCP]), ull(n->ports[PORTS_OTHER]), n->port_tables, n->addresses);
 	print_pages(n);

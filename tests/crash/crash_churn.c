@@ -71,7 +71,7 @@ struct churn {
 };
 
 static const char *const step_name[] = {
-	"none", "build", "mapping", "mapped", "insert", "end", "unmapping", "unmapped", "adopt"};
+	"none", "build", "mapping", "mapped", "insert", "end", "unmapping", "unmapped", "answered", "adopt"};
 _Static_assert(sizeof step_name / sizeof step_name[0] == INTENT_ADOPT + 1, "engine.h");
 
 static _Noreturn void give_up(struct churn *c, const char *format, ...) __attribute__((format(printf, 2, 3)));

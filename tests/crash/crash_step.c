@@ -382,7 +382,7 @@ static const struct scenario scenarios[] = {
 /* ---- judging one death ---- */
 
 static const char *const step_name[] = {
-	"none", "build", "mapping", "mapped", "insert", "end", "unmapping", "unmapped", "adopt"};
+	"none", "build", "mapping", "mapped", "insert", "end", "unmapping", "unmapped", "answered", "adopt"};
 _Static_assert(sizeof step_name / sizeof step_name[0] == INTENT_ADOPT + 1, "engine.h");
 
 static void note_death(struct run *r)

@@ -67,7 +67,7 @@ static inline struct tuple random_flow(struct player *p)
 	uint32_t port = 1000 + rnd_below(&p->rnd, INSIDE_PORTS);
 	uint32_t remote = (p->nat.engine + (ENGINE_MAX * engines - (subscriber + port) % engines)) % engines;
 
-	return tuple_of((enum l4)rnd_below(&p->rnd, N_L4), subscriber, (uint16_t)port,
+	return tuple_of((enum l4)rnd_below(&p->rnd, L4_OTHER), subscriber, (uint16_t)port,
 		1 + remote + engines * rnd_below(&p->rnd, REMOTE_GROUPS), (uint16_t)(80 + rnd_below(&p->rnd, 2)));
 }
 
@@ -89,7 +89,7 @@ static inline void play_inside(struct player *p, mono_t now)
 		if (!burst[i].forward)
 			continue;
 		struct tuple reply = frame_reply(&frame[i]);
-		unsigned to = tuple_engine(&p->nat.steering, &reply);
+		unsigned to = tuple_engine(&p->nat.steering[SIDE_OUTSIDE], &reply);
 
 		atomic_store_explicit(
 			&p->wire->reply[to][rnd_below(&p->rnd, WIRE_SLOTS)], wire_word(&reply), memory_order_relaxed);

@@ -194,7 +194,7 @@ uint32_t add_session(struct lab *lab, unsigned engine, enum l4 l4, uint32_t insi
 	s->owner = (uint8_t)engine;
 	s->flags = SESSION_FLOW | SESSION_CARRIES;
 	s->tcp = tcp;
-	s->created_s = (uint32_t)(mono_now().ns / 1000000000u - 10);
+	s->birth = birth_of((uint32_t)(mono_now().ns / 1000000000u - 10), 0);
 	slab_publish(s);
 	return i;
 }

@@ -19,7 +19,7 @@ static void test_stages(void **state)
 
 	for (unsigned i = 0; i < 6; i++) { /* six endpoints, three flows each, from either engine */
 		for (unsigned remote = 1; remote <= 3; remote++)
-			assert_int_equal(box_out(b, (i + remote) % ENGINES, tuple_of(i % N_L4, i, 5000, remote, 53)),
+			assert_int_equal(box_out(b, (i + remote) % ENGINES, tuple_of(i % L4_OTHER, i, 5000, remote, 53)),
 				VERDICT_fwd_out_new);
 		expect_clean(b, &n);
 		assert_int_equal(n.flows, 3 * (i + 1));
@@ -34,7 +34,7 @@ static void test_stages(void **state)
 
 	for (unsigned i = 0; i < 6; i++) /* replies: those that land elsewhere adopt */
 		for (unsigned remote = 1; remote <= 3; remote++) {
-			assert_int_equal(box_out(b, (i + remote) % ENGINES, tuple_of(i % N_L4, i, 5000, remote, 53)),
+			assert_int_equal(box_out(b, (i + remote) % ENGINES, tuple_of(i % L4_OTHER, i, 5000, remote, 53)),
 				VERDICT_fwd_out_hit);
 			box_in(b);
 		}
@@ -84,7 +84,7 @@ static void test_replies_astray(void **state)
 	struct check_counts n;
 
 	for (unsigned remote = 1; remote <= 16; remote++) {
-		box_out(b, 0, tuple_of(remote % N_L4, 1, 5000, remote, 53));
+		box_out(b, 0, tuple_of(remote % L4_OTHER, 1, 5000, remote, 53));
 		box_give(b, 0, SIDE_OUTSIDE, &b->reply, TCP_FLAG_SYN | TCP_FLAG_ACK);
 		if (remote % 2) /* and some where they should as well */
 			box_in(b);
@@ -107,7 +107,7 @@ static void test_random_traffic(void **state)
 		struct check_counts n;
 
 		for (unsigned step = 0; step < 3000; step++) {
-			struct tuple t = tuple_of(rnd_below(&r, N_L4), rnd_below(&r, 40),
+			struct tuple t = tuple_of(rnd_below(&r, L4_OTHER), rnd_below(&r, 40),
 				(uint16_t)(5000 + rnd_below(&r, 2)), 1 + rnd_below(&r, 6), 53);
 
 			/* A flow keeps its engine, as it does with a hash over its addresses. */
@@ -148,7 +148,7 @@ static void *work(void *context)
 	while (!*w->stop) {
 		struct frame f;
 		struct tuple t = tuple_of(
-			rnd_below(&r, N_L4), rnd_below(&r, 400), 5000, 1 + rnd_below(&r, 50) * ENGINES + w->engine, 53);
+			rnd_below(&r, L4_OTHER), rnd_below(&r, 400), 5000, 1 + rnd_below(&r, 50) * ENGINES + w->engine, 53);
 
 		now = mono_after(now, span_ms(20));
 		atomic_store(&n->actor->heartbeat_ns, now.ns);

@@ -331,8 +331,8 @@ static void break_session_mapping(struct scene *s)
 static void break_session_mapping_foreign(struct scene *s)
 {
 	at(s, s->sharer)->mapping = s->other;
-	at(s, s->carrier)->refs--;
-	at(s, s->other)->refs++;
+	at(s, s->carrier)->refs -= session_weight(at(s, s->sharer));
+	at(s, s->other)->refs += session_weight(at(s, s->sharer));
 	name_session(s, s->sharer);
 }
 
@@ -340,6 +340,36 @@ static void break_mapping_listed(struct scene *s)
 {
 	*global_place(&s->b->nat[0].mappings, s->other) = 0;
 	name_session(s, s->other);
+}
+
+static void break_filter_listed(struct scene *s)
+{
+	*global_place(&s->b->nat[0].filters, s->other) = 0;
+	name_session(s, s->other);
+}
+
+/* A second filter of a NAT endpoint, made while the first was out of the table. */
+static void break_filter_unique(struct scene *s)
+{
+	_Atomic uint64_t *p = global_place(&s->b->nat[0].filters, s->other);
+	struct session *other = at(s, s->other);
+	uint64_t entry = *p;
+	struct global_pair pair;
+
+	*p = 0;
+	session_set(other, 0, SESSION_FILTERS);
+	assert_int_equal(box_out(s->b, 1, tuple_of(L4_UDP, 3, 5000, 99, 53)), VERDICT_fwd_out_new);
+	session_set(other, SESSION_FILTERS, 0);
+	assert_true(global_lock(&s->b->nat[0].filters, hash_of(s, filter_key(other)), &pair));
+	assert_true(global_insert(&s->b->nat[0].filters, &pair, (uint32_t)entry));
+	global_unlock(&s->b->nat[0].filters, &pair);
+	name_session(s, s->other < newest(s->b, 1) ? s->other : newest(s->b, 1));
+}
+
+static void break_filter_entry(struct scene *s)
+{
+	*global_room(&s->b->nat[0].filters) = 1ull << 32 | 1;
+	snprintf(s->names, sizeof s->names, "bucket 0 of the filter table");
 }
 
 static void break_mapping_refs(struct scene *s)
@@ -500,6 +530,9 @@ static const struct corruption {
 	{BREAK(session_mapping)},
 	{BREAK_TOO(session_mapping, foreign)},
 	{BREAK(mapping_listed)},
+	{BREAK(filter_listed)},
+	{BREAK(filter_unique)},
+	{BREAK(filter_entry)},
 	{BREAK(mapping_refs)},
 	{BREAK(mapping_unique)},
 	{BREAK(local_entry)},
@@ -577,7 +610,7 @@ static void test_each_rule_live(void **state)
 static void test_garbage(void **state)
 {
 	static const enum arena_region regions[] = {ARENA_actors, ARENA_nexthop, ARENA_snapshots, ARENA_page_map,
-		ARENA_sessions, ARENA_mappings, ARENA_locals};
+		ARENA_sessions, ARENA_mappings, ARENA_filters, ARENA_locals};
 
 	for (uint64_t seed = 1; seed <= (UNDER_TSAN ? 2 : 20); seed++) {
 		struct scene s = scene_make();

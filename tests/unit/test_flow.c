@@ -39,8 +39,12 @@ static enum verdict model_l4(struct seen *s, const uint8_t *b, unsigned protocol
 {
 	unsigned at = s->l4_at, need = protocol == 6 ? 20 : 8;
 
-	if (protocol != 1 && protocol != 6 && protocol != 17)
-		return VERDICT_drop_protocol;
+	if (protocol != 1 && protocol != 6 && protocol != 17) { /* its number stands where ports do */
+		s->l4 = L4_OTHER;
+		s->sport = out ? protocol : 0;
+		s->dport = out ? 0 : protocol;
+		return N_VERDICTS;
+	}
 	s->l4 = protocol == 6 ? L4_TCP : protocol == 17 ? L4_UDP : L4_ICMP;
 	if (at + need > ETH + s->size)
 		return VERDICT_drop_short_l4;
@@ -50,10 +54,10 @@ static enum verdict model_l4(struct seen *s, const uint8_t *b, unsigned protocol
 		s->tcp = protocol == 6 ? tcp_bits(b[at + 13], out) : 0;
 		return N_VERDICTS;
 	}
-	if (b[at] != (out ? 8 : 0))
+	if (b[at] != 8 && b[at] != 0)
 		return VERDICT_drop_icmp_type;
-	s->sport = out ? word(b, at + 4) : 0;
-	s->dport = out ? 0 : word(b, at + 4);
+	s->sport = b[at] == 8 ? word(b, at + 4) : 0; /* the identifier is who asked's */
+	s->dport = b[at] == 8 ? 0 : word(b, at + 4);
 	return N_VERDICTS;
 }
 

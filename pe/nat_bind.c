@@ -1,0 +1,333 @@
+/* Bindings: the mapping of an inside endpoint, and the filter of a NAT endpoint. A session joins those there are, or carries
+ * what it finds missing. Whoever changes a reference count, or the membership of a session in either table, holds the
+ * lock of its mapping's buckets; a lock of the filter table is only ever taken inside of that. */
+#include "pe/nat_internal.h"
+
+#include "common/csum.h"
+
+#include <string.h>
+
+static uint64_t hash_of(const struct nat *n, struct flow_key key)
+{
+	return flow_key_hash(key, n->seed);
+}
+
+/* ---- what translation needs ---- */
+
+static void compute_deltas(struct session *s)
+{
+	uint16_t port = csum_delta16(0, s->inside_port.net, s->nat_port.net);
+
+	s->l3_delta = csum_delta32(0, s->inside.net, s->nat.net);
+	/* ICMP has no pseudo header: its checksum does not cover the addresses. */
+	s->l4_delta = s->l4 == L4_ICMP ? port : csum_fold((uint32_t)s->l3_delta + port);
+}
+
+static uint8_t protocol_of(const struct session *s)
+{
+	static const uint8_t number[N_L4] = {[L4_TCP] = PROTO_TCP, [L4_UDP] = PROTO_UDP, [L4_ICMP] = PROTO_ICMP};
+
+	return s->l4 == L4_OTHER ? (uint8_t)be16_host(s->inside_port) : number[s->l4];
+}
+
+/* Whose queue the session's reverse direction lands on. What is turned round comes in from the inside, from an address
+ * that is not known here: any engine. */
+static bool reverse_is_away(const struct nat *n, const struct session *s)
+{
+	if (session_origin(s) == DIR_INBOUND)
+		return steering_engine(&n->steering[SIDE_INSIDE], protocol_of(s), s->inside, s->remote, s->inside_port,
+			       s->remote_port) != n->engine;
+	return session_has(s, SESSION_HAIRPIN) || steering_engine(&n->steering[SIDE_OUTSIDE], protocol_of(s), s->remote,
+							  s->nat, s->remote_port, s->nat_port) != n->engine;
+}
+
+void nat_complete(struct nat *n, struct session *s)
+{
+	compute_deltas(s);
+	if (nat_is_pool_address(n, s->remote))
+		session_set(s, SESSION_HAIRPIN, 0);
+	if (reverse_is_away(n, s))
+		session_set(s, SESSION_AWAY, 0);
+	nat_counter(n, session_has(s, SESSION_AWAY) ? COUNTER_replies_away : COUNTER_replies_home, 1);
+	slab_publish(s);
+}
+
+/* ---- finding ---- */
+
+static uint32_t mapping_find(const struct nat *n, const struct global_pair *pair, struct flow_key key)
+{
+	unsigned cursor = 0;
+	uint32_t i;
+
+	while ((i = global_next(&n->mappings, pair, &cursor))) {
+		const struct session *m = session_at(n->arena, i);
+
+		if (slab_live(m) && session_has(m, SESSION_CARRIES) && flow_key_equal(mapping_key(m), key))
+			return i;
+	}
+	return 0;
+}
+
+static uint32_t filter_find(const struct nat *n, const struct global_pair *pair, struct flow_key key)
+{
+	unsigned cursor = 0;
+	uint32_t i;
+
+	while ((i = global_next(&n->filters, pair, &cursor))) {
+		const struct session *x = session_at(n->arena, i);
+
+		if (slab_live(x) && session_has(x, SESSION_FILTERS) && flow_key_equal(filter_key(x), key))
+			return i;
+	}
+	return 0;
+}
+
+/* ---- references ---- */
+
+static bool has_room(const struct session *parent)
+{
+	return (atomic_load_explicit(&parent->refs, memory_order_relaxed) & REF_USERS_MASK) != REF_USERS_MASK;
+}
+
+static void refer(struct nat *n, struct session *s, uint32_t parent)
+{
+	intent_refs(n, INTENT_MAPPING, parent);
+	atomic_fetch_add_explicit(&session_at(n->arena, parent)->refs, session_weight(s), memory_order_relaxed);
+	s->mapping = parent;
+	intent_step(n, INTENT_MAPPED);
+}
+
+bool nat_drop_parent(struct nat *n, struct session *s)
+{
+	struct session *parent = session_at(n->arena, s->mapping);
+	struct global_pair pair;
+
+	if (!global_lock(&n->mappings, hash_of(n, mapping_key(parent)), &pair))
+		return false;
+	intent_refs(n, INTENT_UNMAPPING, s->mapping);
+	atomic_fetch_sub_explicit(&parent->refs, session_weight(s), memory_order_relaxed);
+	s->mapping = 0;
+	intent_step(n, INTENT_UNMAPPED);
+	global_unlock(&n->mappings, &pair);
+	return true;
+}
+
+bool nat_count_answered(struct nat *n, uint32_t index, struct session *s)
+{
+	struct session *parent = session_at(n->arena, s->mapping);
+	struct global_pair pair;
+
+	if (!global_lock(&n->mappings, hash_of(n, mapping_key(parent)), &pair))
+		return false;
+	n->actor->intent.session = index;
+	intent_refs(n, INTENT_ANSWERED, s->mapping);
+	atomic_fetch_add_explicit(&parent->refs, REF_OUTBOUND, memory_order_relaxed);
+	atomic_fetch_or_explicit(&s->tcp, SEEN_ANSWERED, memory_order_relaxed);
+	intent_done(n);
+	global_unlock(&n->mappings, &pair);
+	return true;
+}
+
+/* ---- joining and carrying, the mapping's buckets being locked ---- */
+
+/* Finds who carries the session's filter, or makes it the carrier: 0 in *carrier. */
+static enum verdict enter_filter(struct nat *n, uint32_t index, struct session *s, uint32_t *carrier)
+{
+	struct global_pair pair;
+	enum verdict refused = N_VERDICTS;
+
+	*carrier = 0;
+	if (session_filtering(s) == ADDRESS_AND_PORT_DEPENDENT)
+		return N_VERDICTS; /* the session itself is its filter */
+	if (!global_lock(&n->filters, hash_of(n, filter_key(s)), &pair))
+		return VERDICT_drop_lock_busy;
+	*carrier = filter_find(n, &pair, filter_key(s));
+	if (!*carrier) {
+		session_set(s, SESSION_FILTERS, 0);
+		if (!global_insert(&n->filters, &pair, index))
+			refused = VERDICT_drop_table_full;
+	}
+	global_unlock(&n->filters, &pair);
+	return refused;
+}
+
+static bool filters_for(const struct session *m, const struct session *s)
+{
+	return session_has(m, SESSION_FILTERS) && flow_key_equal(filter_key(m), filter_key(s));
+}
+
+/* Uses the mapping that `found` carries, and through it, or directly, a filter. */
+static enum verdict join(struct nat *n, uint32_t index, struct session *s, uint32_t found)
+{
+	const struct session *m = session_at(n->arena, found);
+	enum verdict refused = VERDICT_drop_table_full;
+	uint32_t filter = 0;
+
+	s->nat = m->nat;
+	s->nat_port = m->nat_port;
+	nat_complete(n, s);
+	if (!has_room(m))
+		return refused;
+	if (!filters_for(m, s)) {
+		refused = enter_filter(n, index, s, &filter);
+		if (refused != N_VERDICTS)
+			return refused;
+		if (filter && !has_room(session_at(n->arena, filter)))
+			return VERDICT_drop_table_full;
+	}
+	refer(n, s, filter ? filter : found);
+	return N_VERDICTS;
+}
+
+static enum verdict carry(struct nat *n, uint32_t index, struct session *s, const struct global_pair *pair,
+	const struct snapshot_rule *rule)
+{
+	uint32_t another;
+
+	if (!nat_take_port(n, s, rule))
+		return VERDICT_drop_no_port;
+	s->mapping = index;
+	session_set(s, SESSION_CARRIES, 0);
+	nat_complete(n, s);
+	nat_counter(n, COUNTER_mappings, 1);
+	nat_counter(n, COUNTER_mappings_created, 1);
+	enum verdict refused = enter_filter(n, index, s, &another);
+	if (refused == N_VERDICTS && !global_insert(&n->mappings, pair, index))
+		refused = VERDICT_drop_table_full;
+	return refused;
+}
+
+enum verdict nat_bind(struct nat *n, uint32_t index, struct session *s, const struct snapshot_rule *rule)
+{
+	struct flow_key key = mapping_key(s);
+	struct global_pair pair;
+
+	if (!global_lock(&n->mappings, hash_of(n, key), &pair))
+		return VERDICT_drop_lock_busy;
+	uint32_t found = mapping_find(n, &pair, key);
+	enum verdict refused = found ? join(n, index, s, found) : carry(n, index, s, &pair, rule);
+	global_unlock(&n->mappings, &pair);
+	return refused;
+}
+
+/* ---- what comes from the outside ---- */
+
+/* What never changes while the session lives. */
+static void copy_fixed(struct session *to, const struct session *from)
+{
+	to->generation = atomic_load_explicit(&from->generation, memory_order_acquire);
+	to->inside = from->inside;
+	to->remote = from->remote;
+	to->nat = from->nat;
+	to->inside_port = from->inside_port;
+	to->remote_port = from->remote_port;
+	to->nat_port = from->nat_port;
+	to->realm = from->realm;
+	to->birth = from->birth;
+	to->l4 = from->l4;
+}
+
+/* Who may send: a copy of the filter's carrier as it was under its bucket's lock. */
+static uint32_t carrier_for(struct nat *n, struct flow_key key, struct session *copy, enum verdict *verdict)
+{
+	struct global_pair pair;
+
+	if (!global_lock(&n->filters, hash_of(n, key), &pair)) {
+		*verdict = VERDICT_drop_lock_busy;
+		return 0;
+	}
+	uint32_t found = filter_find(n, &pair, key);
+	if (found)
+		copy_fixed(copy, session_at(n->arena, found));
+	global_unlock(&n->filters, &pair);
+	return found;
+}
+
+uint32_t nat_filter_for(struct nat *n, const struct flow *f, struct session *copy, enum verdict *verdict)
+{
+	static const enum behaviour kinds[] = {ENDPOINT_INDEPENDENT, ADDRESS_DEPENDENT};
+	be32_t address[2];
+	be16_t port[2];
+
+	memcpy(address, &f->key.a, sizeof address);
+	memcpy(port, &f->key.b, sizeof port);
+	*verdict = VERDICT_drop_no_session;
+	for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+		struct flow_key key = filter_key_of(kinds[i], address[0], port[0], address[1], port[1], f->l4);
+		uint32_t found = carrier_for(n, key, copy, verdict);
+
+		if (found)
+			return found;
+	}
+	return 0;
+}
+
+/* New senders are let in while somebody inside uses the mapping: what was only sent to it does not keep it open. */
+static bool is_open(const struct session *carrier)
+{
+	return (session_has(carrier, SESSION_FLOW) && !session_has(carrier, SESSION_DYING)) ||
+	       atomic_load_explicit(&carrier->refs, memory_order_relaxed) >= REF_OUTBOUND;
+}
+
+enum verdict nat_bind_inbound(struct nat *n, struct session *s, uint32_t found, const struct session *copy)
+{
+	struct session *carrier = session_at(n->arena, found);
+	enum verdict refused = VERDICT_drop_no_session;
+	struct global_pair pair;
+
+	if (!global_lock(&n->mappings, hash_of(n, mapping_key(copy)), &pair))
+		return VERDICT_drop_lock_busy;
+	if (slab_live(carrier) && carrier->generation == copy->generation && session_has(carrier, SESSION_FILTERS) &&
+		is_open(carrier)) {
+		refused = has_room(carrier) ? N_VERDICTS : VERDICT_drop_table_full;
+		nat_complete(n, s);
+	}
+	if (refused == N_VERDICTS)
+		refer(n, s, found);
+	global_unlock(&n->mappings, &pair);
+	return refused;
+}
+
+/* ---- ending ---- */
+
+static bool leave_filters(struct nat *n, uint32_t index, const struct session *s)
+{
+	struct global_pair pair;
+
+	if (!global_lock(&n->filters, hash_of(n, filter_key(s)), &pair))
+		return false;
+	global_remove(&n->filters, &pair, index);
+	global_unlock(&n->filters, &pair);
+	return true;
+}
+
+static bool is_used(const struct session *s)
+{
+	return atomic_load_explicit(&s->refs, memory_order_relaxed) != 0;
+}
+
+bool nat_end_bindings(struct nat *n, uint32_t index, struct session *s)
+{
+	bool carries = session_has(s, SESSION_CARRIES);
+	struct global_pair pair;
+
+	if (is_used(s) || !global_lock(&n->mappings, hash_of(n, mapping_key(s)), &pair))
+		return false;
+	bool ends = !is_used(s);
+
+	/* Out of the mapping table first: who still finds the filter finds a mapping that is not open. */
+	if (ends && carries) {
+		global_remove(&n->mappings, &pair, index);
+		nat_intend_port(n, s);
+	}
+	if (ends && session_has(s, SESSION_FILTERS))
+		ends = leave_filters(n, index, s);
+	if (ends)
+		session_set(s, 0, SESSION_CARRIES | SESSION_FILTERS);
+	global_unlock(&n->mappings, &pair);
+	if (ends && carries) {
+		nat_free_port(n, s);
+		nat_counter(n, COUNTER_mappings, -1);
+	}
+	return ends;
+}

@@ -1,0 +1,192 @@
+/* What the configuration in force says of an address, and the ports of its pools. */
+#include "pe/nat_internal.h"
+
+static bool in_prefix(uint32_t address, const struct prefix *p)
+{
+	return ((address ^ p->addr) & ~(uint32_t)(0xffffffffull >> p->len)) == 0;
+}
+
+bool nat_is_subscriber(const struct nat *n, be32_t address)
+{
+	for (uint32_t i = 0; i < n->config.n_prefixes; i++)
+		if (in_prefix(be32_host(address), &n->config.prefixes[i]))
+			return true;
+	return false;
+}
+
+bool nat_is_pool_address(const struct nat *n, be32_t address)
+{
+	uint32_t host = be32_host(address);
+
+	for (uint32_t i = 0; i < n->config.n_ranges; i++)
+		if (host >= n->config.ranges[i].first && host <= n->config.ranges[i].last)
+			return true;
+	return false;
+}
+
+/* ---- rules ---- */
+
+static bool matches(const struct snapshot_rule *r, const struct session *s)
+{
+	uint16_t port = be16_host(s->remote_port);
+
+	return ((be32_host(s->inside) ^ r->inside) & r->inside_mask) == 0 &&
+	       ((be32_host(s->remote) ^ r->remote) & r->remote_mask) == 0 && (r->protocols >> s->l4 & 1) &&
+	       port >= r->port_first && port <= r->port_last;
+}
+
+const struct snapshot_rule *nat_rule_for(const struct nat *n, const struct session *s)
+{
+	const struct snapshot_rule *r = n->config.rules;
+
+	while (!matches(r, s))
+		r++;
+	return r;
+}
+
+/* ---- static mappings ---- */
+
+/* Sorted by address, protocol and first port: the last entry that does not begin after the endpoint. */
+struct endpoint {
+	uint32_t address;
+	uint16_t port;
+	uint8_t l4;
+};
+
+static int order(uint32_t address, uint8_t l4, uint16_t port, const struct endpoint *e)
+{
+	if (address != e->address)
+		return address < e->address ? -1 : 1;
+	if (l4 != e->l4)
+		return l4 < e->l4 ? -1 : 1;
+	return (port > e->port) - (port < e->port);
+}
+
+static const struct snapshot_static *last_before(
+	const struct snapshot_static *list, uint32_t n, enum side side, const struct endpoint *e)
+{
+	uint32_t lo = 0, hi = n;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		const struct snapshot_static *at = &list[mid];
+		int is = side == SIDE_INSIDE ? order(at->inside, at->l4, at->inside_port, e)
+					     : order(at->nat, at->l4, at->nat_port, e);
+
+		if (is <= 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo ? &list[lo - 1] : NULL;
+}
+
+static const struct snapshot_static *find_static(
+	const struct snapshot_static *list, uint32_t n, enum side side, be32_t address, be16_t port, enum l4 l4)
+{
+	struct endpoint whole = {be32_host(address), 0, N_L4}, one = {whole.address, be16_host(port), (uint8_t)l4};
+	const struct snapshot_static *at = last_before(list, n, side, &one);
+	uint16_t first = !at ? 0 : side == SIDE_INSIDE ? at->inside_port : at->nat_port;
+
+	if (at && (side == SIDE_INSIDE ? at->inside : at->nat) == one.address && at->l4 == l4 &&
+		one.port - first < at->ports)
+		return at;
+	at = last_before(list, n, side, &whole);
+	return at && (side == SIDE_INSIDE ? at->inside : at->nat) == whole.address && at->l4 == N_L4 ? at : NULL;
+}
+
+const struct snapshot_static *nat_static_inside(const struct nat *n, const struct session *s)
+{
+	const struct snapshot *c = &n->config;
+
+	return c->n_static
+		       ? find_static(c->static_by_inside, c->n_static, SIDE_INSIDE, s->inside, s->inside_port, s->l4)
+		       : NULL;
+}
+
+const struct snapshot_static *nat_static_nat(const struct nat *n, be32_t nat, be16_t port, enum l4 l4)
+{
+	const struct snapshot *c = &n->config;
+
+	return c->n_static ? find_static(c->static_by_nat, c->n_static, SIDE_OUTSIDE, nat, port, l4) : NULL;
+}
+
+/* ---- ports ---- */
+
+static uint32_t next_random(struct nat *n)
+{
+	n->random ^= n->random << 13;
+	n->random ^= n->random >> 7;
+	n->random ^= n->random << 17;
+	return (uint32_t)(n->random >> 32);
+}
+
+/* A port of one address; those that a static mapping owns are passed over. */
+static int take_port_of(struct nat *n, const struct snapshot_address *from, enum l4 l4)
+{
+	struct port_table *t = port_table_at(n->arena, from->ports);
+	const struct snapshot *c = &n->config;
+	uint32_t start = next_random(n);
+
+	for (uint32_t tries = 0; tries <= c->n_static; tries++) {
+		int port = ports_take(
+			t, from->ports, port_set_of(l4), c->port_first, c->port_last, start, &n->actor->intent.port);
+
+		if (port < 0 || !nat_static_nat(n, from->address, be16_of((uint16_t)port), l4))
+			return port;
+		ports_put(t, port_set_of(l4), (uint16_t)port);
+		start = (uint32_t)port - c->port_first + 1;
+	}
+	return -1;
+}
+
+/* Paired: on the subscriber's address, the same for all its mappings (RFC 4787 REQ-2), and on another only when that one
+ * is full. Arbitrary: any. */
+bool nat_take_port(struct nat *n, struct session *s, const struct snapshot_rule *rule)
+{
+	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
+	uint32_t pick = rule->pooling == POOLING_ARBITRARY
+				? next_random(n)
+				: (uint32_t)flow_key_hash((struct flow_key){s->inside.net, s->realm}, n->seed);
+
+	for (uint32_t i = 0; i < pool->usable; i++) {
+		const struct snapshot_address *from = &n->config.addresses[pool->first + (pick + i) % pool->usable];
+		int port = take_port_of(n, from, s->l4);
+
+		if (port >= 0) {
+			s->nat = from->address;
+			s->nat_port = be16_of((uint16_t)port);
+			return true;
+		}
+	}
+	return false;
+}
+
+static uint32_t port_table_of(const struct nat *n, be32_t address)
+{
+	uint32_t i = 0;
+
+	for (i = 0; i < n->config.n_addresses; i++)
+		if (n->config.addresses[i].address.net == address.net)
+			return n->config.addresses[i].ports;
+	for (i = 0; (i = slab_next_live(n->arena, SLAB_port_table, i + 1));)
+		if (port_table_at(n->arena, i)->address.net == address.net)
+			return i; /* no longer in the pool, but still in use */
+	return 0;
+}
+
+void nat_intend_port(struct nat *n, const struct session *s)
+{
+	uint64_t name = port_name(port_table_of(n, s->nat), port_set_of(s->l4), be16_host(s->nat_port));
+
+	atomic_store_explicit(&n->actor->intent.port, name, memory_order_release);
+}
+
+void nat_free_port(struct nat *n, const struct session *s)
+{
+	uint32_t table = port_table_of(n, s->nat);
+
+	if (table)
+		ports_put(port_table_at(n->arena, table), port_set_of(s->l4), be16_host(s->nat_port));
+	atomic_store_explicit(&n->actor->intent.port, 0, memory_order_release);
+}

@@ -1,0 +1,224 @@
+/* One packet with its session: what is written into it, and where it goes. */
+#include "pe/nat_internal.h"
+
+#include "common/csum.h"
+
+#include <string.h>
+
+/* ---- rewrite ---- */
+
+/* The checksum field of a transport header, and whether zero means "none" there (UDP, RFC 768). */
+static uint16_t *l4_checksum(const struct flow *f, uint8_t *l4)
+{
+	static const uint8_t at[N_L4] = {
+		[L4_TCP] = offsetof(struct tcp_header, checksum),
+		[L4_UDP] = offsetof(struct udp_header, checksum),
+		[L4_ICMP] = offsetof(struct icmp_header, checksum),
+	};
+
+	return (uint16_t *)(l4 + at[f->l4]);
+}
+
+static void rewrite_l4_checksum(const struct flow *f, uint8_t *l4, uint16_t delta)
+{
+	uint16_t *field = l4_checksum(f, l4), is;
+
+	memcpy(&is, field, sizeof is);
+	if (f->l4 == L4_UDP && is == 0)
+		return;
+	is = csum_apply(is, delta);
+	if (f->l4 == L4_UDP && is == 0)
+		is = 0xffff;
+	memcpy(field, &is, sizeof is);
+}
+
+/* Addresses, port and checksums; of a packet without ports only the addresses. */
+static void rewrite(struct packet *p, const struct flow *f, const struct session *s)
+{
+	struct ip4_header *ip = flow_ip4(p);
+	uint8_t *l4 = p->data + f->l4_at;
+	bool out = f->dir == DIR_OUTBOUND;
+	uint16_t l3_delta = out ? s->l3_delta : (uint16_t)~s->l3_delta;
+	uint16_t l4_delta = out ? s->l4_delta : (uint16_t)~s->l4_delta;
+
+	ip->checksum = csum_apply(ip->checksum, l3_delta);
+	if (out)
+		ip->src = s->nat;
+	else
+		ip->dst = s->inside;
+	if (f->port_at != FLOW_NO_PORT)
+		memcpy(l4 + f->port_at, out ? &s->nat_port : &s->inside_port, sizeof(be16_t));
+	if (f->l4 != L4_OTHER)
+		rewrite_l4_checksum(f, l4, l4_delta);
+}
+
+static void onto_link(struct packet *p, const struct link_header *link)
+{
+	struct ip4_header *ip = flow_ip4(p);
+
+	memcpy(p->data, link, sizeof link->dst + sizeof link->src);
+	ip->ttl--;
+	ip->checksum = csum_apply(ip->checksum, CSUM_DELTA_TTL);
+	p->out = link->side;
+	p->forward = 1;
+}
+
+/* ---- one packet with its session ---- */
+
+/* The session's adjacency, looked up again when the routes have changed since. */
+static uint32_t next_hop_of(struct nat *n, struct session *s, const struct flow *f, enum verdict *refused)
+{
+	uint32_t cached = atomic_load_explicit(&s->next_hop[f->dir], memory_order_relaxed);
+
+	if ((uint16_t)cached == (uint16_t)n->fib.generation && cached >> 16 != ADJACENCY_NONE)
+		return cached >> 16;
+	uint32_t i = nat_next_hop(n, f->dir, f->dir == DIR_OUTBOUND ? s->remote : s->inside, refused);
+	if (i != ADJACENCY_NONE)
+		atomic_store_explicit(
+			&s->next_hop[f->dir], i << 16 | (uint16_t)n->fib.generation, memory_order_relaxed);
+	return i;
+}
+
+/* Asks for a neighbour that has no answer yet, and keeps one that is used fresh. */
+static bool link_ready(struct nat *n, uint32_t index, const struct link_header *link)
+{
+	struct adjacency *a = &n->nexthop->adjacency[index];
+
+	if (link->state != ADJACENCY_RESOLVED) {
+		nexthop_request(n->nexthop, n->engine, link->side, a->address);
+		return false;
+	}
+	if (!atomic_load_explicit(&a->used, memory_order_relaxed))
+		atomic_store_explicit(&a->used, 1, memory_order_relaxed);
+	return true;
+}
+
+/* Bits are only ever added, but for two cases: data after a reset takes the reset back (RFC 7857 §2.3), and a SYN on a
+ * connection that is over begins the next one. */
+static void note_tcp(struct session *s, uint8_t bits)
+{
+	uint8_t seen = atomic_load_explicit(&s->tcp, memory_order_relaxed);
+
+	if (tcp_is_closed(seen) && (bits & (TCP_OUT_SYN | TCP_IN_SYN)))
+		atomic_store_explicit(&s->tcp, bits | (seen & SEEN_ANSWERED), memory_order_relaxed);
+	else if ((seen & TCP_RST) && (bits & (TCP_OUT_DATA | TCP_IN_DATA)))
+		atomic_fetch_and_explicit(&s->tcp, (uint8_t)~TCP_RST, memory_order_relaxed);
+	if (bits & ~seen)
+		atomic_fetch_or_explicit(&s->tcp, bits, memory_order_relaxed);
+}
+
+/* RFC 4787 REQ-6: what comes from the outside keeps only TCP alive, unless configured. */
+static bool refreshes(const struct nat *n, const struct flow *f)
+{
+	return f->dir == DIR_OUTBOUND || f->l4 == L4_TCP || (f->l4 == L4_UDP && n->config.udp_inbound_refresh);
+}
+
+static void touch(struct nat *n, struct session *s, const struct flow *f, local_place place)
+{
+	if (f->tcp)
+		note_tcp(s, f->tcp);
+	if (refreshes(n, f))
+		local_touch(place, session_class(s), n->now_s);
+}
+
+/* ---- turned round ---- */
+
+enum { HEADERS_MAX = sizeof(struct eth_header) + 60 + sizeof(struct tcp_header) };
+
+static enum verdict turn_round(struct nat *n, struct packet *p)
+{
+	enum side side = p->side;
+	struct flow f;
+
+	p->side = SIDE_OUTSIDE;
+	enum verdict verdict = flow_parse(&f, p);
+	p->side = side;
+	if (verdict != N_VERDICTS)
+		return verdict;
+	f.hash = flow_key_hash(f.key, n->seed);
+	local_place place = nat_find_hosted(&n, &f);
+	if (!place)
+		place = nat_first_packet(n, &f, &verdict);
+	return place ? nat_translate(n, p, &f, place, VERDICT_fwd_hairpin) : verdict;
+}
+
+/* To a NAT address: out through the sender's session, and back in through the one of who has that address, so that both
+ * see each other's NAT endpoint (RFC 4787 REQ-9). A packet that has to wait, or is refused, stays as it came. */
+static enum verdict hairpin(struct nat *n, struct packet *p, const struct flow *f, struct session *s, local_place place)
+{
+	unsigned size = p->len < HEADERS_MAX ? p->len : HEADERS_MAX;
+	uint8_t before[HEADERS_MAX];
+
+	memcpy(before, p->data, size);
+	touch(n, s, f, place);
+	rewrite(p, f, s);
+	enum verdict verdict = turn_round(n, p);
+	if (!p->forward)
+		memcpy(p->data, before, size);
+	return verdict;
+}
+
+/* ---- all of it ---- */
+
+enum verdict nat_translate(struct nat *n, struct packet *p, const struct flow *f, local_place place, enum verdict as)
+{
+	struct session *s = session_at(n->arena, local_index(atomic_load_explicit(place, memory_order_relaxed)));
+	enum verdict refused = VERDICT_drop_no_route;
+
+	if (f->dir == DIR_OUTBOUND && session_has(s, SESSION_HAIRPIN))
+		return hairpin(n, p, f, s, place);
+	uint32_t hop = next_hop_of(n, s, f, &refused);
+
+	if (hop == ADJACENCY_NONE)
+		return refused;
+	struct link_header link = nexthop_read(n->nexthop, hop);
+	if (!link_ready(n, hop, &link))
+		return VERDICT_held;
+	if (f->size > link.mtu)
+		return VERDICT_drop_too_big;
+	touch(n, s, f, place);
+	if (session_has(s, SESSION_INBOUND) && s->owner == n->engine && nat_counts_unanswered(s))
+		nat_note_answer(n, local_index(atomic_load_explicit(place, memory_order_relaxed)), s);
+	rewrite(p, f, s);
+	onto_link(p, &link);
+	return as;
+}
+
+/* ---- is it still there ---- */
+
+/* A session found may have ended meanwhile: idle too long and not yet swept, or let go by its owner. */
+bool nat_still_good(struct nat *n, local_place place)
+{
+	uint64_t e = atomic_load_explicit(place, memory_order_relaxed);
+	uint32_t index = local_index(e);
+	struct session *s = session_at(n->arena, index);
+	bool mine = s->owner == n->engine;
+
+	if (!mine && session_has(s, SESSION_DYING)) {
+		nat_session_let_go(n, index);
+		return false;
+	}
+	if (!mine || local_idle_s(e, n->now_s) < n->config.timeout_s[local_class(e)])
+		return true;
+	if (nat_session_idle(n, index)) {
+		nat_session_end(n, index);
+		return false;
+	}
+	/* An inbound entry that inbound packets do not refresh: it takes over when the other direction was seen. */
+	local_touch(place, local_class(e), n->now_s - nat_refreshed_ago(n, index));
+	return true;
+}
+
+/* The engine's part in which the flow has a session: its own, or a guest's. */
+local_place nat_find_hosted(struct nat **n, const struct flow *f)
+{
+	for (struct nat *host = *n; host; host = host->guest) {
+		local_place place = nat_find_local(host, f->dir, f->key, f->hash);
+
+		if (place && nat_still_good(host, place)) {
+			*n = host;
+			return place;
+		}
+	}
+	return NULL;
+}
