@@ -26,13 +26,16 @@
 
 #include <assert.h>
 
-/* Class, size in bytes, struct. One table: a new class is a new row. */
+/* Class, size in bytes, whose its pages are, struct. One table: a new class is a new row. */
 #define SLAB_CLASSES(S)                                                                                                \
-	S(session, 64, "session")                                                                                      \
-	S(port_table, 16448, "port table of one NAT address")
+	S(session, 64, own, "session")                                                                                 \
+	S(port_table, 16448, shared, "port table of one NAT address")
+
+/* own: each engine allocates in pages of its own; shared: all allocate by the shared allocator (shared_slab.h). */
+enum slab_whose { SLABS_own, SLABS_shared };
 
 enum slab_class {
-#define S(name, bytes, help) SLAB_##name,
+#define S(name, bytes, whose, help) SLAB_##name,
 	SLAB_CLASSES(S)
 #undef S
 		N_SLAB_CLASSES
@@ -42,7 +45,13 @@ enum slab_class {
 enum { ACTOR_MGMTD = ENGINE_MAX, ACTOR_SHARED, ACTOR_MAX };
 
 static const uint32_t slab_bytes[N_SLAB_CLASSES] = {
-#define S(name, bytes, help) [SLAB_##name] = bytes,
+#define S(name, bytes, whose, help) [SLAB_##name] = bytes,
+	SLAB_CLASSES(S)
+#undef S
+};
+
+static const enum slab_whose slab_whose[N_SLAB_CLASSES] = {
+#define S(name, bytes, whose, help) [SLAB_##name] = SLABS_##whose,
 	SLAB_CLASSES(S)
 #undef S
 };
