@@ -166,6 +166,13 @@ static void find_backing(struct arena *a)
 	a->backing = a->backing_text;
 }
 
+/* What is copied out of a header that is sound: nobody who writes to it later can lead this process astray. */
+static void note_pages(struct arena *a)
+{
+	a->pages = arena_region(a, ARENA_pages);
+	a->pages_bytes = a->header->region[ARENA_pages].bytes;
+}
+
 static void header_fill(struct arena_header *h, const struct arena_geometry *g, uint64_t bytes, uint64_t seed)
 {
 	struct timespec now;
@@ -241,6 +248,7 @@ static bool make(
 	if (!populate(a, huge, err))
 		return false;
 	header_fill(a->header, g, a->bytes, seed);
+	note_pages(a);
 	return true;
 }
 
@@ -255,6 +263,7 @@ static bool map_existing(struct arena *a, uint64_t size, struct arena_error *err
 	a->header = (struct arena_header *)a->base;
 	if (!arena_header_valid(a->header, size, err))
 		return false;
+	note_pages(a);
 	madvise(a->base, a->bytes, MADV_HUGEPAGE);
 	find_backing(a);
 	return true;

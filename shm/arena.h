@@ -90,6 +90,8 @@ struct arena {
 	struct arena_header *header;
 	uint8_t *base;
 	uint64_t bytes;
+	uint8_t *pages; /* where the region ARENA_pages begins, and its size: looked up for every packet */
+	uint64_t pages_bytes;
 	int fd; /* -1: private to this process and its children */
 	char name[ARENA_NAME_SIZE];
 	const char *backing; /* for the log: "2 MiB pages, 412 of 412 MiB" */

@@ -90,13 +90,23 @@ static inline uint32_t slab_per_page(enum slab_class c)
 	return ARENA_PAGE / slab_bytes[c];
 }
 
+/* Where an object lies behind a->pages; far beyond any arena for an index of page 0. */
+static inline uint64_t slab_offset(enum slab_class c, uint32_t index)
+{
+	uint32_t per = slab_per_page(c);
+
+	/* Objects that fill their pages follow each other from page to page: no division. */
+	if (ARENA_PAGE % slab_bytes[c] == 0)
+		return (uint64_t)(index - per) * slab_bytes[c];
+	return (uint64_t)(index / per - 1) * ARENA_PAGE + (uint64_t)(index % per) * slab_bytes[c];
+}
+
 static inline void *slab_pointer(const struct arena *a, enum slab_class c, uint32_t index)
 {
-	uint32_t per = slab_per_page(c), page = index / per;
+	uint64_t offset = slab_offset(c, index);
 
-	assert(page != 0 && page <= a->header->geometry.pages);
-	return (uint8_t *)arena_region(a, ARENA_pages) + (uint64_t)(page - 1) * ARENA_PAGE +
-	       (uint64_t)(index % per) * slab_bytes[c];
+	assert(offset < a->pages_bytes);
+	return a->pages + offset;
 }
 
 /* False for an index no page of this class holds (yet): what another process wrote may be anything. */
