@@ -22,7 +22,6 @@ struct flow {
 	uint8_t l4;     /* enum l4 */
 	uint8_t dir;    /* enum dir */
 	uint8_t tcp;    /* TCP_* bits this segment sets */
-	uint16_t fits;  /* entries of both buckets whose tag fits, found while the burst is looked up */
 };
 
 enum verdict flow_parse(struct flow *f, const struct packet *p);
