@@ -108,7 +108,7 @@ struct arena_geometry arena_plan(const struct config *c);
 /* Maps the arena named in the configuration, making it if it is not there. An existing arena keeps its geometry. */
 struct arena *arena_open(const struct config *c, struct arena_error *err);
 
-/* Maps it only if it is there and sound; for tools. */
+/* Maps it only if it is there and sound; for tools. One that is being made is waited for, two seconds at most. */
 struct arena *arena_attach(const char *name, struct arena_error *err);
 
 /* An arena without a name, shared with children only: replay, tests, benchmarks. `seed` makes it repeatable. */
