@@ -27,7 +27,6 @@ struct flow {
 	uint8_t tcp;      /* TCP_* bits this segment sets */
 	uint8_t port_at;  /* where the inside or NAT endpoint's port lies, from l4_at on; FLOW_NO_PORT: nowhere */
 	bool opens;       /* it may be the first packet of a session */
-	uint16_t fits;    /* entries of both buckets whose tag fits, found while the burst is looked up */
 };
 
 enum l4 flow_l4(uint8_t protocol);

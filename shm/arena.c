@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { REGION_ALIGN = 4096 };
+enum { REGION_ALIGN = 4096, ATTACH_LOOKS = 200, ATTACH_PAUSE_NS = 10 * 1000 * 1000 };
 #define MIB(bytes) ((bytes) >> 20)
 
 static bool refuse(struct arena_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -167,6 +167,18 @@ static void find_backing(struct arena *a)
 	a->backing = a->backing_text;
 }
 
+static bool is_huge(const struct arena *a)
+{
+	return strncmp(a->backing, "huge", 4) == 0;
+}
+
+/* What is copied out of a header that is sound: nobody who writes to it later can lead this process astray. */
+static void note_pages(struct arena *a)
+{
+	a->pages = arena_region(a, ARENA_pages);
+	a->pages_bytes = a->header->region[ARENA_pages].bytes;
+}
+
 static void header_fill(struct arena_header *h, const struct arena_geometry *g, uint64_t bytes, uint64_t seed)
 {
 	struct timespec now;
@@ -217,7 +229,7 @@ static bool populate(struct arena *a, enum huge_pages huge, struct arena_error *
 			"arena.sessions or enlarge /dev/shm",
 			(unsigned long long)MIB(a->bytes), (unsigned long long)MIB(room));
 	find_backing(a);
-	if (huge == HUGE_REQUIRED && strncmp(a->backing, "huge", 4) != 0)
+	if (huge == HUGE_REQUIRED && !is_huge(a))
 		return refuse(err,
 			"arena.huge_pages is \"required\" but the system gave %s; mount /dev/shm with "
 			"huge=advise, or say \"auto\"",
@@ -242,6 +254,7 @@ static bool make(
 	if (!populate(a, huge, err))
 		return false;
 	header_fill(a->header, g, a->bytes, seed);
+	note_pages(a);
 	return true;
 }
 
@@ -256,9 +269,26 @@ static bool map_existing(struct arena *a, uint64_t size, struct arena_error *err
 	a->header = (struct arena_header *)a->base;
 	if (!arena_header_valid(a->header, size, err))
 		return false;
+	note_pages(a);
 	madvise(a->base, a->bytes, MADV_HUGEPAGE);
 	find_backing(a);
 	return true;
+}
+
+/* What an arena is made of is decided by its maker, whose configuration may have said something else. */
+static bool backing_right(struct arena *a, enum huge_pages huge, struct arena_error *err)
+{
+	if (huge != HUGE_REQUIRED)
+		return true;
+	madvise(a->base, a->bytes, MADV_POPULATE_READ); /* what is not mapped yet does not count as huge */
+	find_backing(a);
+	if (is_huge(a))
+		return true;
+	return refuse(err,
+		"arena.huge_pages is \"required\" but the arena %s was made of %s: stop all processes and remove it "
+		"with "
+		"`corenatctl arena remove`, so that it is made anew (its sessions are lost), or say \"auto\"",
+		a->name, a->backing);
 }
 
 /* True when the object holds a finished arena; false when it is new, or its maker died before the magic. */
@@ -308,7 +338,7 @@ struct arena *arena_open(const struct config *c, struct arena_error *err)
 	flock(fd, LOCK_EX);
 	ok = ours = owner_right(fd, a->name, &st, err);
 	if (ok && has_magic(fd))
-		ok = map_existing(a, (uint64_t)st.st_size, err);
+		ok = map_existing(a, (uint64_t)st.st_size, err) && backing_right(a, c->arena.huge_pages, err);
 	else if (ok)
 		ok = getrandom(&seed, sizeof seed, 0) == sizeof seed && make(a, &g, seed, c->arena.huge_pages, err);
 	if (!ok && ours && !has_magic(fd))
@@ -318,6 +348,24 @@ struct arena *arena_open(const struct config *c, struct arena_error *err)
 		return a;
 	arena_close(a);
 	return NULL;
+}
+
+/* Waits while somebody makes it; the lock says so (arena_open). Between creating the object and locking it a maker looks
+ * like a dead one: that is looked at twice. */
+static bool is_made(int fd, const char *name, struct arena_error *err)
+{
+	for (unsigned look = 0, unlocked = 0; look < ATTACH_LOOKS; look++) {
+		if (has_magic(fd))
+			return true;
+		if (flock(fd, LOCK_SH | LOCK_NB) == 0) {
+			flock(fd, LOCK_UN);
+			if (!has_magic(fd) && ++unlocked == 2)
+				return refuse(err,
+					"arena %s is empty: its maker died, and the next engine makes it anew", name);
+		}
+		nanosleep(&(struct timespec){.tv_nsec = ATTACH_PAUSE_NS}, NULL);
+	}
+	return refuse(err, "arena %s is still being made; try again in a moment", name);
 }
 
 struct arena *arena_attach(const char *name, struct arena_error *err)
@@ -331,12 +379,10 @@ struct arena *arena_attach(const char *name, struct arena_error *err)
 	}
 	struct arena *a = arena_new(name, fd);
 
-	if (owner_right(fd, name, &st, err)) {
-		if (st.st_size < (off_t)sizeof(struct arena_header))
-			refuse(err, "arena %s is empty: its maker died, or is still at it", name);
-		else if (map_existing(a, (uint64_t)st.st_size, err))
-			return a;
-	}
+	/* Its size only counts once it is made. */
+	if (owner_right(fd, name, &st, err) && is_made(fd, name, err) && owner_right(fd, name, &st, err) &&
+		map_existing(a, (uint64_t)st.st_size, err))
+		return a;
 	arena_close(a);
 	return NULL;
 }

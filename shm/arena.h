@@ -91,6 +91,8 @@ struct arena {
 	struct arena_header *header;
 	uint8_t *base;
 	uint64_t bytes;
+	uint8_t *pages; /* where the region ARENA_pages begins, and its size: looked up for every packet */
+	uint64_t pages_bytes;
 	int fd; /* -1: private to this process and its children */
 	char name[ARENA_NAME_SIZE];
 	const char *backing; /* for the log: "2 MiB pages, 412 of 412 MiB" */
@@ -107,7 +109,7 @@ struct arena_geometry arena_plan(const struct config *c);
 /* Maps the arena named in the configuration, making it if it is not there. An existing arena keeps its geometry. */
 struct arena *arena_open(const struct config *c, struct arena_error *err);
 
-/* Maps it only if it is there and sound; for tools. */
+/* Maps it only if it is there and sound; for tools. One that is being made is waited for, two seconds at most. */
 struct arena *arena_attach(const char *name, struct arena_error *err);
 
 /* An arena without a name, shared with children only: replay, tests, benchmarks. `seed` makes it repeatable. */

@@ -31,7 +31,7 @@
 
 /* Rule, what it demands. */
 #define CHECK_RULES(R)                                                                                                 \
-	R(page_owner, "a page is free, or belongs to an actor and a class there are")                                  \
+	R(page_owner, "a page is free, or belongs to an actor there is, for a class such actors allocate")             \
 	R(page_cut, "a page that has an owner is cut for that owner")                                                  \
 	R(page_free_list, "a page's free list holds each of its free objects once, and nothing else")                  \
 	R(page_used, "a page's use count is the number of its live objects")                                           \

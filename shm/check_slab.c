@@ -8,7 +8,7 @@ enum { SLOTS_MAX = ARENA_PAGE / 64 };
 _Static_assert(sizeof(struct session) == 64, "the smallest object");
 
 static const char *const class_name[N_SLAB_CLASSES] = {
-#define S(name, bytes, help) [SLAB_##name] = #name,
+#define S(name, bytes, whose, help) [SLAB_##name] = #name,
 	SLAB_CLASSES(S)
 #undef S
 };
@@ -69,6 +69,11 @@ static void note_owner(struct check *c, uint32_t number)
 		check_violated(c, CHECK_page_cut, 0, page_text(c, number),
 			check_textf("%s took it in epoch %u", check_actor_text(actor).text, (uint32_t)(word >> 32)),
 			check_textf("it was last cut for epoch %u", cut));
+	if ((slab_whose[class] == SLABS_shared) != (actor == ACTOR_SHARED))
+		check_violated(c, CHECK_page_owner, 0, page_text(c, number),
+			check_textf("its owner word says %s", check_actor_text(actor).text),
+			check_textf("%ss are %s", class_name[class],
+				slab_whose[class] == SLABS_shared ? "the shared allocator's" : "each engine's own"));
 }
 
 /* ---- its objects ---- */

@@ -212,12 +212,17 @@ enum { N_ROWS = sizeof rows / sizeof rows[0] };
 
 uint32_t arena_layout(void)
 {
-	uint32_t numbers[N_ROWS + 5][2] = {{N_COUNTERS, N_VERDICTS}, {N_SLAB_CLASSES, ARENA_PAGE},
+	enum { CLASSES_AT = 4, ROWS_AT = CLASSES_AT + N_SLAB_CLASSES };
+	uint32_t numbers[ROWS_AT + N_ROWS][2] = {{N_COUNTERS, N_VERDICTS}, {N_SLAB_CLASSES, ARENA_PAGE},
 		{ENGINE_MAX, ACTOR_MAX}, {N_ARENA_REGIONS, ROUTES_MAX}};
 
+	for (unsigned c = 0; c < N_SLAB_CLASSES; c++) {
+		numbers[CLASSES_AT + c][0] = slab_bytes[c];
+		numbers[CLASSES_AT + c][1] = slab_whose[c];
+	}
 	for (unsigned i = 0; i < N_ROWS; i++) {
-		numbers[i + 5][0] = rows[i].offset;
-		numbers[i + 5][1] = rows[i].size;
+		numbers[ROWS_AT + i][0] = rows[i].offset;
+		numbers[ROWS_AT + i][1] = rows[i].size;
 	}
 	return (uint32_t)XXH3_64bits(numbers, sizeof numbers);
 }

@@ -10,8 +10,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* Hash of every shared structure's size and of every field's place and size: two builds that disagree on any cannot
- * share an arena. */
+/* Hash of every shared structure's size, of every field's place and size, and of the slab classes: two builds that
+ * disagree on any cannot share an arena. */
 uint32_t arena_layout(void);
 
 /* The byte map as Markdown. */

@@ -1,5 +1,7 @@
 #include "shm/local_table.h"
 
+#include <emmintrin.h>
+
 struct local_table local_table_of(const struct arena *a, unsigned engine, enum dir dir)
 {
 	uint32_t n = a->header->geometry.local_buckets;
@@ -24,6 +26,65 @@ local_place local_next(const struct local_table *t, uint64_t hash, unsigned *cur
 		*cursor += LOCAL_ENTRIES - from;
 	}
 	return NULL;
+}
+
+/* ---- a burst ---- */
+
+/* local_match for the owner, eight entries at once. Plain loads will do: nobody else stores. */
+static unsigned match_own(const struct local_bucket *b, __m128i tag)
+{
+	const __m128 *pair = (const __m128 *)(const void *)b;
+	__m128i half[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		/* The low halves of four entries, then of these the tags. */
+		__m128i low = _mm_castps_si128(_mm_shuffle_ps(pair[2 * i], pair[2 * i + 1], _MM_SHUFFLE(2, 0, 2, 0)));
+
+		half[i] = _mm_cmpeq_epi32(_mm_srli_epi32(low, LOCAL_SEEN_BITS), tag);
+	}
+	__m128i all = _mm_packs_epi32(half[0], half[1]);
+	return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(all, _mm_setzero_si128()));
+}
+_Static_assert(LOCAL_SEEN_BITS + LOCAL_TAG_BITS == 32, "the tag is the upper part of an entry's low half");
+
+static uint64_t first_fitting(const struct local_bucket *b, unsigned fits)
+{
+	return atomic_load_explicit(&b->entry[__builtin_ctz(fits)], memory_order_relaxed);
+}
+
+void local_lookup_burst(const struct arena *a, const struct local_table *t, const uint64_t hash[],
+	struct local_found found[], unsigned n)
+{
+	const struct local_table at = *t; /* stores to found[] may not be taken for changes to it */
+	const uint8_t *sessions = a->pages;
+	unsigned missed[LOCAL_BURST_MAX], n_missed = 0;
+
+	assert(n <= LOCAL_BURST_MAX);
+	for (unsigned i = 0; i < n; i++)
+		local_prefetch(&at, hash[i]);
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t tag = local_hash_tag(hash[i]), bucket = local_first(&at, hash[i]);
+		const struct local_bucket *b = &at.bucket[bucket];
+		unsigned fits = match_own(b, _mm_set1_epi32((int)tag));
+
+		if (fits) {
+			__builtin_prefetch(sessions + slab_offset(SLAB_session, local_index(first_fitting(b, fits))));
+		} else {
+			bucket = local_other(&at, bucket, tag);
+			__builtin_prefetch(&at.bucket[bucket]);
+			missed[n_missed++] = i;
+		}
+		found[i] = (struct local_found){bucket, fits};
+	}
+	for (unsigned m = 0; m < n_missed; m++) {
+		struct local_found *f = &found[missed[m]];
+		const struct local_bucket *b = &at.bucket[f->bucket];
+
+		f->fits = match_own(b, _mm_set1_epi32((int)local_hash_tag(hash[missed[m]])));
+		if (f->fits)
+			__builtin_prefetch(
+				sessions + slab_offset(SLAB_session, local_index(first_fitting(b, f->fits))));
+	}
 }
 
 /* ---- owner ---- */

@@ -5,10 +5,13 @@
  *            so an entry can move without its key.
  * Units      last seen in whole seconds of the caller's clock, modulo 2^17 (36 h).
  * Ownership  the engine writes its own tables; anyone reads.
- * Calls      insert, remove, touch, sweep: owner. Lookup: anyone. None blocks or makes a system call.
+ * Calls      insert, remove, touch, sweep, lookup of a burst: owner. Lookup of one: anyone. None blocks or makes a
+ *            system call.
  * Errors     insert: false when both buckets and every place their entries could move to are full.
  *
  * Entry      index:28 | class:4 | tag:15 | seen:17; zero is empty (index 0 names nothing).
+ * Burst      local_lookup_burst on all hashes of a burst, then for each the sessions of the entries left (local_fitting):
+ *            whatever memory one lookup waits for is fetched while the others are worked on.
  * Publish    one store (release) of the entry, after the session is published.
  * Read       one load (acquire); compare the session's key; a reader in another engine checks the session's generation.
  * Move       the copy is stored in the other bucket before the original is overwritten: the owner never misses; a reader
@@ -22,7 +25,7 @@
 
 #include "shm/session.h"
 
-enum { LOCAL_ENTRIES = 8, LOCAL_SEEN_BITS = 17, LOCAL_TAG_BITS = 15, LOCAL_CLASS_BITS = 4 };
+enum { LOCAL_ENTRIES = 8, LOCAL_SEEN_BITS = 17, LOCAL_TAG_BITS = 15, LOCAL_CLASS_BITS = 4, LOCAL_BURST_MAX = 64 };
 
 struct local_bucket {
 	_Alignas(CACHE_LINE) _Atomic uint64_t entry[LOCAL_ENTRIES];
@@ -88,7 +91,6 @@ static inline uint32_t local_other(const struct local_table *t, uint32_t bucket,
 	return sum >= bucket ? sum - bucket : sum + t->n - bucket;
 }
 
-/* Inlined come what may: gcc takes a function that only prefetches for one without effect, and drops the calls. */
 /* The entries of a bucket whose tag fits, as a set of bits: no branch to guess wrong. */
 static inline unsigned local_match(const struct local_table *t, uint32_t bucket, uint32_t tag)
 {
@@ -100,6 +102,7 @@ static inline unsigned local_match(const struct local_table *t, uint32_t bucket,
 	return fits;
 }
 
+/* Inlined come what may: gcc takes a function that only prefetches for one without effect, and drops the calls. */
 __attribute__((always_inline)) static inline void local_prefetch(const struct local_table *t, uint64_t hash)
 {
 	__builtin_prefetch(&t->bucket[local_first(t, hash)]);
@@ -108,6 +111,30 @@ __attribute__((always_inline)) static inline void local_prefetch(const struct lo
 /* Walks the entries whose tag fits: start with cursor 0; each call returns the next place, or NULL. The first eight
  * cursors are the first bucket, the next eight the other one. */
 local_place local_next(const struct local_table *t, uint64_t hash, unsigned *cursor);
+
+/* What a burst's lookup leaves of each hash: entries whose tag fits, of the first bucket if it has any, else of the
+ * other one. Nearly always these are the wanted entry or, for a key that is not there, none. */
+struct local_found {
+	uint32_t bucket;
+	uint32_t fits; /* a bit for each entry of it that is left to compare */
+};
+
+/* Owner: looks up n hashes, n <= LOCAL_BURST_MAX. On return the sessions they found are on their way into the cache. A
+ * key that is in neither set of entries left may still be in the other bucket, where a stranger's tag fitted in the
+ * first one: once in 4,000 lookups; local_next finds it. */
+void local_lookup_burst(const struct arena *a, const struct local_table *t, const uint64_t hash[],
+	struct local_found found[], unsigned n);
+
+/* The next entry left, for the caller to compare keys with; NULL: none. */
+static inline local_place local_fitting(const struct local_table *t, struct local_found *f)
+{
+	if (!f->fits)
+		return NULL;
+	local_place place = &t->bucket[f->bucket].entry[__builtin_ctz(f->fits)];
+
+	f->fits &= f->fits - 1;
+	return place;
+}
 
 /* Owner: marks the entry seen now, in class `class`; a store only when it changes something. */
 static inline void local_touch(local_place place, unsigned class, uint32_t now_s)

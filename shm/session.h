@@ -87,6 +87,8 @@ _Static_assert(offsetof(struct session, inside_port) == 20, "keys are compared a
 _Static_assert(offsetof(struct session, next_hop) == 32, "see map");
 _Static_assert(offsetof(struct session, adopters) == 48, "see map");
 
+_Static_assert(ARENA_PAGE % sizeof(struct session) == 0, "a session's address takes no division (slab_offset)");
+
 static inline struct session *session_at(const struct arena *a, uint32_t index)
 {
 	return slab_pointer(a, SLAB_session, index);

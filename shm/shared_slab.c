@@ -4,6 +4,7 @@ enum { SPINS = 1 << 20 };
 
 static struct slab *slab_of(const struct arena *a, enum slab_class c)
 {
+	assert(slab_whose[c] == SLABS_shared);
 	return &actor_of(a, ACTOR_SHARED)->slab[c];
 }
 
@@ -55,6 +56,8 @@ uint32_t shared_make(struct arena *a, unsigned actor, enum slab_class c, shared_
 void shared_repair(struct arena *a, unsigned actor)
 {
 	for (int c = 0; c < N_SLAB_CLASSES; c++) {
+		if (slab_whose[c] != SLABS_shared)
+			continue;
 		struct slab *s = slab_of(a, (enum slab_class)c);
 
 		if (atomic_load_explicit(&s->lock, memory_order_relaxed) == actor + 1 &&

@@ -26,13 +26,16 @@
 
 #include <assert.h>
 
-/* Class, size in bytes, struct. One table: a new class is a new row. */
+/* Class, size in bytes, whose its pages are, struct. One table: a new class is a new row. */
 #define SLAB_CLASSES(S)                                                                                                \
-	S(session, 64, "session")                                                                                      \
-	S(port_table, 16448, "port table of one NAT address")
+	S(session, 64, own, "session")                                                                                 \
+	S(port_table, 16448, shared, "port table of one NAT address")
+
+/* own: each engine allocates in pages of its own; shared: all allocate by the shared allocator (shared_slab.h). */
+enum slab_whose { SLABS_own, SLABS_shared };
 
 enum slab_class {
-#define S(name, bytes, help) SLAB_##name,
+#define S(name, bytes, whose, help) SLAB_##name,
 	SLAB_CLASSES(S)
 #undef S
 		N_SLAB_CLASSES
@@ -42,7 +45,13 @@ enum slab_class {
 enum { ACTOR_MGMTD = ENGINE_MAX, ACTOR_SHARED, ACTOR_MAX };
 
 static const uint32_t slab_bytes[N_SLAB_CLASSES] = {
-#define S(name, bytes, help) [SLAB_##name] = bytes,
+#define S(name, bytes, whose, help) [SLAB_##name] = bytes,
+	SLAB_CLASSES(S)
+#undef S
+};
+
+static const enum slab_whose slab_whose[N_SLAB_CLASSES] = {
+#define S(name, bytes, whose, help) [SLAB_##name] = SLABS_##whose,
 	SLAB_CLASSES(S)
 #undef S
 };
@@ -81,13 +90,23 @@ static inline uint32_t slab_per_page(enum slab_class c)
 	return ARENA_PAGE / slab_bytes[c];
 }
 
+/* Where an object lies behind a->pages; far beyond any arena for an index of page 0. */
+static inline uint64_t slab_offset(enum slab_class c, uint32_t index)
+{
+	uint32_t per = slab_per_page(c);
+
+	/* Objects that fill their pages follow each other from page to page: no division. */
+	if (ARENA_PAGE % slab_bytes[c] == 0)
+		return (uint64_t)(index - per) * slab_bytes[c];
+	return (uint64_t)(index / per - 1) * ARENA_PAGE + (uint64_t)(index % per) * slab_bytes[c];
+}
+
 static inline void *slab_pointer(const struct arena *a, enum slab_class c, uint32_t index)
 {
-	uint32_t per = slab_per_page(c), page = index / per;
+	uint64_t offset = slab_offset(c, index);
 
-	assert(page != 0 && page <= a->header->geometry.pages);
-	return (uint8_t *)arena_region(a, ARENA_pages) + (uint64_t)(page - 1) * ARENA_PAGE +
-	       (uint64_t)(index % per) * slab_bytes[c];
+	assert(offset < a->pages_bytes);
+	return a->pages + offset;
 }
 
 /* False for an index no page of this class holds (yet): what another process wrote may be anything. */

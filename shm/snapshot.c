@@ -31,25 +31,44 @@ static void port_table_build(void *object, void *context)
 	memset((void *)t->bits, 0, sizeof t->bits);
 }
 
-static bool add_address(struct arena *a, struct snapshot *s, uint32_t host, struct config_error *err)
+static bool is_configured(const struct config *c, uint32_t host)
+{
+	for (uint32_t p = 0; p < c->n_pools; p++)
+		for (uint32_t r = 0; r < c->pools[p].n_ranges; r++)
+			if (host >= c->pools[p].ranges[r].first && host <= c->pools[p].ranges[r].last)
+				return true;
+	return false;
+}
+
+/* No page is left for a table more: the addresses that fit are those that have one. Tables of addresses that left the
+ * configuration stay, and do not count. */
+static bool refuse_addresses(const struct arena *a, const struct config *c, struct config_error *err)
+{
+	uint32_t fit = 0;
+
+	for (uint32_t i = 0; (i = slab_next_live(a, SLAB_port_table, i + 1));)
+		fit += is_configured(c, be32_host(port_table_at(a, i)->address));
+	snprintf(err->text, sizeof err->text,
+		"pools: no arena page left: port tables of %u of these %u addresses fit; name at most %u, or remove "
+		"the arena (`corenatctl arena remove`) so that it is made anew for all of them",
+		fit, config_address_count(c), fit);
+	return false;
+}
+
+static bool add_address(struct arena *a, struct snapshot *s, uint32_t host)
 {
 	be32_t address = be32_of(host);
 	uint32_t ports = port_table_find(a, address);
 
 	if (!ports)
 		ports = shared_make(a, ACTOR_MGMTD, SLAB_port_table, port_table_build, &address);
-	if (!ports) {
-		snprintf(err->text, sizeof err->text,
-			"pools: no arena page left for the port table of the address after %u of them; "
-			"make the arena anew with a larger arena.sessions",
-			s->n_addresses);
+	if (!ports)
 		return false;
-	}
 	s->addresses[s->n_addresses++] = (struct snapshot_address){address, ports};
 	return true;
 }
 
-static bool add_pool(struct arena *a, const struct config_pool *p, struct snapshot *s, struct config_error *err)
+static bool add_pool(struct arena *a, const struct config_pool *p, struct snapshot *s)
 {
 	struct snapshot_pool *pool = &s->pools[s->n_pools++];
 
@@ -57,7 +76,7 @@ static bool add_pool(struct arena *a, const struct config_pool *p, struct snapsh
 	for (uint32_t r = 0; r < p->n_ranges; r++) {
 		s->ranges[s->n_ranges++] = p->ranges[r];
 		for (uint64_t host = p->ranges[r].first; host <= p->ranges[r].last; host++)
-			if (!add_address(a, s, (uint32_t)host, err))
+			if (!add_address(a, s, (uint32_t)host))
 				return false;
 	}
 	pool->n = pool->usable = s->n_addresses - pool->first;
@@ -119,8 +138,8 @@ bool snapshot_compile(struct arena *a, const struct config *c, struct snapshot *
 	for (int side = 0; side < N_SIDES; side++)
 		out->rss[side] = c->net.side[side].rss;
 	for (uint32_t p = 0; p < c->n_pools; p++)
-		if (!add_pool(a, &c->pools[p], out, err))
-			return false;
+		if (!add_pool(a, &c->pools[p], out))
+			return refuse_addresses(a, c, err);
 	catch_all(c, out);
 	return true;
 }

@@ -71,7 +71,7 @@ static unsigned long long ull(uint64_t n)
 static void print_pages(const struct check_counts *n)
 {
 	static const char *const class_name[N_SLAB_CLASSES] = {
-#define S(name, bytes, help) [SLAB_##name] = help,
+#define S(name, bytes, whose, help) [SLAB_##name] = help,
 		SLAB_CLASSES(S)
 #undef S
 	};

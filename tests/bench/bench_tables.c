@@ -1,7 +1,7 @@
 /* bench_tables: what the tables cost by themselves: look-up, insertion, removal, load, bytes per session.
  *
- * Keys come in random order, tables are filled to their planned load. A burst is prefetched, then looked up; a fence ends
- * it, so that bursts do not overlap: burst 1 pays for every miss alone. Figures are medians over stretches so short that
+ * Keys come in random order, tables are filled to their planned load. Lookups are the engine's, by local_lookup_burst; a
+ * fence ends each burst, so that bursts do not overlap: burst 1 pays for every miss alone. Figures are medians over stretches so short that
  * most are not interrupted even on a busy machine.
  *   bench_tables [--cpu N]
  */
@@ -79,36 +79,40 @@ static void report(const struct bench *b, const char *what, double value, const 
 
 /* ---- the engine's own table ---- */
 
-/* Inlined come what may: gcc takes a function that only prefetches for one without effect, and drops the calls. */
-__attribute__((always_inline)) static inline void prefetch_other(const struct local_table *t, uint64_t hash)
+/* Keys stand for sessions: who has the index has the key. */
+static bool is_found(const struct bench *b, struct local_found found, uint64_t hash, uint32_t key)
 {
-	__builtin_prefetch(&t->bucket[local_other(t, local_first(t, hash), local_hash_tag(hash))]);
+	bool fitted = found.fits != 0;
+	local_place place;
+
+	while ((place = local_fitting(&b->t, &found)))
+		if (local_index(atomic_load_explicit(place, memory_order_relaxed)) == key)
+			return true;
+	return fitted && local_find(&b->t, hash, key); /* a stranger's tag */
 }
 
-static uint64_t look_up(struct bench *b, uint32_t from, uint32_t burst, bool both)
+static uint64_t look_up(struct bench *b, uint32_t from, uint32_t burst)
 {
-	uint64_t found = 0;
+	struct local_found found[LOCAL_BURST_MAX];
+	uint64_t n = 0;
 
 	for (uint32_t i = from; i < from + STRETCH; i += burst) {
+		local_lookup_burst(b->a, &b->t, &b->hash[i], found, burst);
 		for (uint32_t k = 0; k < burst; k++)
-			local_prefetch(&b->t, b->hash[i + k]);
-		for (uint32_t k = 0; both && k < burst; k++)
-			prefetch_other(&b->t, b->hash[i + k]);
-		for (uint32_t k = 0; k < burst; k++)
-			found += local_find(&b->t, b->hash[i + k], b->key[i + k]) != NULL;
+			n += is_found(b, found[k], b->hash[i + k], b->key[i + k]);
 		_mm_lfence();
 	}
-	return found;
+	return n;
 }
 
-static double look_up_cycles(struct bench *b, bool hit, uint32_t burst, bool both)
+static double look_up_cycles(struct bench *b, bool hit, uint32_t burst)
 {
 	for (int run = 0; run < RUNS; run++) {
 		draw(b, hit ? 1 : b->n + 1, hit ? b->n : 1u << 28);
 		meter_calibrate(&b->meter);
 		for (uint32_t from = 0; from < LOOKUPS; from += STRETCH) {
 			meter_begin(&b->meter);
-			uint64_t found = look_up(b, from, burst, both);
+			uint64_t found = look_up(b, from, burst);
 			stretch_end(b);
 			if (found != (hit ? STRETCH : 0))
 				abort(); /* the table lies */
@@ -121,13 +125,10 @@ static void bench_look_up(struct bench *b)
 {
 	for (int hit = 1; hit >= 0; hit--) {
 		char name[48], context[64];
-		double batched = look_up_cycles(b, hit, 32, false), both = look_up_cycles(b, hit, 32, true);
-		double alone = look_up_cycles(b, hit, 1, false);
+		double batched = look_up_cycles(b, hit, 32), alone = look_up_cycles(b, hit, 1);
 
 		snprintf(name, sizeof name, "lookup_%s_burst32", hit ? "hit" : "miss");
-		report(b, name, batched, "cycles", " prefetched=first_bucket");
-		snprintf(name, sizeof name, "lookup_%s_burst32_both", hit ? "hit" : "miss");
-		report(b, name, both, "cycles", " prefetched=both_buckets");
+		report(b, name, batched, "cycles", " session=prefetched");
 		snprintf(name, sizeof name, "lookup_%s_burst1", hit ? "hit" : "miss");
 		snprintf(context, sizeof context, " ratio_to_burst32=%.2f", alone / batched);
 		report(b, name, alone, "cycles", context);
@@ -287,7 +288,6 @@ static void bench_at(struct bench *b, uint32_t sessions)
 	struct arena_geometry g = arena_plan(&c);
 	struct arena_error err;
 
-	g.pages = 1; /* no sessions here, only what names them */
 	b->n = sessions;
 	b->a = arena_open_private(&g, 1, &err);
 	if (!b->a) {

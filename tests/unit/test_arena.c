@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -470,6 +471,95 @@ static void open_without_room(void)
 	expect(arena_open(&config, &err), "still refused with room enough");
 }
 
+/* A maker as arena_open is one, slow enough to be met at each of its steps. */
+static pid_t slow_maker(unsigned rest_ms, bool finishes)
+{
+	int ready[2];
+	char c;
+
+	assert_int_equal(pipe(ready), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		struct timespec rest = {.tv_nsec = (long)rest_ms * 1000000};
+		int fd = shm_open(config.arena.name, O_RDWR, 0);
+		expect(fd >= 0 && flock(fd, LOCK_EX) == 0, "lock");
+		(void)!write(ready[1], "", 1);
+		nanosleep(&rest, NULL);
+		if (finishes) {
+			uint64_t magic = ARENA_MAGIC;
+
+			expect(pwrite(fd, &magic, sizeof magic, 0) == sizeof magic, "magic");
+		}
+		_exit(0);
+	}
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+	close(ready[1]);
+	return pid;
+}
+
+/* The arena is a real one, its magic taken away until the maker puts it back. */
+static void test_attach_waits_for_the_maker(void **state)
+{
+	struct arena *made = open_or_fail();
+
+	made->header->magic = 0;
+	pid_t pid = slow_maker(200, true);
+	struct arena *a = arena_attach(config.arena.name, &err);
+	if (!a)
+		fail_msg("%s", err.text);
+	arena_close(a);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+
+	made->header->magic = 0;
+	pid = slow_maker(100, false); /* it dies: nobody is waited for any longer */
+	assert_null(arena_attach(config.arena.name, &err));
+	assert_says("is empty: its maker died");
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	arena_close(made);
+}
+
+static void test_attach_waits_only_so_long(void **state)
+{
+	struct timespec from, to;
+
+	make_object("", 0, 4096, geteuid());
+	int fd = object_open(O_RDWR);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	assert_null(arena_attach(config.arena.name, &err));
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	assert_says("is still being made; try again");
+	assert_in_range(to.tv_sec - from.tv_sec, 1, 10);
+	close(fd);
+}
+
+/* The processes of an appliance start in any order: tools as well, while the first engine makes the arena. */
+static void test_attach_beside_the_first_open(void **state)
+{
+	config.arena.sessions = 200000;
+	for (unsigned round = 0; round < 10; round++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			expect(arena_open(&config, &err), "not opened");
+			_exit(0);
+		}
+		int fd;
+		while ((fd = shm_open(config.arena.name, O_RDONLY, 0)) < 0)
+			sched_yield();
+		close(fd);
+		struct arena *a = arena_attach(config.arena.name, &err);
+		if (!a)
+			fail_msg("round %u: %s", round, err.text);
+		assert_int_equal(a->header->geometry.sessions, 200000);
+		arena_close(a);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		assert_int_equal(arena_remove(config.arena.name), 0);
+	}
+}
+
 static void test_no_room(void **state)
 {
 	if (geteuid() != 0)
@@ -488,6 +578,11 @@ static void require_huge_pages_in_vain(void)
 	config.arena.huge_pages = HUGE_AUTO;
 	struct arena *a = arena_open(&config, &err);
 	expect(a && !strncmp(a->backing, "4 KiB pages", 11), "auto takes what there is");
+	config.arena.huge_pages = HUGE_REQUIRED;
+	expect(!arena_open(&config, &err), "opened what was made without");
+	expect(strstr(err.text, "was made of 4 KiB pages") && strstr(err.text, "corenatctl arena remove"), "sentence");
+	config.arena.huge_pages = HUGE_AUTO;
+	expect(arena_open(&config, &err), "the refused arena is as it was");
 }
 
 static void require_huge_pages(void)
@@ -496,6 +591,9 @@ static void require_huge_pages(void)
 	config.arena.huge_pages = HUGE_REQUIRED;
 	struct arena *a = arena_open(&config, &err);
 	expect(a && !strncmp(a->backing, "huge pages (", 12), "not given");
+	arena_close(a);
+	a = arena_open(&config, &err);
+	expect(a && !strncmp(a->backing, "huge pages (", 12), "an existing one that has them is refused");
 }
 
 static void test_huge_pages_required(void **state)
@@ -582,6 +680,9 @@ int main(void)
 		T(test_header_noise),
 		T(test_maker_died_before_the_magic),
 		T(test_maker_killed_at_any_moment),
+		T(test_attach_waits_for_the_maker),
+		T(test_attach_waits_only_so_long),
+		T(test_attach_beside_the_first_open),
 		T(test_no_room),
 		T(test_huge_pages_required),
 		T(test_roles_exclude),

@@ -156,6 +156,16 @@ static void break_page_owner(struct scene *s)
 	snprintf(s->names, sizeof s->names, "page %u", n);
 }
 
+/* An engine takes a page for what only the shared allocator allocates. */
+static void break_page_owner_whose(struct scene *s)
+{
+	struct slab *slab = &actor_of(s->b->arena, 0)->slab[SLAB_port_table];
+	uint32_t i = slab_take(s->b->arena, slab, 0, SLAB_port_table);
+
+	slab_put(s->b->arena, slab, SLAB_port_table, i);
+	snprintf(s->names, sizeof s->names, "page %u (port_table of engine 0)", i / slab_per_page(SLAB_port_table));
+}
+
 /* What death between taking a page and cutting it leaves. */
 static void break_page_cut(struct scene *s)
 {
@@ -506,6 +516,7 @@ static const struct corruption {
 	void (*corrupt)(struct scene *s);
 } corruptions[] = {
 	{BREAK(page_owner)},
+	{BREAK_TOO(page_owner, whose)},
 	{BREAK(page_cut)},
 	{BREAK(page_free_list)},
 	{BREAK(page_used)},

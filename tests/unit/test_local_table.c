@@ -271,6 +271,53 @@ static void test_cursor_walks_all_that_fit(void **state)
 	free(t.bucket);
 }
 
+/* What the burst leaves of a hash is what a look at one bucket after the other finds. */
+static void check_found(const struct local_table *t, uint64_t hash, struct local_found f, uint64_t seed, uint64_t step)
+{
+	uint32_t tag = local_hash_tag(hash), first = local_first(t, hash);
+	unsigned fits = local_match(t, first, tag);
+	uint32_t bucket = fits ? first : local_other(t, first, tag);
+	unsigned cursor = fits ? 0 : LOCAL_ENTRIES;
+	local_place place;
+
+	CHECK_AT(seed, step, f.bucket == bucket && f.fits == (fits ? fits : local_match(t, bucket, tag)));
+	while ((place = local_fitting(t, &f)))
+		CHECK_AT(seed, step, place == local_next(t, hash, &cursor));
+}
+
+static void test_burst_finds_what_one_by_one_does(void **state)
+{
+	enum { BUCKETS = 13, KEYS = BUCKETS * LOCAL_ENTRIES };
+	struct arena *a = small_arena(1, BUCKETS);
+	struct local_table t = local_table_of(a, 1, DIR_INBOUND);
+	uint64_t there[KEYS], hash[LOCAL_BURST_MAX], in_first = 0, in_other = 0, nowhere = 0;
+	struct local_found found[LOCAL_BURST_MAX];
+
+	for (uint64_t seed = 1; seed <= 300; seed++) {
+		struct rnd r = {seed};
+		uint32_t n = 0, burst = rnd_below(&r, LOCAL_BURST_MAX + 1);
+
+		memset(t.bucket, 0, t.n * sizeof *t.bucket);
+		for (uint32_t want = rnd_below(&r, KEYS); n < want; n++) {
+			there[n] = crowded_hash(&r);
+			if (!local_insert(&t, there[n], (uint32_t)(rnd_next(&r) >> 36) | 1, rnd_below(&r, 16),
+				    (uint32_t)rnd_next(&r)))
+				break;
+		}
+		for (uint32_t i = 0; i < burst; i++)
+			hash[i] = n && rnd_below(&r, 3) ? there[rnd_below(&r, n)] : crowded_hash(&r);
+		local_lookup_burst(a, &t, hash, found, burst);
+		for (uint32_t i = 0; i < burst; i++) {
+			in_first += found[i].fits && found[i].bucket == local_first(&t, hash[i]);
+			in_other += found[i].fits && found[i].bucket != local_first(&t, hash[i]);
+			nowhere += !found[i].fits;
+			check_found(&t, hash[i], found[i], seed, i);
+		}
+	}
+	assert_true(in_first > 1000 && in_other > 100 && nowhere > 1000);
+	arena_close(a);
+}
+
 static void test_tables_do_not_overlap(void **state)
 {
 	struct arena *a = small_arena(1, 7);
@@ -363,6 +410,7 @@ int main(void)
 		cmocka_unit_test(test_load_at_first_failure),
 		cmocka_unit_test(test_removes_a_half_done_move),
 		cmocka_unit_test(test_cursor_walks_all_that_fit),
+		cmocka_unit_test(test_burst_finds_what_one_by_one_does),
 		cmocka_unit_test(test_tables_do_not_overlap),
 		cmocka_unit_test(test_readers_see_whole_entries),
 	};

@@ -119,7 +119,7 @@ static void test_no_page_left(void **state)
 	char figure[64];
 
 	assert_false(snapshot_compile(a, &c, s, &err));
-	snprintf(figure, sizeof figure, "after %u of them", per);
+	snprintf(figure, sizeof figure, "port tables of %u of these %u addresses fit", per, per + 1);
 	assert_non_null(strstr(err.text, "pools: no arena page left"));
 	assert_non_null(strstr(err.text, figure));
 	c = config_of(per + 1); /* the addresses that got a table keep it, and fit without the one too many */
@@ -127,6 +127,28 @@ static void test_no_page_left(void **state)
 	assert_true(snapshot_compile(a, &c, s, &err));
 	assert_int_equal(s->n_addresses, per);
 	assert_int_equal(tables_in(a), per);
+	free(s);
+	arena_close(a);
+}
+
+/* What counts is what the new configuration can have: not the tables that addresses gone from it left, and the addresses
+ * behind the one that got none as well when they have one from before. */
+static void test_no_page_left_after_addresses_went(void **state)
+{
+	struct arena *a = small_arena(1, 1);
+	uint32_t per = slab_per_page(SLAB_port_table);
+	struct config c = config_of(per);
+	struct snapshot *s = malloc(sizeof *s);
+	struct config_error err = {""};
+	char figure[64];
+
+	assert_true(snapshot_compile(a, &c, s, &err)); /* the last one is the second pool's */
+	c.pools[0].ranges[0].first += 5;
+	c.pools[0].ranges[0].last += 1;
+	assert_false(snapshot_compile(a, &c, s, &err));
+	snprintf(figure, sizeof figure, "tables of %u of these %u addresses fit; name at most %u", per - 5, per - 4,
+		per - 5);
+	assert_non_null(strstr(err.text, figure));
 	free(s);
 	arena_close(a);
 }
@@ -395,6 +417,7 @@ int main(void)
 		cmocka_unit_test(test_compile),
 		cmocka_unit_test(test_last_address),
 		cmocka_unit_test(test_no_page_left),
+		cmocka_unit_test(test_no_page_left_after_addresses_went),
 		cmocka_unit_test(test_ports_outlive_commits),
 		cmocka_unit_test(test_new_tables_are_empty),
 		cmocka_unit_test(test_generations),
