@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { POOL = 0xc6336400, SUBSCRIBERS = 0x0a000000 };
+enum { POOL = 0x0b000000, SUBSCRIBERS = 0x0a000000 };
 
 static struct config base(void)
 {
