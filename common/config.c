@@ -238,24 +238,3 @@ bool config_load(struct config *out, const char *path, struct config_error *err)
 	free(text);
 	return ok;
 }
-
-static uint64_t count(const struct address_range *ranges, uint32_t n_ranges)
-{
-	uint64_t n = 0;
-
-	for (uint32_t r = 0; r < n_ranges; r++)
-		n += (uint64_t)ranges[r].last - ranges[r].first + 1;
-	return n;
-}
-
-uint32_t config_address_count(const struct config *c)
-{
-	uint64_t n = 0;
-
-	for (uint32_t p = 0; p < c->n_pools; p++) {
-		const struct config_pool *pool = &c->pools[p];
-
-		n += count(pool->ranges, pool->n_ranges) - count(pool->exclude, pool->n_exclude);
-	}
-	return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
-}

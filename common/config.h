@@ -170,7 +170,7 @@ struct config {
 	struct config_rule rules[CONFIG_RULES_MAX]; /* in order; the first that matches decides */
 	uint32_t n_rules;
 	struct config_static statics[CONFIG_STATICS_MAX];
-	uint32_t n_statics;
+	uint32_t n_statics; /* "static" in the document */
 	struct {
 		char runtime_dir[CONFIG_PATH_SIZE]; /* aggregator socket */
 		char bpffs[CONFIG_PATH_SIZE];       /* where XDP program and maps are pinned */
@@ -209,5 +209,24 @@ char *config_schema_print(void);
 
 /* NAT addresses of all pools together, those excluded not counted. */
 uint32_t config_address_count(const struct config *c);
+
+/* ---- what options mean where one says to look at another ---- */
+
+/* The first of the ranges that holds the address, or NULL. */
+const struct address_range *ranges_find(const struct address_range *ranges, uint32_t n, uint32_t host);
+uint64_t ranges_count(const struct address_range *ranges, uint32_t n);
+
+/* Walks what is left of a pool's ranges without those excluded: start with *range and *at zero. */
+bool config_pool_next(const struct config_pool *p, uint32_t *range, uint64_t *at, struct address_range *piece);
+
+/* Whether a rule looks at ports; then it can only match protocols that have some. */
+bool config_rule_has_ports(const struct config_rule *r);
+/* Each of its inside prefixes with each of its destination prefixes. */
+uint32_t config_rule_pairs(const struct config_rule *r);
+/* Index of its pool; n_pools when there is none of that name. */
+uint32_t config_rule_pool(const struct config *c, const struct config_rule *r);
+/* Its mapping and filtering: what it says, else its type, else nat.*; never BEHAVIOUR_DEFAULT. */
+void config_rule_behaviour(
+	const struct config *c, const struct config_rule *r, enum behaviour *mapping, enum behaviour *filtering);
 
 #endif

@@ -13,15 +13,14 @@ static bool is_power_of_two(uint32_t n)
 	return n != 0 && (n & (n - 1)) == 0;
 }
 
-static bool overlap(struct address_range a, struct address_range b, struct address_range *common)
+bool range_overlap(struct address_range a, struct address_range b, struct address_range *common)
 {
 	common->first = a.first > b.first ? a.first : b.first;
 	common->last = a.last < b.last ? a.last : b.last;
 	return common->first <= common->last;
 }
 
-/* Names that appear in paths of the API and in file names keep to this. */
-static bool is_plain_name(const char *name)
+bool is_plain_name(const char *name)
 {
 	return name[0] != '.' && name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 						   "0123456789._-")] == '\0';
@@ -115,7 +114,7 @@ static bool find_reserved(struct address_range range, struct address_range *foun
 	};
 
 	for (unsigned i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
-		if (overlap(range, reserved[i], found))
+		if (range_overlap(range, reserved[i], found))
 			return true;
 	return false;
 }
@@ -138,7 +137,7 @@ static bool check_prefixes(const struct config *c, struct config_error *err)
 				i, a, b);
 		}
 		for (uint32_t j = 0; j < i; j++)
-			if (overlap(range, prefix_range(c->net.prefixes[j]), &common)) {
+			if (range_overlap(range, prefix_range(c->net.prefixes[j]), &common)) {
 				range_format(prefix_range(c->net.prefixes[j]), b, sizeof(b));
 				return config_refuse(err,
 					"inside.prefixes[%u]: %s overlaps %s (entry %u); give each "
@@ -180,7 +179,7 @@ static bool check_pool_overlap(
 		uint32_t n = p == pool ? entry : c->pools[p].n_ranges;
 
 		for (uint32_t r = 0; r < n; r++) {
-			if (!overlap(range, c->pools[p].ranges[r], &common))
+			if (!range_overlap(range, c->pools[p].ranges[r], &common))
 				continue;
 			range_format(common, text, sizeof(text));
 			return config_refuse(err,
@@ -208,7 +207,7 @@ static bool check_pool_range(
 			pool, entry, a, c->pools[pool].name);
 	}
 	for (uint32_t i = 0; i < c->net.n_prefixes; i++)
-		if (overlap(range, prefix_range(c->net.prefixes[i]), &common)) {
+		if (range_overlap(range, prefix_range(c->net.prefixes[i]), &common)) {
 			range_format(common, a, sizeof(a));
 			range_format(prefix_range(c->net.prefixes[i]), b, sizeof(b));
 			return config_refuse(err,
@@ -222,12 +221,17 @@ static bool check_pool_range(
 
 static bool check_pool_addresses(const struct config *c, struct config_error *err)
 {
-	uint32_t n = config_address_count(c);
-
 	for (uint32_t p = 0; p < c->n_pools; p++)
 		for (uint32_t r = 0; r < c->pools[p].n_ranges; r++)
 			if (!check_pool_range(c, p, r, c->pools[p].ranges[r], err))
 				return false;
+	return true;
+}
+
+static bool check_address_count(const struct config *c, struct config_error *err)
+{
+	uint32_t n = config_address_count(c);
+
 	if (n <= CONFIG_ADDRESSES_MAX)
 		return true;
 	return config_refuse(
@@ -302,8 +306,11 @@ bool config_check(const struct config *c, struct config_error *err)
 		check_prefixes,
 		check_pool_names,
 		check_pool_addresses,
+		config_check_pool_parts,
+		check_address_count,
 		check_ports,
 		check_tcp_timeouts,
+		config_check_nat,
 		check_listen,
 	};
 

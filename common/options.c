@@ -1,7 +1,7 @@
 /* The rows of options.h. Order here is the order of the printed document. */
 #include "common/options.h"
 
-#include "common/config.h"
+#include "common/config_internal.h"
 
 #include <string.h>
 
@@ -221,7 +221,7 @@ const struct option options[] = {
 	 .change = OPTION_LIVE, .help = "mappings that are always there"},
 	{.path = "static[].protocol", .type = OPTION_CHOICE, .value = AT_STATIC(protocol),
 	 .choices = static_choices, .change = OPTION_LIVE,
-	 .help = "protocol; any: the whole address, all protocols, 1:1"},
+	 .help = "protocol, or any for the whole address with all protocols, 1:1"},
 	{.path = "static[].inside", .type = OPTION_ADDRESS, .value = AT_STATIC(inside),
 	 .change = OPTION_LIVE, .help = "IPv4 address of the subscriber"},
 	{.path = "static[].nat", .type = OPTION_ADDRESS, .value = AT_STATIC(nat),
@@ -271,6 +271,11 @@ const struct option *option_find(const char *path)
 		if (strcmp(options[i].path, path) == 0)
 			return &options[i];
 	return NULL;
+}
+
+const char *behaviour_name(enum behaviour behaviour)
+{
+	return rule_behaviour_choices[behaviour];
 }
 
 const char *option_type_name(enum option_type type)

@@ -16,38 +16,16 @@ struct snapshot *api_snapshot(const struct api *api)
 	return s;
 }
 
-/* NULL for an address that is not in force. The snapshot lists addresses in the order of the configuration, so the
- * one after the last found, *at, is looked at first. */
-static const struct port_table *table_of(
-	const struct api *api, const struct snapshot *in_force, uint32_t host, uint32_t *at)
-{
-	be32_t address = be32_of(host);
-
-	for (uint32_t n = 0; n < in_force->n_addresses; n++) {
-		uint32_t i = (*at + n) % in_force->n_addresses;
-		const struct snapshot_address *a = &in_force->addresses[i];
-
-		if (a->address.net != address.net)
-			continue;
-		*at = i + 1;
-		return slab_valid(api->arena, SLAB_port_table, a->ports) ? port_table_at(api->arena, a->ports) : NULL;
-	}
-	return NULL;
-}
-
-/* Calls `each` with every address of the pool that is in force. */
+/* Calls `each` with every address of the pool that is in force: those that give new mappings first. */
 static void walk_addresses(const struct api *api, const struct snapshot *in_force, const struct config_pool *p,
 	void (*each)(void *context, be32_t address, const struct port_table *t), void *context)
 {
-	uint32_t at = 0;
+	for (uint32_t i = 0; i < in_force->n_addresses; i++) {
+		const struct snapshot_address *a = &in_force->addresses[i];
 
-	for (uint32_t r = 0; r < p->n_ranges; r++) {
-		for (uint64_t host = p->ranges[r].first; host <= p->ranges[r].last; host++) {
-			const struct port_table *t = table_of(api, in_force, (uint32_t)host, &at);
-
-			if (t)
-				each(context, be32_of((uint32_t)host), t);
-		}
+		if (ranges_find(p->ranges, p->n_ranges, be32_host(a->address)) &&
+			slab_valid(api->arena, SLAB_port_table, a->ports))
+			each(context, a->address, port_table_at(api->arena, a->ports));
 	}
 }
 
@@ -69,16 +47,25 @@ struct pool_use pool_use(const struct api *api, const struct snapshot *in_force,
 	return use;
 }
 
+struct pool_rows {
+	const struct config_pool *pool;
+	struct json_object *rows;
+};
+
 static void add_row(void *context, be32_t address, const struct port_table *t)
 {
-	struct json_object *rows = context, *o = json_object_new_object();
+	const struct pool_rows *to = context;
+	struct json_object *o = json_object_new_object();
+	const struct config_pool *p = to->pool;
 	char text[INET_ADDRSTRLEN];
 
 	inet_ntop(AF_INET, &address.net, text, sizeof text);
 	json_object_object_add(o, "address", json_object_new_string(text));
 	json_object_object_add(o, "tcp_used", json_object_new_uint64(ports_used(t, PORTS_TCP)));
 	json_object_object_add(o, "other_used", json_object_new_uint64(ports_used(t, PORTS_OTHER)));
-	json_object_array_add(rows, o);
+	if (ranges_find(p->drain, p->n_drain, be32_host(address)))
+		json_object_object_add(o, "draining", json_object_new_boolean(true));
+	json_object_array_add(to->rows, o);
 }
 
 static struct json_object *pool_row(const struct api *api, const struct snapshot *in_force, const struct config_pool *p)
@@ -86,7 +73,7 @@ static struct json_object *pool_row(const struct api *api, const struct snapshot
 	struct json_object *o = json_object_new_object(), *rows = json_object_new_array();
 	struct pool_use use = pool_use(api, in_force, p);
 
-	walk_addresses(api, in_force, p, add_row, rows);
+	walk_addresses(api, in_force, p, add_row, &(struct pool_rows){p, rows});
 	json_object_object_add(o, "name", json_object_new_string(p->name));
 	json_object_object_add(o, "ports_total", json_object_new_uint64(use.total));
 	json_object_object_add(o, "ports_used", json_object_new_uint64(use.used));

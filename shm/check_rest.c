@@ -56,6 +56,31 @@ static void check_address(struct check *c, uint32_t n, struct snapshot_address a
 		     : check_textf("there is no live one"));
 }
 
+/* Pools lie one behind the other; there is always a rule. */
+static bool check_parts(struct check *c, const struct snapshot *s, uint32_t n_addresses)
+{
+	uint32_t pools = PEEK(s->n_pools), rules = PEEK(s->n_rules), statics = PEEK(s->n_static), next = 0;
+	bool ok =
+		pools <= CONFIG_POOLS_MAX && rules > 0 && rules <= SNAPSHOT_RULES_MAX && statics <= CONFIG_STATICS_MAX;
+
+	for (uint32_t p = 0; ok && p < pools; p++) {
+		struct snapshot_pool pool = PEEK(s->pools[p]);
+
+		ok = pool.first == next && pool.usable <= pool.n && pool.n <= n_addresses - next;
+		next += pool.n;
+	}
+	for (uint32_t r = 0; ok && r < rules; r++)
+		ok = PEEK(s->rules[r].pool) < pools;
+	if (!ok || next != n_addresses)
+		check_violated(c, CHECK_snapshot_valid, 0,
+			check_textf("configuration %u, which is in force", s->generation),
+			check_textf("it has %u pools over %u of %u addresses, %u rules, %u static mappings", pools,
+				next, n_addresses, rules, statics),
+			check_textf("pools hold all addresses, rules name pools, and there are 1 to %u, %u at most",
+				SNAPSHOT_RULES_MAX, CONFIG_STATICS_MAX));
+	return ok && next == n_addresses;
+}
+
 static void check_snapshot(struct check *c)
 {
 	uint32_t g = atomic_load_explicit(&c->a->header->config_generation, memory_order_acquire);
@@ -73,6 +98,8 @@ static void check_snapshot(struct check *c)
 				SNAPSHOT_RANGES_MAX));
 		return;
 	}
+	if (!check_parts(c, s, n))
+		return;
 	c->counts->addresses = n;
 	for (uint32_t i = 0; i < n; i++)
 		check_address(c, i, PEEK(s->addresses[i]));

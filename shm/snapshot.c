@@ -1,6 +1,5 @@
-#include "shm/snapshot.h"
-
 #include "shm/shared_slab.h"
+#include "shm/snapshot_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -68,53 +67,40 @@ static bool add_address(struct arena *a, struct snapshot *s, uint32_t host)
 	return true;
 }
 
-static bool add_pool(struct arena *a, const struct config_pool *p, struct snapshot *s)
+/* Either those of the pool's pieces that give new mappings, or the others. */
+static bool add_addresses(struct arena *a, const struct config_pool *p, bool usable, struct snapshot *s)
 {
-	struct snapshot_pool *pool = &s->pools[s->n_pools++];
+	struct address_range piece;
+	uint32_t range = 0;
+	uint64_t at = 0;
 
-	pool->first = s->n_addresses;
-	for (uint32_t r = 0; r < p->n_ranges; r++) {
-		s->ranges[s->n_ranges++] = p->ranges[r];
-		for (uint64_t host = p->ranges[r].first; host <= p->ranges[r].last; host++)
-			if (!add_address(a, s, (uint32_t)host))
+	while (config_pool_next(p, &range, &at, &piece))
+		for (uint64_t host = piece.first; host <= piece.last; host++) {
+			bool kept = ranges_find(p->drain, p->n_drain, (uint32_t)host) ||
+				    snapshot_is_taken(s, (uint32_t)host);
+
+			if (kept != usable && !add_address(a, s, (uint32_t)host))
 				return false;
-	}
-	pool->n = pool->usable = s->n_addresses - pool->first;
+		}
 	return true;
 }
 
-static void plain_values(const struct config *c, struct snapshot *s)
+static bool add_pool(struct arena *a, const struct config_pool *p, struct snapshot *s)
 {
-	s->timeout_s[TIMEOUT_UDP] = c->nat.udp_timeout_s;
-	s->timeout_s[TIMEOUT_ICMP] = c->nat.icmp_timeout_s;
-	s->timeout_s[TIMEOUT_TCP_OPENING] = c->nat.tcp_opening_timeout_s;
-	s->timeout_s[TIMEOUT_TCP_ESTABLISHED] = c->nat.tcp_established_timeout_s;
-	s->timeout_s[TIMEOUT_TCP_CLOSING] = c->nat.tcp_closing_timeout_s;
-	s->timeout_s[TIMEOUT_OTHER] = c->nat.udp_timeout_s;
-	s->port_first = c->nat.port_first;
-	s->port_last = c->nat.port_last;
-	s->udp_inbound_refresh = c->nat.udp_inbound_refresh;
-	s->syn_hold_s = c->nat.syn_hold_s;
-	s->refusal = c->nat.refusal;
-	s->icmp_rate = c->nat.icmp_rate;
-	s->mss_clamp = c->nat.mss_clamp;
-	s->fragments_held = c->nat.fragments_held;
-	s->fragments_per_source = c->nat.fragments_per_source;
-	s->fragment_timeout_s = c->nat.fragment_timeout_s;
-}
+	struct snapshot_pool *pool = &s->pools[s->n_pools++];
+	uint32_t range = 0;
+	uint64_t at = 0;
 
-/* Ends the rules, so that whoever walks them always finds one. */
-static void catch_all(const struct config *c, struct snapshot *s)
-{
-	s->rules[s->n_rules++] = (struct snapshot_rule){
-		.port_last = UINT16_MAX,
-		.protocols = (1u << N_L4) - 1,
-		.action = ACTION_TRANSLATE,
-		.mapping = c->nat.mapping,
-		.filtering = c->nat.filtering,
-		.pooling = c->nat.pooling,
-		.timeout = N_TIMEOUTS,
-	};
+	while (config_pool_next(p, &range, &at, &s->ranges[s->n_ranges]))
+		s->n_ranges++;
+	pool->first = s->n_addresses;
+	if (!add_addresses(a, p, true, s))
+		return false;
+	pool->usable = s->n_addresses - pool->first;
+	if (!add_addresses(a, p, false, s))
+		return false;
+	pool->n = s->n_addresses - pool->first;
+	return true;
 }
 
 bool snapshot_compile(struct arena *a, const struct config *c, struct snapshot *out, struct config_error *err)
@@ -131,16 +117,12 @@ bool snapshot_compile(struct arena *a, const struct config *c, struct snapshot *
 		return false;
 	}
 	memset(out, 0, sizeof *out);
-	out->engines = c->arena.engines;
-	out->n_prefixes = c->net.n_prefixes;
-	memcpy(out->prefixes, c->net.prefixes, sizeof out->prefixes);
-	plain_values(c, out);
-	for (int side = 0; side < N_SIDES; side++)
-		out->rss[side] = c->net.side[side].rss;
+	snapshot_add_values(out, c);
+	snapshot_add_rules(out, c);
+	snapshot_add_statics(out, c);
 	for (uint32_t p = 0; p < c->n_pools; p++)
 		if (!add_pool(a, &c->pools[p], out))
 			return refuse_addresses(a, c, err);
-	catch_all(c, out);
 	return true;
 }
 

@@ -100,7 +100,8 @@ struct snapshot {
 	struct snapshot_static static_by_nat[CONFIG_STATICS_MAX];    /* sorted by nat, l4, nat_port */
 };
 
-/* Finds or makes the port table of each address: those of an address that was in force before keep their bits. */
+/* Finds or makes the port table of each address: those of an address that was in force before keep their bits. An address
+ * that left the configuration keeps its table, too, since sessions may live on it. */
 bool snapshot_compile(struct arena *a, const struct config *c, struct snapshot *out, struct config_error *err);
 
 /* Puts it in force and returns its generation, or -EBUSY. */

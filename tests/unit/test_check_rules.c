@@ -489,6 +489,18 @@ static void break_snapshot_valid(struct scene *s)
 	snprintf(s->names, sizeof s->names, "configuration 1");
 }
 
+static void break_snapshot_valid_pools(struct scene *s)
+{
+	snapshot_of(s)->pools[0].usable = snapshot_of(s)->pools[0].n + 1;
+	snprintf(s->names, sizeof s->names, "configuration 1");
+}
+
+static void break_snapshot_valid_rules(struct scene *s)
+{
+	snapshot_of(s)->rules[0].pool = (uint8_t)snapshot_of(s)->n_pools;
+	snprintf(s->names, sizeof s->names, "configuration 1");
+}
+
 static void break_snapshot_address(struct scene *s)
 {
 	snapshot_of(s)->addresses[1].ports = snapshot_of(s)->addresses[0].ports;
@@ -555,6 +567,8 @@ static const struct corruption {
 	{BREAK(port_shared)},
 	{BREAK(port_table_unique)},
 	{BREAK(snapshot_valid)},
+	{BREAK_TOO(snapshot_valid, pools)},
+	{BREAK_TOO(snapshot_valid, rules)},
 	{BREAK(snapshot_address)},
 	{BREAK(nexthop_seq)},
 };

@@ -116,13 +116,13 @@ static unsigned walk(
 static void bad_documents_get_their_sentence(void **state)
 {
 	(void)state;
-	assert_true(walk(CORPUS "bad", check_bad) >= 100);
+	assert_true(walk(CORPUS "bad", check_bad) >= 160);
 }
 
 static void good_documents_print_and_parse_again(void **state)
 {
 	(void)state;
-	assert_true(walk(CORPUS "good", check_good) >= 5);
+	assert_true(walk(CORPUS "good", check_good) >= 6);
 }
 
 static void the_shipped_example_is_good(void **state)
@@ -160,6 +160,112 @@ static void values_arrive_in_the_struct(void **state)
 	assert_int_equal(config_address_count(&config), 16 + 7 + 1 + 8 + 1);
 	assert_int_equal(config.nat.port_first, 2000);
 	assert_int_equal(config.statistics.interval_ms, 100);
+}
+
+static void nat_behaviour_arrives_in_the_struct(void **state)
+{
+	const struct config_static *s = config.statics;
+	struct config_error err;
+
+	(void)state;
+	assert_true(config_load(&config, CORPUS "good/nat.json", &err));
+	assert_int_equal(config.nat.mapping, ADDRESS_DEPENDENT);
+	assert_int_equal(config.nat.filtering, ADDRESS_AND_PORT_DEPENDENT);
+	assert_int_equal(config.nat.pooling, POOLING_ARBITRARY);
+	assert_true(config.nat.udp_inbound_refresh);
+	assert_int_equal(config.nat.refusal, REFUSAL_PROHIBITED);
+	assert_int_equal(config.nat.mss_clamp, 536);
+	assert_int_equal(config.nat.tcp_closing_timeout_s, 10);
+	assert_int_equal(config.n_rules, 8);
+	assert_string_equal(config.rules[0].name, "dns");
+	assert_int_equal(config.rules[0].protocol, RULE_UDP);
+	assert_int_equal(config.rules[0].n_inside, 2);
+	assert_int_equal(config.rules[0].inside[1].addr, 0x64400000);
+	assert_int_equal(config.rules[0].n_destination, 2);
+	assert_int_equal(config.rules[0].port_first, 53);
+	assert_int_equal(config.rules[0].timeout_s, 10);
+	assert_int_equal(config.rules[5].action, ACTION_DROP);
+	assert_int_equal(config.rules[6].action, ACTION_BYPASS);
+	assert_int_equal(config.rules[7].port_last, 65535);
+	assert_int_equal(config.rules[7].pooling, POOLING_DEFAULT);
+	assert_int_equal(config.n_statics, 5);
+	assert_int_equal(s[3].protocol, STATIC_TCP);
+	assert_int_equal(s[3].inside, 0x0a010203);
+	assert_int_equal(s[3].nat, 0xc6336409);
+	assert_int_equal(s[3].nat_port, 1);
+	assert_int_equal(s[3].ports, 65535);
+	assert_int_equal(s[4].protocol, STATIC_ANY);
+	assert_int_equal(s[4].ports, 1);
+}
+
+/* Every pair of type and own words, with two different nat.* behind them (nat.json: ADM and APDF). */
+static void rules_fall_back_in_order(void **state)
+{
+	static const struct {
+		const char *what;
+		enum behaviour mapping, filtering;
+	} expect[] = {
+		{"dns: nat.*", ADDRESS_DEPENDENT, ADDRESS_AND_PORT_DEPENDENT},
+		{"full cone", ENDPOINT_INDEPENDENT, ENDPOINT_INDEPENDENT},
+		{"restricted", ENDPOINT_INDEPENDENT, ADDRESS_DEPENDENT},
+		{"port restricted", ENDPOINT_INDEPENDENT, ADDRESS_AND_PORT_DEPENDENT},
+		{"symmetric", ADDRESS_AND_PORT_DEPENDENT, ADDRESS_AND_PORT_DEPENDENT},
+		{"nothing said", ADDRESS_DEPENDENT, ADDRESS_AND_PORT_DEPENDENT},
+		{"own words", ADDRESS_AND_PORT_DEPENDENT, ADDRESS_DEPENDENT},
+		{"the rest", ADDRESS_DEPENDENT, ADDRESS_AND_PORT_DEPENDENT},
+	};
+	struct config_error err;
+
+	(void)state;
+	assert_true(config_load(&config, CORPUS "good/nat.json", &err));
+	for (uint32_t i = 0; i < config.n_rules; i++) {
+		enum behaviour mapping, filtering;
+
+		config_rule_behaviour(&config, &config.rules[i], &mapping, &filtering);
+		if (mapping != expect[i].mapping || filtering != expect[i].filtering)
+			fail_msg("%s: mapping %u, filtering %u", expect[i].what, mapping, filtering);
+		assert_int_equal(config_rule_pool(&config, &config.rules[i]), i == 1);
+		assert_int_equal(config_rule_pairs(&config.rules[i]), i == 0 ? 4 : 1);
+		assert_int_equal(config_rule_has_ports(&config.rules[i]), i == 0 || i == 5);
+	}
+}
+
+/* Pools of a few random ranges in 256 addresses, cut by random ones: piece by piece the same as address by address. */
+static void pools_are_cut_right(void **state)
+{
+	uint32_t random = 1;
+
+	(void)state;
+	for (unsigned step = 0; step < 2000; step++) {
+		struct config_pool p = {.n_ranges = 1 + step % 5};
+		struct address_range piece;
+		uint32_t base = step % 3 ? 0xffffff00 : 0, range = 0;
+		bool in[256] = {false}, out[256] = {false};
+		uint64_t at = 0;
+
+		for (uint32_t i = 0; i < 2 * p.n_ranges; i++) { /* apart from each other, as config_check wants them */
+			uint32_t cell = 256 / p.n_ranges * (i / 2), a, b;
+
+			random = random * 1664525u + 1013904223u;
+			a = cell + (random >> 8) % (256 / p.n_ranges);
+			b = a + (random >> 20) % (cell + 256 / p.n_ranges - a);
+			for (uint32_t n = a; n <= b; n++)
+				(i & 1 ? out : in)[n] = true;
+			if (i & 1)
+				p.exclude[p.n_exclude++] = (struct address_range){base + a, base + b};
+			else
+				p.ranges[i / 2] = (struct address_range){base + a, base + b};
+		}
+		while (config_pool_next(&p, &range, &at, &piece)) {
+			assert_true(piece.first <= piece.last);
+			for (uint64_t host = piece.first; host <= piece.last; host++) {
+				assert_true(in[host - base] && !out[host - base]);
+				in[host - base] = false;
+			}
+		}
+		for (unsigned n = 0; n < 256; n++)
+			assert_true(!in[n] || out[n]);
+	}
 }
 
 static void unreadable_file_is_named(void **state)
@@ -250,14 +356,13 @@ static void schema_has_every_row(void **state)
 }
 
 /* Cut and damaged at every place: refused with a sentence, or accepted and then whole. */
-static void damaged_documents_do_no_harm(void **state)
+static void damage(const char *document)
 {
 	size_t size;
-	char *text = read_file(CORPUS "good/full.json", &size);
+	char *text = read_file(document, &size);
 	uint32_t random = 1;
 	unsigned accepted = 0;
 
-	(void)state;
 	for (size_t cut = 0; cut + 2 < size; cut++) {
 		struct config_error err = {""};
 		char *copy = malloc(cut + 1); /* exact size: a read beyond it is caught */
@@ -286,6 +391,13 @@ static void damaged_documents_do_no_harm(void **state)
 	free(text);
 }
 
+static void damaged_documents_do_no_harm(void **state)
+{
+	(void)state;
+	damage(CORPUS "good/full.json");
+	damage(CORPUS "good/nat.json");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -293,6 +405,9 @@ int main(void)
 		cmocka_unit_test(good_documents_print_and_parse_again),
 		cmocka_unit_test(the_shipped_example_is_good),
 		cmocka_unit_test(values_arrive_in_the_struct),
+		cmocka_unit_test(nat_behaviour_arrives_in_the_struct),
+		cmocka_unit_test(rules_fall_back_in_order),
+		cmocka_unit_test(pools_are_cut_right),
 		cmocka_unit_test(unreadable_file_is_named),
 		cmocka_unit_test(too_long_document_is_refused),
 		cmocka_unit_test(rows_fit_their_members),

@@ -395,7 +395,11 @@ static void test_pools(void **state)
 	assert_string_equal(get_text(a, "address"), "198.51.100.1");
 	assert_int_equal(get_number(a, "tcp_used"), 5);
 	assert_int_equal(get_number(a, "other_used"), 2);
-	a = row(p, "addresses", 4);
+	assert_false(json_object_object_get_ex(a, "draining", NULL));
+	a = row(p, "addresses", 4); /* behind those that give new mappings */
+	assert_string_equal(get_text(a, "address"), "198.51.100.2");
+	assert_true(json_object_get_boolean(json_object_object_get(a, "draining")));
+	a = row(p, "addresses", 3);
 	assert_string_equal(get_text(a, "address"), "198.51.100.99");
 	assert_int_equal(get_number(a, "other_used"), 1);
 	p = row(o, "pools", 1);

@@ -1,0 +1,90 @@
+/* What the NAT behaviour's options mean where one says to look at another. */
+#include "common/config.h"
+
+#include <string.h>
+
+const struct address_range *ranges_find(const struct address_range *ranges, uint32_t n, uint32_t host)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (ranges[i].first <= host && host <= ranges[i].last)
+			return &ranges[i];
+	return NULL;
+}
+
+uint64_t ranges_count(const struct address_range *ranges, uint32_t n)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		sum += (uint64_t)ranges[i].last - ranges[i].first + 1;
+	return sum;
+}
+
+uint32_t config_address_count(const struct config *c)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < c->n_pools; i++) {
+		const struct config_pool *p = &c->pools[i];
+
+		n += ranges_count(p->ranges, p->n_ranges) - ranges_count(p->exclude, p->n_exclude);
+	}
+	return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+}
+
+bool config_pool_next(const struct config_pool *p, uint32_t *range, uint64_t *at, struct address_range *piece)
+{
+	for (; *range < p->n_ranges; ++*range, *at = 0) {
+		const struct address_range *r = &p->ranges[*range], *out;
+
+		if (*at < r->first)
+			*at = r->first;
+		while (*at <= r->last && (out = ranges_find(p->exclude, p->n_exclude, (uint32_t)*at)))
+			*at = (uint64_t)out->last + 1;
+		if (*at > r->last)
+			continue;
+		*piece = (struct address_range){(uint32_t)*at, r->last};
+		for (uint32_t e = 0; e < p->n_exclude; e++)
+			if (p->exclude[e].first > piece->first && p->exclude[e].first <= piece->last)
+				piece->last = p->exclude[e].first - 1;
+		*at = (uint64_t)piece->last + 1;
+		return true;
+	}
+	return false;
+}
+
+bool config_rule_has_ports(const struct config_rule *r)
+{
+	return r->port_first != 0 || r->port_last != UINT16_MAX;
+}
+
+uint32_t config_rule_pairs(const struct config_rule *r)
+{
+	return (r->n_inside ? r->n_inside : 1) * (r->n_destination ? r->n_destination : 1);
+}
+
+uint32_t config_rule_pool(const struct config *c, const struct config_rule *r)
+{
+	uint32_t i = 0;
+
+	while (r->pool[0] != '\0' && i < c->n_pools && strcmp(c->pools[i].name, r->pool) != 0)
+		i++;
+	return i;
+}
+
+void config_rule_behaviour(
+	const struct config *c, const struct config_rule *r, enum behaviour *mapping, enum behaviour *filtering)
+{
+	const struct {
+		enum behaviour mapping, filtering;
+	} types[] = {
+		[NAT_TYPE_DEFAULT] = {c->nat.mapping, c->nat.filtering},
+		[NAT_TYPE_FULL_CONE] = {ENDPOINT_INDEPENDENT, ENDPOINT_INDEPENDENT},
+		[NAT_TYPE_RESTRICTED] = {ENDPOINT_INDEPENDENT, ADDRESS_DEPENDENT},
+		[NAT_TYPE_PORT_RESTRICTED] = {ENDPOINT_INDEPENDENT, ADDRESS_AND_PORT_DEPENDENT},
+		[NAT_TYPE_SYMMETRIC] = {ADDRESS_AND_PORT_DEPENDENT, ADDRESS_AND_PORT_DEPENDENT},
+	};
+
+	*mapping = r->mapping != BEHAVIOUR_DEFAULT ? r->mapping : types[r->type].mapping;
+	*filtering = r->filtering != BEHAVIOUR_DEFAULT ? r->filtering : types[r->type].filtering;
+}

@@ -1,0 +1,23 @@
+/* snapshot_internal: what the files that compile a snapshot share; nobody else includes it.
+ *
+ * What       snapshot.c puts addresses and their port tables in, snapshot_rules.c all the rest.
+ * Units      as in snapshot.h.
+ * Ownership  the snapshot is the caller's, zeroed before; private memory until committed.
+ * Calls      snapshot_compile.
+ * Errors     none: the configuration was checked.
+ */
+#ifndef CORENAT_SHM_SNAPSHOT_INTERNAL_H
+#define CORENAT_SHM_SNAPSHOT_INTERNAL_H
+
+#include "shm/snapshot.h"
+
+/* Everything that is a plain number. */
+void snapshot_add_values(struct snapshot *s, const struct config *c);
+/* The rules multiplied out over their prefixes, and the one that matches what is left. */
+void snapshot_add_rules(struct snapshot *s, const struct config *c);
+/* Both arrays of static mappings, sorted. */
+void snapshot_add_statics(struct snapshot *s, const struct config *c);
+/* True when a static mapping takes the whole address. Needs the arrays. */
+bool snapshot_is_taken(const struct snapshot *s, uint32_t nat);
+
+#endif
