@@ -43,6 +43,7 @@ enum {
 	R(page_map, "owner and class of each page: slab.h")                                                            \
 	R(sessions, "global session table: global_table.h")                                                            \
 	R(mappings, "mapping table: global_table.h")                                                                   \
+	R(fragments, "what first fragments decided for the later ones: fragments.h")                                   \
 	R(locals, "each engine's outbound and inbound tables: local_table.h")                                          \
 	R(pages, "what slabs are cut from: slab.h")
 
@@ -78,11 +79,11 @@ struct arena_header {
 	struct arena_geometry geometry;            /*  32 [I] */
 	uint64_t created_ns;                       /*  56 [I] CLOCK_REALTIME */
 	struct arena_span region[N_ARENA_REGIONS]; /*  64 [I] */
-	_Alignas(CACHE_LINE) _Atomic uint32_t config_generation; /* 192 [M] snapshot in force; 0: none yet */
+	_Alignas(CACHE_LINE) _Atomic uint32_t config_generation; /* 256 [M] snapshot in force; 0: none yet */
 };
 _Static_assert(offsetof(struct arena_header, geometry) == 32, "see map");
 _Static_assert(offsetof(struct arena_header, region) == 64, "see map");
-_Static_assert(offsetof(struct arena_header, config_generation) == 192, "see map");
+_Static_assert(offsetof(struct arena_header, config_generation) == 256, "see map");
 _Static_assert(sizeof(struct arena_header) <= 4096, "the header's page");
 
 /* One process's view. Private memory. */
