@@ -12,6 +12,9 @@ enum {
 	PROTO_ICMP = 1,
 	PROTO_TCP = 6,
 	PROTO_UDP = 17,
+	IP4_DF = 0x4000,
+	IP4_MF = 0x2000,
+	IP4_OFFSET_MASK = 0x1fff,   /* in units of 8 bytes */
 	IP4_FRAGMENT_MASK = 0x3fff, /* offset and more-fragments: not zero is a fragment */
 	TCP_FLAG_FIN = 1,
 	TCP_FLAG_SYN = 2,
@@ -19,6 +22,11 @@ enum {
 	TCP_FLAG_ACK = 16,
 	ICMP_ECHO_REPLY = 0,
 	ICMP_ECHO_REQUEST = 8,
+	ICMP_TYPE_UNREACHABLE = 3,
+	ICMP_TYPE_SOURCE_QUENCH = 4,
+	ICMP_TYPE_TIME_EXCEEDED = 11,
+	ICMP_TYPE_PARAMETER = 12,
+	ICMP_CODE_TOO_BIG = 4, /* of unreachable: fragmentation needed and DF set; next-hop MTU where `sequence` lies */
 };
 
 struct eth_header {

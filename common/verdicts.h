@@ -42,6 +42,8 @@
 	V(drop_not_ipv4, "malformed", "not an IPv4 packet")                                                            \
 	V(drop_short_l3, "malformed", "packet ends inside the IPv4 header, or header length lies")                     \
 	V(drop_short_l4, "malformed", "packet ends inside the transport header")                                       \
+	V(drop_icmp_checksum, "malformed", "ICMP error with a wrong checksum")                                         \
+	V(drop_icmp_quote, "malformed", "ICMP error that quotes too little, or a header with a wrong checksum")        \
 	V(held, "pending", "waits for its next hop; counted again when it moves")
 
 enum verdict {

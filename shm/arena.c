@@ -1,6 +1,7 @@
 #include "shm/arena.h"
 
 #include "shm/engine.h"
+#include "shm/fragments.h"
 #include "shm/global_table.h"
 #include "shm/layout.h"
 #include "shm/local_table.h"
@@ -60,6 +61,8 @@ static uint64_t region_bytes(const struct arena_geometry *g, enum arena_region r
 	case ARENA_mappings:
 	case ARENA_filters:
 		return (uint64_t)g->mapping_buckets * sizeof(struct global_bucket);
+	case ARENA_fragments:
+		return FRAGMENT_SETS * sizeof(struct fragment_set);
 	case ARENA_locals:
 		return (uint64_t)g->engines * N_DIRS * g->local_buckets * sizeof(struct local_bucket);
 	case ARENA_pages:

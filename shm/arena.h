@@ -44,6 +44,7 @@ enum {
 	R(sessions, "global session table: global_table.h")                                                            \
 	R(mappings, "mapping table: global_table.h")                                                                   \
 	R(filters, "filter table: global_table.h")                                                                     \
+	R(fragments, "what first fragments decided for the later ones: fragments.h")                                   \
 	R(locals, "each engine's outbound and inbound tables: local_table.h")                                          \
 	R(pages, "what slabs are cut from: slab.h")
 

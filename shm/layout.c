@@ -1,6 +1,7 @@
 #include "shm/layout.h"
 
 #include "shm/engine.h"
+#include "shm/fragments.h"
 #include "shm/global_table.h"
 #include "shm/local_table.h"
 #include "shm/nexthop.h"
@@ -94,6 +95,25 @@ static const struct layout_row rows[] = {
 	S(global_bucket)
 	F(global_bucket, lock)
 	F(global_bucket, entry)
+	S(fragment_set)
+	F(fragment_set, entry)
+	S(fragment_entry)
+	F(fragment_entry, seq)
+	F(fragment_entry, expires_ns)
+	F(fragment_entry, word)
+	S(fragment)
+	F(fragment, key)
+	F(fragment, address)
+	F(fragment, session)
+	F(fragment, generation)
+	F(fragment, next_hop)
+	F(fragment, id)
+	S(fragment_key)
+	F(fragment_key, src)
+	F(fragment_key, dst)
+	F(fragment_key, id)
+	F(fragment_key, protocol)
+	F(fragment_key, dir)
 	S(snapshot)
 	F(snapshot, generation)
 	F(snapshot, engines)
