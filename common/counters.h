@@ -36,6 +36,8 @@
 	C(xdp_no_engine, SUM, "packets", "Packets dropped on this queue while no engine was there")                    \
 	C(xdp_to_kernel, SUM, "packets", "Packets of this queue given to the kernel")                                  \
 	C(held_packets, GAUGE, "packets", "Packets that wait for a next hop")                                          \
+	C(icmp_sent, SUM, "packets", "ICMP errors sent about packets refused here")                                    \
+	C(icmp_withheld, SUM, "packets", "ICMP errors not sent, their rate being reached")                             \
 	C(sweeps, SUM, "passes", "Complete aging passes over the engine's tables")
 
 enum counter_kind { COUNTER_SUM, COUNTER_GAUGE };

@@ -19,6 +19,8 @@
 	V(fwd_out_new, "translated", "outbound, session created")                                                      \
 	V(fwd_out_adopted, "translated", "outbound, another engine's session adopted")                                 \
 	V(fwd_in_new, "translated", "inbound, session created: its filter lets the sender in")                         \
+	V(fwd_out_error, "translated", "outbound ICMP error, translated with what it quotes")                          \
+	V(fwd_in_error, "translated", "inbound ICMP error, translated with what it quotes")                            \
 	V(fwd_hairpin, "translated", "from the inside to a NAT address, turned round")                                 \
 	V(fwd_in_hit, "translated", "inbound, session found")                                                          \
 	V(fwd_in_adopted, "translated", "inbound, another engine's session adopted")                                   \
@@ -38,13 +40,17 @@
 	V(drop_no_route, "config", "no route to the destination")                                                      \
 	V(drop_protocol, "config", "protocol without ports and without a 1:1 mapping")                                 \
 	V(drop_icmp_type, "config", "ICMP message that is neither query nor reply")                                    \
+	V(drop_syn_unanswered, "policy", "unsolicited inbound SYN: nobody inside opened the connection")               \
+	V(drop_fragment_timeout, "policy", "fragment whose first one did not come in time")                            \
 	V(drop_fragment, "config", "fragment: ports unknown")                                                          \
 	V(drop_not_ipv4, "malformed", "not an IPv4 packet")                                                            \
 	V(drop_short_l3, "malformed", "packet ends inside the IPv4 header, or header length lies")                     \
 	V(drop_short_l4, "malformed", "packet ends inside the transport header")                                       \
 	V(drop_icmp_checksum, "malformed", "ICMP error with a wrong checksum")                                         \
 	V(drop_icmp_quote, "malformed", "ICMP error that quotes too little, or a header with a wrong checksum")        \
-	V(held, "pending", "waits for its next hop; counted again when it moves")
+	V(held, "pending", "waits, for whatever reason; counted again when it moves")                                  \
+	V(held_fragment, "pending", "fragment that waits for its first one; counted again when it moves")              \
+	V(held_syn, "pending", "unsolicited inbound SYN that waits for an outbound one (RFC 5382 REQ-4)")
 
 enum verdict {
 #define V(id, class, help) VERDICT_##id,

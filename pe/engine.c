@@ -43,30 +43,86 @@ static void transmit(struct engine *e, enum side side, struct packet *p, unsigne
 	drop(e, p + taken, n - taken);
 }
 
+/* ---- packets cut ---- */
+
+/* A packet that must be cut: its fragments go in its stead (RFC 4787 REQ-13a). */
+static void send_cut(struct engine *e, struct packet *p)
+{
+	struct packet piece[BURST_MAX];
+	unsigned room = e->io->ops->take(
+		e->io, piece, p->len / (p->mtu / 2u) + 1 < BURST_MAX ? p->len / (p->mtu / 2u) + 1 : BURST_MAX);
+	unsigned n = fragment_split(p, p->mtu, piece, room), sent = 0;
+
+	if (n)
+		sent = e->io->ops->tx(e->io, p->out, piece, n);
+	count_packets(e, tx_packets[p->out], piece, sent);
+	e->io->ops->drop(e->io, piece + sent, room - sent);
+	if (sent < n || !n)
+		p->verdict = VERDICT_drop_tx_full;
+	drop(e, p, 1);
+}
+
+/* ---- packets held ---- */
+
+static bool may_wait(struct engine *e, const struct packet *p)
+{
+	const struct snapshot *c = &e->nat.config;
+
+	if (e->n_held == HELD_MAX)
+		return false;
+	return p->verdict != VERDICT_held_fragment ||
+	       fragment_take(&e->fragments, e->nat.seed, flow_ip4(p)->src, c->fragments_held, c->fragments_per_source);
+}
+
 /* Keeps it until `until`, or drops it when too many wait already. */
 static void hold(struct engine *e, struct packet *p, mono_t until)
 {
-	if (e->n_held == HELD_MAX) {
-		p->verdict = VERDICT_drop_hold_full;
+	if (may_wait(e, p)) {
+		e->held[e->n_held++] = (struct held){*p, until};
+		return;
+	}
+	p->verdict = VERDICT_drop_hold_full;
+	drop(e, p, 1);
+}
+
+/* A SYN for which there is no room is dropped without a word, like those that are not answered. */
+static void hold_syn(struct engine *e, struct packet *p, mono_t now)
+{
+	if (e->n_syns == HELD_SYNS) {
+		p->verdict = VERDICT_drop_no_session;
 		drop(e, p, 1);
 		return;
 	}
-	e->held[e->n_held++] = (struct held){*p, until};
+	e->syn[(e->first_syn + e->n_syns++) % HELD_SYNS] =
+		(struct held){*p, mono_after(now, span_s(e->nat.config.syn_hold_s))};
 }
 
-/* Sorts a translated burst into what is sent on each side, dropped and held, keeping order. */
-static void dispatch(struct engine *e, struct packet *burst, unsigned n, mono_t hold_until)
+static mono_t wait_until(const struct engine *e, const struct packet *p, mono_t now)
+{
+	return mono_after(
+		now, p->verdict == VERDICT_held_fragment ? span_s(e->nat.config.fragment_timeout_s) : hold_time);
+}
+
+/* Sorts a translated burst into what is sent on each side, dropped and held, keeping order. `since`: when those that are
+ * to be held came. */
+static void dispatch(struct engine *e, struct packet *burst, unsigned n, mono_t since)
 {
 	struct packet out[N_SIDES][BURST_MAX], dropped[BURST_MAX];
 	unsigned n_out[N_SIDES] = {0, 0}, n_dropped = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		if (burst[i].forward)
-			out[burst[i].out][n_out[burst[i].out]++] = burst[i];
-		else if (burst[i].verdict == VERDICT_held)
-			hold(e, &burst[i], hold_until);
+		struct packet *p = &burst[i];
+
+		if (p->forward && p->mtu && p->verdict != VERDICT_drop_too_big)
+			send_cut(e, p);
+		else if (p->forward)
+			out[p->out][n_out[p->out]++] = *p;
+		else if (p->verdict == VERDICT_held || p->verdict == VERDICT_held_fragment)
+			hold(e, p, wait_until(e, p, since));
+		else if (p->verdict == VERDICT_held_syn)
+			hold_syn(e, p, since);
 		else
-			dropped[n_dropped++] = burst[i];
+			dropped[n_dropped++] = *p;
 	}
 	for (int side = 0; side < N_SIDES; side++)
 		if (n_out[side])
@@ -75,16 +131,19 @@ static void dispatch(struct engine *e, struct packet *burst, unsigned n, mono_t 
 		drop(e, dropped, n_dropped);
 }
 
-/* ---- held packets ---- */
-
+/* Tries one that waits again; the last time it is decided. */
 static void retry_one(struct engine *e, struct held *h, mono_t now)
 {
 	struct packet *p = &h->packet;
 
+	if (p->verdict == VERDICT_held_fragment)
+		fragment_put(&e->fragments, e->nat.seed, flow_ip4(p)->src);
+	p->waited = mono_due(now, h->until);
 	nat_burst(&e->nat, p, 1, now);
-	if (p->verdict == VERDICT_held && mono_due(now, h->until))
-		p->verdict = VERDICT_drop_next_hop;
-	dispatch(e, p, 1, h->until);
+	if (p->forward || (p->verdict != VERDICT_held && p->verdict != VERDICT_held_fragment))
+		dispatch(e, p, 1, now);
+	else
+		hold(e, p, h->until);
 }
 
 static void retry_held(struct engine *e, mono_t now)
@@ -98,20 +157,32 @@ static void retry_held(struct engine *e, mono_t now)
 		retry_one(e, &again[i], now);
 }
 
+static void end_syns(struct engine *e, mono_t now)
+{
+	while (e->n_syns && mono_due(now, e->syn[e->first_syn].until)) {
+		struct packet *p = &e->syn[e->first_syn].packet;
+
+		e->first_syn = (e->first_syn + 1) % HELD_SYNS;
+		e->n_syns--;
+		nat_end_syn(&e->nat, p, now);
+		dispatch(e, p, 1, now);
+	}
+}
+
 /* ---- the turn ---- */
 
 static unsigned receive(struct engine *e, enum side side, mono_t now)
 {
 	struct packet burst[BURST_MAX];
-	unsigned n = e->io->ops->rx(e->io, side, burst, BURST_MAX), held;
+	unsigned n = e->io->ops->rx(e->io, side, burst, BURST_MAX), waiting;
 
 	if (!n)
 		return 0;
 	count_packets(e, rx_packets[side], burst, n);
 	nat_burst(&e->nat, burst, n, now);
-	held = e->n_held;
-	dispatch(e, burst, n, mono_after(now, hold_time));
-	e->nat.verdicts[VERDICT_held] += e->n_held - held;
+	waiting = e->n_held + e->n_syns;
+	dispatch(e, burst, n, now);
+	e->nat.verdicts[VERDICT_held] += e->n_held + e->n_syns - waiting;
 	return n;
 }
 
@@ -130,6 +201,7 @@ unsigned engine_turn(struct engine *e, mono_t now)
 		e->retry = mono_after(now, retry_every);
 		retry_held(e, now);
 	}
+	end_syns(e, now);
 	if (n)
 		counter_add(&e->nat.actor->counters[COUNTER_bursts], 1);
 	nat_flush_counters(&e->nat);
@@ -137,7 +209,7 @@ unsigned engine_turn(struct engine *e, mono_t now)
 	if (mono_due(now, e->housekeep)) {
 		e->housekeep = mono_after(now, housekeep_every);
 		nat_housekeep(&e->nat, now);
-		counter_set(&e->nat.actor->counters[COUNTER_held_packets], e->n_held);
+		counter_set(&e->nat.actor->counters[COUNTER_held_packets], e->n_held + e->n_syns);
 	}
 	return n;
 }

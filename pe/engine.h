@@ -9,12 +9,13 @@
 #ifndef CORENAT_PE_ENGINE_H
 #define CORENAT_PE_ENGINE_H
 
+#include "pe/fragment.h"
 #include "pe/io.h"
 #include "pe/nat.h"
 
-enum { HELD_MAX = 256 };
+enum { HELD_MAX = 384, HELD_SYNS = 256 };
 
-/* A packet that waits for its next hop's Ethernet address. */
+/* A packet that waits: for its next hop's Ethernet address, for the first fragment, for who opens the connection. */
 struct held {
 	struct packet packet;
 	mono_t until;
@@ -25,7 +26,10 @@ struct engine {
 	struct io *io;
 	struct held held[HELD_MAX]; /* oldest first */
 	unsigned n_held;
-	mono_t retry; /* when the held are tried again */
+	struct held syn[HELD_SYNS]; /* a ring, oldest first: all wait equally long */
+	unsigned first_syn, n_syns;
+	struct fragment_quota fragments; /* of those held */
+	mono_t retry;                    /* when the held are tried again */
 	mono_t housekeep;
 };
 

@@ -98,18 +98,15 @@ static enum verdict check_ip4(struct flow *f, const struct packet *p)
 	f->l4_at = (uint16_t)(sizeof *eth + header);
 	if (header < sizeof *ip || f->size < header || f->size + sizeof *eth > p->len)
 		return VERDICT_drop_short_l3;
-	if (ip->fragment.net & htons(IP4_FRAGMENT_MASK))
-		return VERDICT_drop_fragment;
-	return ip->ttl > 1 ? N_VERDICTS : VERDICT_drop_ttl;
+	return N_VERDICTS;
 }
 
-enum verdict flow_parse(struct flow *f, const struct packet *p)
+static enum verdict parse(struct flow *f, const struct packet *p)
 {
-	enum verdict refused = check_ip4(f, p);
-
-	if (refused != N_VERDICTS)
-		return refused;
 	const struct ip4_header *ip = flow_ip4(p);
+
+	if (ip->ttl <= 1)
+		return VERDICT_drop_ttl;
 	f->protocol = ip->protocol;
 	f->l4 = (uint8_t)flow_l4(ip->protocol);
 	if (f->l4_at + l4_rows[f->l4].min_bytes > f->size + sizeof(struct eth_header))
@@ -121,4 +118,20 @@ enum verdict flow_parse(struct flow *f, const struct packet *p)
 	memcpy(&f->key.a, &ip->src, sizeof f->key.a); /* source and destination, like the session's pairs */
 	f->key.b = (uint64_t)f->l4 << 48 | (uint64_t)f->dir << 56;
 	return l4_rows[f->l4].parse(f, p->data + f->l4_at);
+}
+
+enum verdict flow_parse(struct flow *f, const struct packet *p)
+{
+	enum verdict refused = check_ip4(f, p);
+
+	if (refused == N_VERDICTS && (flow_ip4(p)->fragment.net & htons(IP4_FRAGMENT_MASK)))
+		refused = VERDICT_drop_fragment;
+	return refused == N_VERDICTS ? parse(f, p) : refused;
+}
+
+enum verdict flow_parse_first(struct flow *f, const struct packet *p)
+{
+	enum verdict refused = check_ip4(f, p);
+
+	return refused == N_VERDICTS ? parse(f, p) : refused;
 }

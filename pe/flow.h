@@ -32,6 +32,8 @@ struct flow {
 enum l4 flow_l4(uint8_t protocol);
 
 enum verdict flow_parse(struct flow *f, const struct packet *p);
+/* The same of the first fragment of a datagram, which flow_parse refuses like all fragments. */
+enum verdict flow_parse_first(struct flow *f, const struct packet *p);
 
 static inline struct ip4_header *flow_ip4(const struct packet *p)
 {

@@ -34,6 +34,9 @@ struct io_ops {
 	/* Sends burst[0..n), all of which have out == side. */
 	unsigned (*tx)(struct io *io, enum side side, const struct packet *burst, unsigned n);
 	void (*drop)(struct io *io, const struct packet *burst, unsigned n);
+	/* Empty frames for packets of the engine's own making, as if rx had handed them out: data, and len bytes of
+	 * room. Returns how many there were. */
+	unsigned (*take)(struct io *io, struct packet *out, unsigned n);
 	/* Once per loop turn: kick transmit where the kernel wants it, reclaim completions, refill. */
 	void (*flush)(struct io *io);
 	/* Sleeps until a packet arrives or the time has passed. */

@@ -110,6 +110,23 @@ static void afxdp_drop(struct io *io, const struct packet *burst, unsigned n)
 	a->n_engine -= n;
 }
 
+static unsigned afxdp_take(struct io *io, struct packet *out, unsigned n)
+{
+	struct io_afxdp *a = of(io);
+
+	if (n > a->n_free)
+		n = a->n_free;
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t frame = a->free[--a->n_free];
+
+		frame_moves(a, frame, PLACE_FREE, PLACE_ENGINE);
+		out[i] = (struct packet){
+			.data = a->area + frame + FRAME_SIZE - FRAME_ROOM, .frame = frame, .len = FRAME_ROOM};
+	}
+	a->n_engine += n;
+	return n;
+}
+
 /* ---- per loop turn ---- */
 
 static void reclaim(struct io_afxdp *a, struct port *p)
@@ -249,6 +266,7 @@ const struct io_ops io_afxdp_ops = {
 	.rx = afxdp_rx,
 	.tx = afxdp_tx,
 	.drop = afxdp_drop,
+	.take = afxdp_take,
 	.flush = afxdp_flush,
 	.wait = afxdp_wait,
 	.stats = afxdp_stats,

@@ -51,6 +51,20 @@ static unsigned replay_tx(struct io *io, enum side side, const struct packet *bu
 	return n;
 }
 
+static unsigned replay_take(struct io *io, struct packet *out, unsigned n)
+{
+	struct io_replay *r = (struct io_replay *)io;
+
+	if (n > r->n_free)
+		n = r->n_free;
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t frame = r->free[--r->n_free];
+
+		out[i] = (struct packet){.data = r->frame[frame], .frame = frame, .len = REPLAY_FRAME_BYTES};
+	}
+	return n;
+}
+
 static void replay_flush(struct io *io)
 {
 	(void)io;
@@ -79,6 +93,7 @@ struct io *io_replay_open(io_replay_sent sent, void *context)
 		.rx = replay_rx,
 		.tx = replay_tx,
 		.drop = replay_drop,
+		.take = replay_take,
 		.flush = replay_flush,
 		.wait = replay_wait,
 		.stats = replay_stats,

@@ -14,7 +14,9 @@
 #include "common/steering.h"
 #include "pe/fib.h"
 #include "pe/flow.h"
+#include "pe/icmp_error.h"
 #include "shm/engine.h"
+#include "shm/fragments.h"
 #include "shm/global_table.h"
 #include "shm/local_table.h"
 #include "shm/snapshot.h"
@@ -31,6 +33,8 @@ struct sweep {
 	uint32_t bucket;
 	mono_t started; /* of the pass */
 };
+
+enum { IP_ID_COUNTERS = 256 };
 
 struct nat {
 	struct arena *arena;
@@ -49,8 +53,12 @@ struct nat {
 	struct pending pending;
 	struct nat *guest; /* another engine's part, looked after by this one; chained */
 	struct sweep sweep;
-	uint32_t now_s;                /* of the burst or turn in hand */
-	uint64_t verdicts[N_VERDICTS]; /* since the last nat_flush_counters */
+	mono_t now; /* of the burst or turn in hand */
+	uint32_t now_s;
+	struct icmp_budget icmp_budget;
+	struct fragments fragments;
+	uint16_t ip_id[IP_ID_COUNTERS]; /* next IPv4 identification, by addresses (RFC 6864 §5.3.1) */
+	uint64_t verdicts[N_VERDICTS];  /* since the last nat_flush_counters */
 };
 
 /* Takes over engine `engine`'s part of the arena, settling what a predecessor left half-done. `random` seeds the choice
@@ -66,6 +74,10 @@ bool nat_load_routes(struct nat *n);
 /* Translates burst[0..count), all received on the same side, count <= BURST_MAX: each gets forward, out and verdict.
  * Bytes are changed only where forward is set. */
 void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now);
+
+/* The time of an unsolicited SYN that was held is up: when the connection was opened from the inside meanwhile it is
+ * forgotten, else answered (RFC 5382 REQ-4). */
+void nat_end_syn(struct nat *n, struct packet *p, mono_t now);
 
 /* One bounded slice of aging. */
 void nat_housekeep(struct nat *n, mono_t now);

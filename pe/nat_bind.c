@@ -212,8 +212,7 @@ enum verdict nat_bind(struct nat *n, uint32_t index, struct session *s, const st
 
 /* ---- what comes from the outside ---- */
 
-/* What never changes while the session lives. */
-static void copy_fixed(struct session *to, const struct session *from)
+void nat_copy_fixed(struct session *to, const struct session *from)
 {
 	to->generation = atomic_load_explicit(&from->generation, memory_order_acquire);
 	to->inside = from->inside;
@@ -238,7 +237,7 @@ static uint32_t carrier_for(struct nat *n, struct flow_key key, struct session *
 	}
 	uint32_t found = filter_find(n, &pair, key);
 	if (found)
-		copy_fixed(copy, session_at(n->arena, found));
+		nat_copy_fixed(copy, session_at(n->arena, found));
 	global_unlock(&n->filters, &pair);
 	return found;
 }

@@ -29,6 +29,8 @@ static enum verdict first_packet(struct nat *n, struct packet *p, const struct f
 
 	if (!place)
 		place = nat_first_packet(n, f, &verdict);
+	if (!place && verdict == VERDICT_drop_no_session && f->tcp == TCP_IN_SYN && f->opens && n->config.syn_hold_s)
+		return VERDICT_held_syn;
 	return place ? nat_translate(n, p, f, place, verdict) : verdict;
 }
 
@@ -37,6 +39,7 @@ static void burst_parse(const struct nat *n, struct packet *burst, struct flow *
 {
 	for (unsigned i = 0; i < count; i++) {
 		burst[i].forward = 0;
+		burst[i].mtu = 0;
 		burst[i].verdict = (uint8_t)flow_parse(&flow[i], &burst[i]);
 		hash[i] = burst[i].verdict == N_VERDICTS ? flow_key_hash(flow[i].key, n->seed) : 0;
 		flow[i].hash = hash[i];
@@ -58,6 +61,19 @@ static local_place find_fitting(
 	return NULL;
 }
 
+/* Packets that are not forwarded as they stand: some are by another way, some are answered. */
+static void odd_packet(struct nat *n, struct packet *p)
+{
+	if (p->verdict == VERDICT_drop_icmp_type)
+		p->verdict = (uint8_t)nat_pass_error(n, p);
+	else if (p->verdict == VERDICT_drop_fragment)
+		p->verdict = (uint8_t)nat_fragment(n, p);
+	if (p->waited && p->verdict == VERDICT_held)
+		p->verdict = VERDICT_drop_next_hop;
+	if (!p->forward)
+		nat_answer(n, p);
+}
+
 void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now)
 {
 	const struct local_table *t = &n->local[burst->side == SIDE_INSIDE ? DIR_OUTBOUND : DIR_INBOUND];
@@ -68,7 +84,7 @@ void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now)
 
 	assert(count <= BURST_MAX);
 	for (struct nat *host = n; host; host = host->guest)
-		host->now_s = (uint32_t)(now.ns / 1000000000u);
+		nat_set_time(host, now);
 	burst_parse(n, burst, flow, hash, count);
 	local_lookup_burst(n->arena, t, hash, found, count);
 	for (unsigned i = 0; i < count; i++) {
@@ -84,6 +100,22 @@ void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now)
 	}
 	for (unsigned i = 0; i < n_first; i++)
 		burst[first[i]].verdict = (uint8_t)first_packet(n, &burst[first[i]], &flow[first[i]]);
+	for (unsigned i = 0; i < count; i++)
+		if (!burst[i].forward)
+			odd_packet(n, &burst[i]);
+}
+
+void nat_end_syn(struct nat *n, struct packet *p, mono_t now)
+{
+	struct session s;
+	struct flow f;
+
+	nat_set_time(n, now);
+	p->verdict = VERDICT_drop_no_session;
+	if (flow_parse(&f, p) != N_VERDICTS || nat_find_anywhere(n, f.dir, f.key, &s))
+		return;
+	p->verdict = VERDICT_drop_syn_unanswered;
+	nat_answer(n, p);
 }
 
 void nat_host(struct nat *n, struct nat *guest)

@@ -269,7 +269,7 @@ void nat_housekeep(struct nat *n, mono_t now)
 {
 	struct actor *actor = n->actor;
 
-	n->now_s = (uint32_t)(now.ns / 1000000000u);
+	nat_set_time(n, now);
 	if (n->configured)
 		sweep_slice(n, now);
 	pending_slice(n);

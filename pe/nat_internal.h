@@ -37,6 +37,12 @@ static inline enum timeout_class session_class(const struct session *s)
 	return (enum timeout_class)(s->timeout % N_TIMEOUTS); /* the rule's, or its protocol's */
 }
 
+static inline void nat_set_time(struct nat *n, mono_t now)
+{
+	n->now = now;
+	n->now_s = (uint32_t)(now.ns / 1000000000u);
+}
+
 /* ---- nat_create.c ---- */
 
 /* The way out for a session in one direction: adjacency index, or ADJACENCY_NONE and why in *refused (held: the question
@@ -50,6 +56,19 @@ local_place nat_first_packet(struct nat *n, const struct flow *f, enum verdict *
 
 /* Translates; `as` is the verdict when all goes well. */
 enum verdict nat_translate(struct nat *n, struct packet *p, const struct flow *f, local_place place, enum verdict as);
+
+/* Its pieces, for packets that have their session by other ways. */
+
+/* Addresses, port, checksums and, where it matters, the identification. */
+void nat_rewrite(struct nat *n, struct packet *p, const struct flow *f, const struct session *s);
+/* Notes that the session was seen. */
+void nat_touch(struct nat *n, const struct flow *f, local_place place);
+/* The link towards an address; N_VERDICTS: ready. */
+enum verdict nat_link_to(struct nat *n, enum dir dir, be32_t destination, struct link_header *link);
+/* Ethernet header, TTL, forward. */
+void nat_onto_link(struct packet *p, const struct link_header *link);
+/* Whether `size` bytes of IPv4 fit; if not the packet is marked to be cut, or refused when it may not be. */
+enum verdict nat_fit(struct packet *p, uint16_t size, uint16_t mtu);
 
 /* The engine's part in which the flow has a session that is not over: its own, or a guest's; NULL: none. */
 local_place nat_find_hosted(struct nat **n, const struct flow *f);
@@ -87,6 +106,22 @@ bool nat_count_answered(struct nat *n, uint32_t index, struct session *s);
 bool nat_end_bindings(struct nat *n, uint32_t index, struct session *s);
 /* Gives the reference on the parent back. False: lock busy. */
 bool nat_drop_parent(struct nat *n, struct session *s);
+
+/* What never changes while the session lives, and its generation. */
+void nat_copy_fixed(struct session *to, const struct session *from);
+
+/* ---- nat_icmp.c ---- */
+
+/* The session of a key in whatever table it is, copied; its index, 0: none. */
+uint32_t nat_find_anywhere(struct nat *n, enum dir dir, struct flow_key key, struct session *out);
+/* An ICMP message that is no query: translated if it is an error about a session. */
+enum verdict nat_pass_error(struct nat *n, struct packet *p);
+/* Turns a refused packet into the ICMP error for its sender, if its verdict has one and it may be sent. */
+void nat_answer(struct nat *n, struct packet *p);
+
+/* ---- nat_fragment.c ---- */
+
+enum verdict nat_fragment(struct nat *n, struct packet *p);
 
 /* ---- nat_end.c ---- */
 

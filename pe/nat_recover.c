@@ -164,7 +164,7 @@ uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t rand
 	n->actor = actor_of(a, engine);
 	n->seed = a->header->seed;
 	n->random = XXH3_64bits(&random, sizeof random) | 1;
-	n->now_s = (uint32_t)(now.ns / 1000000000u);
+	nat_set_time(n, now);
 	n->sweep.started = now;
 	n->nexthop = arena_region(a, ARENA_nexthop);
 	for (int dir = 0; dir < N_DIRS; dir++)
@@ -172,6 +172,7 @@ uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t rand
 	n->sessions = global_sessions(a, engine);
 	n->mappings = global_mappings(a, engine);
 	n->filters = global_filters(a, engine);
+	n->fragments = fragments_of(a, engine);
 
 	settle_intent(n);
 	global_release_all(&n->sessions);

@@ -32,8 +32,21 @@ static void rewrite_l4_checksum(const struct flow *f, uint8_t *l4, uint16_t delt
 	memcpy(field, &is, sizeof is);
 }
 
+/* Packets of several hosts leave under one address: what may be cut on its way gets an identification that no other to
+ * that destination has lately had (RFC 6864 §5.3.1). Engines share the numbers out. */
+static void renumber(struct nat *n, struct ip4_header *ip)
+{
+	struct flow_key ends = {ip->src.net | (uint64_t)ip->dst.net << 32, ip->protocol};
+	uint16_t *next = &n->ip_id[flow_key_hash(ends, n->seed) % IP_ID_COUNTERS];
+	be16_t id = be16_of((uint16_t)(*next * n->arena->header->geometry.engines + n->engine));
+
+	(*next)++;
+	ip->checksum = csum_apply(ip->checksum, csum_delta16(0, ip->id.net, id.net));
+	ip->id = id;
+}
+
 /* Addresses, port and checksums; of a packet without ports only the addresses. */
-static void rewrite(struct packet *p, const struct flow *f, const struct session *s)
+void nat_rewrite(struct nat *n, struct packet *p, const struct flow *f, const struct session *s)
 {
 	struct ip4_header *ip = flow_ip4(p);
 	uint8_t *l4 = p->data + f->l4_at;
@@ -50,9 +63,11 @@ static void rewrite(struct packet *p, const struct flow *f, const struct session
 		memcpy(l4 + f->port_at, out ? &s->nat_port : &s->inside_port, sizeof(be16_t));
 	if (f->l4 != L4_OTHER)
 		rewrite_l4_checksum(f, l4, l4_delta);
+	if (out && !(ip->fragment.net & htons(IP4_DF)))
+		renumber(n, ip);
 }
 
-static void onto_link(struct packet *p, const struct link_header *link)
+void nat_onto_link(struct packet *p, const struct link_header *link)
 {
 	struct ip4_header *ip = flow_ip4(p);
 
@@ -93,6 +108,25 @@ static bool link_ready(struct nat *n, uint32_t index, const struct link_header *
 	return true;
 }
 
+enum verdict nat_link_to(struct nat *n, enum dir dir, be32_t destination, struct link_header *link)
+{
+	enum verdict refused;
+	uint32_t hop = nat_next_hop(n, dir, destination, &refused);
+
+	if (hop == ADJACENCY_NONE)
+		return refused;
+	*link = nexthop_read(n->nexthop, hop);
+	return link_ready(n, hop, link) ? N_VERDICTS : VERDICT_held;
+}
+
+enum verdict nat_fit(struct packet *p, uint16_t size, uint16_t mtu)
+{
+	if (size <= mtu)
+		return N_VERDICTS;
+	p->mtu = mtu;
+	return flow_ip4(p)->fragment.net & htons(IP4_DF) ? VERDICT_drop_too_big : N_VERDICTS;
+}
+
 /* Bits are only ever added, but for two cases: data after a reset takes the reset back (RFC 7857 §2.3), and a SYN on a
  * connection that is over begins the next one. */
 static void note_tcp(struct session *s, uint8_t bits)
@@ -113,8 +147,10 @@ static bool refreshes(const struct nat *n, const struct flow *f)
 	return f->dir == DIR_OUTBOUND || f->l4 == L4_TCP || (f->l4 == L4_UDP && n->config.udp_inbound_refresh);
 }
 
-static void touch(struct nat *n, struct session *s, const struct flow *f, local_place place)
+void nat_touch(struct nat *n, const struct flow *f, local_place place)
 {
+	struct session *s = session_at(n->arena, local_index(atomic_load_explicit(place, memory_order_relaxed)));
+
 	if (f->tcp)
 		note_tcp(s, f->tcp);
 	if (refreshes(n, f))
@@ -150,8 +186,8 @@ static enum verdict hairpin(struct nat *n, struct packet *p, const struct flow *
 	uint8_t before[HEADERS_MAX];
 
 	memcpy(before, p->data, size);
-	touch(n, s, f, place);
-	rewrite(p, f, s);
+	nat_touch(n, f, place);
+	nat_rewrite(n, p, f, s);
 	enum verdict verdict = turn_round(n, p);
 	if (!p->forward)
 		memcpy(p->data, before, size);
@@ -174,13 +210,16 @@ enum verdict nat_translate(struct nat *n, struct packet *p, const struct flow *f
 	struct link_header link = nexthop_read(n->nexthop, hop);
 	if (!link_ready(n, hop, &link))
 		return VERDICT_held;
-	if (f->size > link.mtu)
-		return VERDICT_drop_too_big;
-	touch(n, s, f, place);
+	if (f->size > link.mtu) {
+		refused = nat_fit(p, f->size, link.mtu);
+		if (refused != N_VERDICTS)
+			return refused;
+	}
+	nat_touch(n, f, place);
 	if (session_has(s, SESSION_INBOUND) && s->owner == n->engine && nat_counts_unanswered(s))
 		nat_note_answer(n, local_index(atomic_load_explicit(place, memory_order_relaxed)), s);
-	rewrite(p, f, s);
-	onto_link(p, &link);
+	nat_rewrite(n, p, f, s);
+	nat_onto_link(p, &link);
 	return as;
 }
 

@@ -22,7 +22,10 @@ struct packet {
 
 	uint8_t out;     /* enum side: where to send it; meaningful when forwarded */
 	uint8_t verdict; /* enum verdict */
-	uint8_t forward; /* 1: send it; 0: drop it, or hold it when verdict is held */
+	uint8_t forward; /* 1: send it; 0: drop it, or hold it when the verdict says that it waits */
+	uint8_t waited;  /* it was held as long as may be: decide now */
+	uint16_t mtu;    /* forwarded: cut it into fragments of at most so many bytes of IPv4, 0: it fits; too big: the
+			    MTU that it exceeds */
 };
 
 enum { BURST_MAX = 64 };

@@ -1,0 +1,141 @@
+/* Fragments (RFC 4787 REQ-14): the first one has the ports and decides; what it decided waits in the arena for the others,
+ * whichever engine they land on, and those that come before it wait in their engine. */
+#include "pe/nat_internal.h"
+
+#include "common/csum.h"
+
+static struct fragment_key key_of(const struct packet *p)
+{
+	const struct ip4_header *ip = flow_ip4(p);
+
+	return (struct fragment_key){.src = ip->src,
+		.dst = ip->dst,
+		.id = ip->id,
+		.protocol = ip->protocol,
+		.dir = p->side == SIDE_INSIDE ? DIR_OUTBOUND : DIR_INBOUND};
+}
+
+static bool is_first(const struct packet *p)
+{
+	return !(flow_ip4(p)->fragment.net & htons(IP4_FRAGMENT_MASK & ~IP4_MF));
+}
+
+/* ---- the first ---- */
+
+/* The session of a first fragment: this engine's, any engine's, or a new one. */
+static uint32_t session_for(struct nat *n, const struct flow *f, struct session *copy, enum verdict *verdict)
+{
+	struct nat *host = n;
+	local_place place = nat_find_hosted(&host, f);
+	uint32_t index = 0;
+
+	*verdict = f->dir == DIR_OUTBOUND ? VERDICT_fwd_out_hit : VERDICT_fwd_in_hit;
+	if (place) {
+		nat_touch(host, f, place);
+	} else {
+		index = nat_find_anywhere(n, f->dir, f->key, copy);
+		if (index)
+			return index;
+		place = nat_first_packet(n, f, verdict);
+		if (!place)
+			return 0;
+	}
+	index = local_index(atomic_load_explicit(place, memory_order_relaxed));
+	nat_copy_fixed(copy, session_at(n->arena, index));
+	return index;
+}
+
+static void leave_word(
+	struct nat *n, const struct fragment_key *key, uint32_t index, const struct session *s, const struct packet *p)
+{
+	const struct fragment word = {
+		.key = *key,
+		.address = key->dir == DIR_OUTBOUND ? s->nat : s->inside,
+		.session = index,
+		.generation = s->generation,
+		.id = flow_ip4(p)->id,
+	};
+
+	fragments_put(&n->fragments, &word, n->now, span_s(n->config.fragment_timeout_s));
+}
+
+static enum verdict first(struct nat *n, struct packet *p)
+{
+	struct fragment_key key = key_of(p);
+	struct session s;
+	struct flow f;
+	enum verdict verdict = flow_parse_first(&f, p);
+
+	if (verdict != N_VERDICTS)
+		return verdict;
+	f.hash = flow_key_hash(f.key, n->seed);
+	uint32_t index = session_for(n, &f, &s, &verdict);
+	if (!index)
+		return verdict;
+	if (f.dir == DIR_OUTBOUND && nat_is_pool_address(n, s.remote))
+		return VERDICT_drop_fragment; /* not turned round */
+	struct link_header link;
+	enum verdict refused = nat_link_to(n, f.dir, f.dir == DIR_OUTBOUND ? s.remote : s.inside, &link);
+	if (refused == N_VERDICTS)
+		refused = nat_fit(p, f.size, link.mtu);
+	if (refused != N_VERDICTS)
+		return refused;
+	nat_rewrite(n, p, &f, &s);
+	leave_word(n, &key, index, &s, p);
+	nat_onto_link(p, &link);
+	return verdict;
+}
+
+/* ---- the others ---- */
+
+static bool still_there(const struct nat *n, const struct fragment *word)
+{
+	return slab_valid(n->arena, SLAB_session, word->session) &&
+	       atomic_load_explicit(&session_at(n->arena, word->session)->generation, memory_order_acquire) ==
+		       word->generation;
+}
+
+static void rewrite_addresses(struct packet *p, const struct fragment *word)
+{
+	struct ip4_header *ip = flow_ip4(p);
+	bool out = word->key.dir == DIR_OUTBOUND;
+	uint16_t delta = csum_delta32(0, out ? ip->src.net : ip->dst.net, word->address.net);
+
+	ip->checksum = csum_apply(ip->checksum, csum_delta16(delta, ip->id.net, word->id.net));
+	ip->id = word->id;
+	if (out)
+		ip->src = word->address;
+	else
+		ip->dst = word->address;
+}
+
+static enum verdict later(struct nat *n, struct packet *p)
+{
+	static const enum verdict hit[N_DIRS] = {VERDICT_fwd_out_hit, VERDICT_fwd_in_hit};
+	struct fragment_key key = key_of(p);
+	struct fragment word;
+	struct link_header link;
+
+	if (!fragments_get(&n->fragments, &key, n->now, &word) || !still_there(n, &word))
+		return p->waited ? VERDICT_drop_fragment_timeout : VERDICT_held_fragment;
+	enum verdict refused =
+		nat_link_to(n, key.dir, key.dir == DIR_OUTBOUND ? flow_ip4(p)->dst : word.address, &link);
+	if (refused == N_VERDICTS)
+		refused = nat_fit(p, be16_host(flow_ip4(p)->total_size), link.mtu);
+	if (refused != N_VERDICTS)
+		return refused;
+	rewrite_addresses(p, &word);
+	nat_onto_link(p, &link);
+	return hit[key.dir];
+}
+
+enum verdict nat_fragment(struct nat *n, struct packet *p)
+{
+	if (!n->configured || !n->config.n_addresses)
+		return VERDICT_drop_no_config;
+	if (flow_ip4(p)->ttl <= 1)
+		return VERDICT_drop_ttl;
+	if (p->side == SIDE_INSIDE && !nat_is_subscriber(n, flow_ip4(p)->src))
+		return VERDICT_drop_not_subscriber;
+	return is_first(p) ? first(n, p) : later(n, p);
+}
