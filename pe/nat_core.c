@@ -82,7 +82,7 @@ void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now)
 	struct local_found found[BURST_MAX];
 	unsigned first[BURST_MAX], n_first = 0;
 
-	assert(count <= BURST_MAX);
+	assert(n && count <= BURST_MAX);
 	for (struct nat *host = n; host; host = host->guest)
 		nat_set_time(host, now);
 	burst_parse(n, burst, flow, hash, count);

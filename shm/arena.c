@@ -288,9 +288,8 @@ static bool backing_right(struct arena *a, enum huge_pages huge, struct arena_er
 	if (is_huge(a))
 		return true;
 	return refuse(err,
-		"arena.huge_pages is \"required\" but the arena %s was made of %s: stop all processes and remove it "
-		"with "
-		"`corenatctl arena remove`, so that it is made anew (its sessions are lost), or say \"auto\"",
+		"arena.huge_pages is \"required\" but the arena %s was made of %s: stop all processes and remove "
+		"it with `corenatctl arena remove`, so that it is made anew (its sessions are lost), or say \"auto\"",
 		a->name, a->backing);
 }
 

@@ -30,22 +30,23 @@ local_place local_next(const struct local_table *t, uint64_t hash, unsigned *cur
 
 /* ---- a burst ---- */
 
+/* The tags of four entries: of their low halves the upper part. */
+static __m128i four_tags(const __m128 *entries)
+{
+	__m128 low = _mm_shuffle_ps(entries[0], entries[1], _MM_SHUFFLE(2, 0, 2, 0));
+
+	return _mm_srli_epi32(_mm_castps_si128(low), LOCAL_SEEN_BITS);
+}
+_Static_assert(LOCAL_SEEN_BITS + LOCAL_TAG_BITS == 32, "the tag is the upper part of an entry's low half");
+
 /* local_match for the owner, eight entries at once. Plain loads will do: nobody else stores. */
 static unsigned match_own(const struct local_bucket *b, __m128i tag)
 {
-	const __m128 *pair = (const __m128 *)(const void *)b;
-	__m128i half[2];
+	const __m128 *entries = (const __m128 *)(const void *)b;
+	__m128i one = _mm_cmpeq_epi32(four_tags(entries), tag), two = _mm_cmpeq_epi32(four_tags(entries + 2), tag);
 
-	for (unsigned i = 0; i < 2; i++) {
-		/* The low halves of four entries, then of these the tags. */
-		__m128i low = _mm_castps_si128(_mm_shuffle_ps(pair[2 * i], pair[2 * i + 1], _MM_SHUFFLE(2, 0, 2, 0)));
-
-		half[i] = _mm_cmpeq_epi32(_mm_srli_epi32(low, LOCAL_SEEN_BITS), tag);
-	}
-	__m128i all = _mm_packs_epi32(half[0], half[1]);
-	return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(all, _mm_setzero_si128()));
+	return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(one, two), _mm_setzero_si128()));
 }
-_Static_assert(LOCAL_SEEN_BITS + LOCAL_TAG_BITS == 32, "the tag is the upper part of an entry's low half");
 
 static uint64_t first_fitting(const struct local_bucket *b, unsigned fits)
 {

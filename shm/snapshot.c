@@ -32,10 +32,12 @@ static void port_table_build(void *object, void *context)
 
 static bool is_configured(const struct config *c, uint32_t host)
 {
-	for (uint32_t p = 0; p < c->n_pools; p++)
-		for (uint32_t r = 0; r < c->pools[p].n_ranges; r++)
-			if (host >= c->pools[p].ranges[r].first && host <= c->pools[p].ranges[r].last)
-				return true;
+	for (uint32_t i = 0; i < c->n_pools; i++) {
+		const struct config_pool *p = &c->pools[i];
+
+		if (ranges_find(p->ranges, p->n_ranges, host) && !ranges_find(p->exclude, p->n_exclude, host))
+			return true;
+	}
 	return false;
 }
 

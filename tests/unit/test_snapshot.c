@@ -149,6 +149,15 @@ static void test_no_page_left_after_addresses_went(void **state)
 	snprintf(figure, sizeof figure, "tables of %u of these %u addresses fit; name at most %u", per - 5, per - 4,
 		per - 5);
 	assert_non_null(strstr(err.text, figure));
+
+	/* Two of those that have one are excluded: they and their tables count no more. */
+	c.pools[0].n_exclude = 1;
+	c.pools[0].exclude[0] = (struct address_range){POOL + 20, POOL + 21};
+	c.pools[0].ranges[0].last += 1;
+	assert_false(snapshot_compile(a, &c, s, &err));
+	snprintf(figure, sizeof figure, "tables of %u of these %u addresses fit; name at most %u", per - 7, per - 5,
+		per - 7);
+	assert_non_null(strstr(err.text, figure));
 	free(s);
 	arena_close(a);
 }
