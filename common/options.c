@@ -117,7 +117,7 @@ const struct option options[] = {
 	 .unit = "seconds", .change = OPTION_LIVE,
 	 .help = "idle time of a TCP session not answered yet; RFC 5382 REQ-5 wants at least 240"},
 	{.path = "nat.tcp_established_timeout_s", .type = OPTION_INTEGER,
-	 .value = AT(nat.tcp_established_timeout_s), .min = 120, .max = 604800,
+	 .value = AT(nat.tcp_established_timeout_s), .min = 120, .max = 86400,
 	 .initial = "7440", .unit = "seconds", .change = OPTION_LIVE,
 	 .help = "idle time of an established TCP session; RFC 5382 REQ-5 wants at least 7440"},
 	{.path = "nat.tcp_closing_timeout_s", .type = OPTION_INTEGER,

@@ -44,7 +44,7 @@ static uint8_t protocols_of(const struct config_rule *r)
 	case RULE_ICMP:
 		return 1 << L4_ICMP;
 	case RULE_OTHER:
-		return ALL & ~(PORTS | 1 << L4_ICMP);
+		return 1 << L4_OTHER;
 	default:
 		return config_rule_has_ports(r) ? PORTS : ALL;
 	}

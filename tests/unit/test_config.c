@@ -290,6 +290,49 @@ static void too_long_document_is_refused(void **state)
 	free(text);
 }
 
+static void fill_ranges(struct address_range *ranges, uint32_t *n)
+{
+	for (*n = 0; *n < CONFIG_RANGES_MAX; ++*n)
+		ranges[*n] = (struct address_range){UINT32_MAX - 1, UINT32_MAX};
+}
+
+/* What is printed of all lists full, each entry as long as can be, is still short enough to be read again. */
+static void largest_document_is_not_too_long(void **state)
+{
+	char *text;
+
+	(void)state;
+	memset(&config, 0, sizeof(config));
+	config.n_pools = CONFIG_POOLS_MAX;
+	config.n_rules = CONFIG_RULES_MAX;
+	config.n_statics = CONFIG_STATICS_MAX;
+	for (uint32_t i = 0; i < CONFIG_POOLS_MAX; i++) {
+		struct config_pool *p = &config.pools[i];
+
+		memset(p->name, 'p', sizeof(p->name) - 1);
+		fill_ranges(p->ranges, &p->n_ranges);
+		fill_ranges(p->exclude, &p->n_exclude);
+		fill_ranges(p->drain, &p->n_drain);
+	}
+	for (uint32_t i = 0; i < CONFIG_RULES_MAX; i++) {
+		struct config_rule *r = &config.rules[i];
+
+		memset(r->name, 'r', sizeof(r->name) - 1);
+		memset(r->pool, 'p', sizeof(r->pool) - 1);
+		r->mapping = r->filtering = ADDRESS_AND_PORT_DEPENDENT;
+		r->type = NAT_TYPE_PORT_RESTRICTED;
+		r->n_inside = r->n_destination = CONFIG_RULE_PREFIXES_MAX;
+		for (uint32_t p = 0; p < CONFIG_RULE_PREFIXES_MAX; p++)
+			r->inside[p] = r->destination[p] = (struct prefix){UINT32_MAX, 32};
+	}
+	for (uint32_t i = 0; i < CONFIG_STATICS_MAX; i++)
+		config.statics[i] = (struct config_static){STATIC_ANY, UINT32_MAX, UINT32_MAX, 65535, 65535, 65535};
+	text = config_print(&config);
+	assert_non_null(text);
+	assert_in_range(strlen(text), 256 * 1024, 512 * 1024); /* as config_internal.h says */
+	free(text);
+}
+
 /* The list whose entries hold this row's member; NULL: struct config itself holds it. */
 static const struct option *list_of(const struct option *o)
 {
@@ -410,6 +453,7 @@ int main(void)
 		cmocka_unit_test(pools_are_cut_right),
 		cmocka_unit_test(unreadable_file_is_named),
 		cmocka_unit_test(too_long_document_is_refused),
+		cmocka_unit_test(largest_document_is_not_too_long),
 		cmocka_unit_test(rows_fit_their_members),
 		cmocka_unit_test(schema_has_every_row),
 		cmocka_unit_test(damaged_documents_do_no_harm),

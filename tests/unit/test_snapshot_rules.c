@@ -1,4 +1,6 @@
 /* snapshot: rules against the configuration read rule by rule, static mappings, and which addresses give mappings. */
+#include "common/options.h"
+#include "shm/local_table.h"
 #include "shm/snapshot.h"
 #include "tests/unit/rnd.h"
 
@@ -78,7 +80,7 @@ static bool matches(const struct config_rule *r, const struct flow *f)
 	bool names_ports = r->port_first > 0 || r->port_last < 65535;
 
 	if ((r->protocol == RULE_TCP && f->l4 != L4_TCP) || (r->protocol == RULE_UDP && f->l4 != L4_UDP) ||
-		(r->protocol == RULE_ICMP && f->l4 != L4_ICMP) || (r->protocol == RULE_OTHER && f->l4 <= L4_ICMP))
+		(r->protocol == RULE_ICMP && f->l4 != L4_ICMP) || (r->protocol == RULE_OTHER && f->l4 != L4_OTHER))
 		return false;
 	if (names_ports && (!has_ports || f->port < r->port_first || f->port > r->port_last))
 		return false;
@@ -204,6 +206,19 @@ static void test_most_rules(void **state)
 	for (unsigned t = TIMEOUT_RULE_FIRST; t < N_TIMEOUTS; t++)
 		assert_int_equal(s->timeout_s[t], 200 + t - TIMEOUT_RULE_FIRST);
 	free(s);
+}
+
+/* Sessions are idle for a time modulo 2^17 s: who waits longer than that waits for ever. Half a day is left for the sweep. */
+static void test_idle_times_fit_the_clock(void **state)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < option_count; i++)
+		if (strstr(options[i].path, "timeout_s") && options[i].max > 60) {
+			assert_true(options[i].max + 43200 < 1u << LOCAL_SEEN_BITS);
+			n++;
+		}
+	assert_int_equal(n, TIMEOUT_OTHER + 1); /* one for each protocol's class, and rules[].timeout_s */
 }
 
 /* ---- addresses ---- */
@@ -349,6 +364,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rules_against_reading),
 		cmocka_unit_test(test_most_rules),
+		cmocka_unit_test(test_idle_times_fit_the_clock),
 		cmocka_unit_test(test_addresses_of_pools),
 		cmocka_unit_test(test_port_tables_stay),
 		cmocka_unit_test(test_statics_are_sorted),
