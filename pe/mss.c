@@ -28,7 +28,7 @@ bool mss_clamp(uint8_t *tcp, size_t bytes, uint16_t max)
 
 	if (bytes < sizeof *header || !(header->flags & TCP_FLAG_SYN))
 		return false;
-	size_t end = (header->offset >> 4) * 4u;
+	size_t end = (size_t)(header->offset >> 4) * 4;
 	if (end > bytes)
 		return false;
 	for (size_t at = sizeof *header, size; at < end && tcp[at] != OPTION_END; at += size) {

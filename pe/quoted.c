@@ -58,36 +58,43 @@ static enum verdict check_quote(struct quoted *q, const struct packet *p, unsign
 	q->dst = ip->dst;
 	q->id = ip->id;
 	q->protocol = ip->protocol;
-	q->l4 = ip->protocol == PROTO_TCP    ? L4_TCP
-		: ip->protocol == PROTO_UDP  ? L4_UDP
-		: ip->protocol == PROTO_ICMP ? L4_ICMP
-					     : L4_OTHER;
-	q->later_fragment = ip->fragment.net & htons(IP4_OFFSET_MASK);
+	q->l4 = (uint8_t)flow_l4(ip->protocol);
+	q->later_fragment = q->l4 != L4_OTHER && ip->fragment.net & htons(IP4_OFFSET_MASK);
 	return N_VERDICTS;
 }
 
-/* Only echo has a session; its identifier belongs to our end, which is the quote's source in what we sent outside. */
+/* Only echo has a session. Its identifier belongs to who asked (RFC 5508 §3.1), and is ours to translate if our end did.
+ */
 static enum verdict read_echo(struct quoted *q, const struct icmp_header *icmp)
 {
-	if (icmp->type != ICMP_ECHO_REQUEST && icmp->type != ICMP_ECHO_REPLY)
+	bool request = icmp->type == ICMP_ECHO_REQUEST;
+
+	if (!request && icmp->type != ICMP_ECHO_REPLY)
 		return VERDICT_drop_icmp_quote;
-	*(q->dir == DIR_INBOUND ? &q->sport : &q->dport) = icmp->id;
+	*(request ? &q->sport : &q->dport) = icmp->id;
+	if (request == (q->dir == DIR_INBOUND))
+		q->port_at = offsetof(struct icmp_header, id);
 	return N_VERDICTS;
 }
 
 /* RFC 792 has errors quote at least 8 bytes of it. */
 static enum verdict read_ports(struct quoted *q, const struct packet *p)
 {
-	const uint8_t *l4 = p->data + q->l4_at;
+	const struct udp_header *l4 = (const struct udp_header *)(p->data + q->l4_at);
+	bool ours_is_source = q->dir == DIR_INBOUND;
 
-	if (q->later_fragment || q->l4 == L4_OTHER)
+	q->port_at = FLOW_NO_PORT;
+	if (q->l4 == L4_OTHER)
+		*(ours_is_source ? &q->sport : &q->dport) = be16_of(q->protocol);
+	if (q->l4 == L4_OTHER || q->later_fragment)
 		return N_VERDICTS;
-	if (q->end < q->l4_at + 8)
+	if (q->end < q->l4_at + sizeof *l4)
 		return VERDICT_drop_icmp_quote;
 	if (q->l4 == L4_ICMP)
 		return read_echo(q, (const struct icmp_header *)l4);
-	memcpy(&q->sport, l4, sizeof q->sport);
-	memcpy(&q->dport, l4 + 2, sizeof q->dport);
+	q->sport = l4->src;
+	q->dport = l4->dst;
+	q->port_at = ours_is_source ? offsetof(struct udp_header, src) : offsetof(struct udp_header, dst);
 	return N_VERDICTS;
 }
 
@@ -156,18 +163,6 @@ static void mend_l4(struct packet *p, const struct quoted *q, uint16_t addresses
 	}
 }
 
-/* Where our end's port lies in the quote; NULL when it has none. */
-static uint8_t *port_of(struct packet *p, const struct quoted *q)
-{
-	uint8_t *l4 = p->data + q->l4_at;
-
-	if (q->later_fragment || q->l4 == L4_OTHER)
-		return NULL;
-	if (q->l4 == L4_ICMP)
-		return l4 + offsetof(struct icmp_header, id);
-	return q->dir == DIR_INBOUND ? l4 : l4 + 2;
-}
-
 static void rewrite_outer(struct packet *p, be32_t src, be32_t dst)
 {
 	struct ip4_header *ip = (struct ip4_header *)(p->data + sizeof(struct eth_header));
@@ -181,7 +176,7 @@ static void rewrite_outer(struct packet *p, be32_t src, be32_t dst)
 void quoted_rewrite(
 	struct packet *p, const struct quoted *q, be32_t outer_src, be32_t outer_dst, be32_t address, be16_t port)
 {
-	uint8_t *ip = p->data + q->ip_at, *port_at = port_of(p, q);
+	uint8_t *ip = p->data + q->ip_at, *l4 = p->data + q->l4_at;
 	uint8_t *end =
 		ip + (q->dir == DIR_INBOUND ? offsetof(struct ip4_header, src) : offsetof(struct ip4_header, dst));
 	uint16_t addresses = csum_delta32(0, q->dir == DIR_INBOUND ? q->src.net : q->dst.net, address.net), ports = 0;
@@ -189,11 +184,12 @@ void quoted_rewrite(
 
 	memcpy(end, &address, sizeof address);
 	mend16(ip + offsetof(struct ip4_header, checksum), addresses, &outer);
-	if (port_at) {
-		replace16(port_at, port.net, &ports);
+	if (q->port_at != FLOW_NO_PORT) {
+		replace16(l4 + q->port_at, port.net, &ports);
 		outer = csum_fold((uint32_t)outer + ports);
-		mend_l4(p, q, addresses, ports, &outer);
 	}
+	if (q->l4 != L4_OTHER && !q->later_fragment)
+		mend_l4(p, q, addresses, ports, &outer);
 	struct icmp_header *icmp = (struct icmp_header *)(p->data + q->icmp_at);
 	icmp->checksum = csum_apply(icmp->checksum, outer);
 	rewrite_outer(p, outer_src, outer_dst);

@@ -17,22 +17,23 @@
 #ifndef CORENAT_PE_QUOTED_H
 #define CORENAT_PE_QUOTED_H
 
-#include "pe/packet.h"
-#include "shm/session.h"
+#include "pe/flow.h"
 
 struct quoted {
-	struct flow_key key; /* the session's, in the direction the error travels; ports 0 when the quote has none */
+	struct flow_key key; /* the session's, in the direction the error travels; without ports in a later fragment */
 	be32_t src, dst;
-	be16_t sport, dport; /* an echo's identifier is the port at our end of the quote, the other one is 0 */
+	be16_t sport, dport; /* as flow_parse has them: an echo's identifier belongs to who asked, a portless protocol's
+			      * number to our end; the other one is 0 */
 	uint16_t icmp_at;    /* the error's ICMP header */
 	uint16_t ip_at;      /* the quoted IPv4 header */
 	uint16_t l4_at;      /* what follows it */
 	uint16_t end;        /* of the quoted packet's bytes: checksums beyond are not mended */
-	uint8_t l4;          /* enum l4 */
-	uint8_t protocol;    /* of the quoted packet: tells portless ones apart */
-	uint8_t dir;         /* enum dir, of the error */
-	bool later_fragment; /* no transport header, no ports: ask what the first fragment decided */
 	be16_t id;           /* of the quoted datagram */
+	uint8_t l4;          /* enum l4 */
+	uint8_t protocol;    /* as in the quoted IPv4 header */
+	uint8_t dir;         /* enum dir, of the error */
+	uint8_t port_at;     /* where our end's port lies, from l4_at on; FLOW_NO_PORT: nowhere */
+	bool later_fragment; /* of TCP, UDP or ICMP: no transport header, so no ports */
 };
 
 /* True for the types that quote a packet and concern its session. Redirects do not: they are for the next hop. */
@@ -41,8 +42,8 @@ bool icmp_is_error(uint8_t type);
 /* The packet holds a whole IPv4 packet, not a fragment, whatever it carries. */
 enum verdict quoted_parse(struct quoted *q, const struct packet *p);
 
-/* Sets our end of the quote (its source when the error came from outside, else its destination) to `address` and `port`,
- * the error's own addresses to `outer_src` and `outer_dst`, and every checksum this concerns, by difference. The TTL is
+/* Sets our end of the quote (its source when the error came from outside, else its destination) to `address` and, where
+ * it has one, `port`; the error's own addresses to `outer_src` and `outer_dst`, and every checksum this concerns, by difference. The TTL is
  * the caller's. `q` is what quoted_parse said of these very bytes. */
 void quoted_rewrite(
 	struct packet *p, const struct quoted *q, be32_t outer_src, be32_t outer_dst, be32_t address, be16_t port);

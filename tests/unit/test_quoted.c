@@ -47,7 +47,7 @@ static void inner_packet(const struct plan *m, const uint8_t *filler, uint8_t *i
 			put16(l4 + 6, 0xffff);
 	} else if (m->protocol == 1) {
 		l4[0] = m->echo;
-		put16(l4 + 4, m->side == SIDE_OUTSIDE ? m->sport : m->dport);
+		put16(l4 + 4, m->echo == 8 ? m->sport : m->dport);
 		naive_put(l4 + 2, l4, size, 0);
 	}
 }
@@ -118,14 +118,20 @@ static enum l4 l4_expected(uint8_t protocol)
 /* The key of the session that the quoted packet belongs to, as its owner would make it. */
 static struct flow_key key_expected(const struct plan *m, bool ports)
 {
-	bool echo = m->protocol == 1, outside = m->side == SIDE_OUTSIDE;
+	bool outside = m->side == SIDE_OUTSIDE;
 	struct session s = {.l4 = (uint8_t)l4_expected(m->protocol)};
-	unsigned ours = outside ? m->sport : m->dport, theirs = outside ? m->dport : m->sport;
+	unsigned sport = ports ? m->sport : 0, dport = ports ? m->dport : 0; /* none of GRE's */
 
+	if (m->protocol == 1) /* the identifier belongs to who asked */
+		*(m->echo == 8 ? &dport : &sport) = 0;
+	unsigned ours = outside ? sport : dport, theirs = outside ? dport : sport;
+
+	if (m->protocol == 47) /* no ports: the number at our end */
+		ours = 47;
 	s.remote = be32_of(outside ? m->dst : m->src);
-	s.remote_port = be16_of((uint16_t)(!ports || echo ? 0 : theirs));
+	s.remote_port = be16_of((uint16_t)theirs);
 	s.nat = s.inside = be32_of(outside ? m->src : m->dst);
-	s.nat_port = s.inside_port = be16_of((uint16_t)(ports ? ours : 0));
+	s.nat_port = s.inside_port = be16_of((uint16_t)ours);
 	return session_key(&s, outside ? DIR_INBOUND : DIR_OUTBOUND);
 }
 
@@ -166,7 +172,7 @@ static void test_reads_the_session(void **state)
 		uint32_t len = frame_of(&m, filler, b);
 		CHECK_AT(seed, len, parse_copy(b, len, m.side, &q) == N_VERDICTS);
 		CHECK_AT(seed, len, q.l4 == l4_expected(m.protocol) && q.protocol == m.protocol);
-		CHECK_AT(seed, len, q.later_fragment == ((m.flags & 0x1fff) != 0));
+		CHECK_AT(seed, len, q.later_fragment == (m.protocol != 47 && (m.flags & 0x1fff)));
 		CHECK_AT(seed, len, be32_host(q.src) == m.src && be32_host(q.dst) == m.dst);
 		CHECK_AT(seed, len, be16_host(q.id) == get16(filler));
 		CHECK_AT(seed, len, flow_key_equal(q.key, key_expected(&m, has_ports(&m))));
@@ -222,7 +228,8 @@ static struct plan rewritten(const struct plan *m, struct rnd *r)
 	to.router = (uint32_t)rnd_next(r);
 	to.back = (uint32_t)rnd_next(r);
 	*(outside ? &to.src : &to.dst) = rnd_one_in(r, 8) ? 0xffffffff : (uint32_t)rnd_next(r);
-	*(outside ? &to.sport : &to.dport) = rnd_below(r, 65536);
+	if (m->protocol != 1 || outside == (m->echo == 8)) /* an identifier of the other end's stays */
+		*(outside ? &to.sport : &to.dport) = rnd_below(r, 65536);
 	return to;
 }
 
