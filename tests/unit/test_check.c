@@ -19,7 +19,8 @@ static void test_stages(void **state)
 
 	for (unsigned i = 0; i < 6; i++) { /* six endpoints, three flows each, from either engine */
 		for (unsigned remote = 1; remote <= 3; remote++)
-			assert_int_equal(box_out(b, (i + remote) % ENGINES, tuple_of(i % L4_OTHER, i, 5000, remote, 53)),
+			assert_int_equal(
+				box_out(b, (i + remote) % ENGINES, tuple_of(i % L4_OTHER, i, 5000, remote, 53)),
 				VERDICT_fwd_out_new);
 		expect_clean(b, &n);
 		assert_int_equal(n.flows, 3 * (i + 1));
@@ -34,7 +35,8 @@ static void test_stages(void **state)
 
 	for (unsigned i = 0; i < 6; i++) /* replies: those that land elsewhere adopt */
 		for (unsigned remote = 1; remote <= 3; remote++) {
-			assert_int_equal(box_out(b, (i + remote) % ENGINES, tuple_of(i % L4_OTHER, i, 5000, remote, 53)),
+			assert_int_equal(
+				box_out(b, (i + remote) % ENGINES, tuple_of(i % L4_OTHER, i, 5000, remote, 53)),
 				VERDICT_fwd_out_hit);
 			box_in(b);
 		}
@@ -147,8 +149,8 @@ static void *work(void *context)
 
 	while (!*w->stop) {
 		struct frame f;
-		struct tuple t = tuple_of(
-			rnd_below(&r, L4_OTHER), rnd_below(&r, 400), 5000, 1 + rnd_below(&r, 50) * ENGINES + w->engine, 53);
+		struct tuple t = tuple_of(rnd_below(&r, L4_OTHER), rnd_below(&r, 400), 5000,
+			1 + rnd_below(&r, 50) * ENGINES + w->engine, 53);
 
 		now = mono_after(now, span_ms(20));
 		atomic_store(&n->actor->heartbeat_ns, now.ns);
