@@ -222,6 +222,8 @@ void nat_copy_fixed(struct session *to, const struct session *from)
 	to->remote_port = from->remote_port;
 	to->nat_port = from->nat_port;
 	to->realm = from->realm;
+	to->l3_delta = from->l3_delta;
+	to->l4_delta = from->l4_delta;
 	to->birth = from->birth;
 	to->l4 = from->l4;
 }

@@ -234,7 +234,7 @@ static local_place create_filtered(
 /* A packet that no session knows, to a NAT endpoint that has a static mapping or whose filter lets its sender in. */
 static local_place create_inbound(struct nat *n, const struct flow *f, enum verdict *verdict)
 {
-	struct session want = {.l4 = f->l4}, copy;
+	struct session want = {.l4 = f->l4}, copy = {.l4 = f->l4};
 
 	*verdict = VERDICT_drop_no_session;
 	if (!n->configured || !f->opens)
