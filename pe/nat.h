@@ -36,6 +36,11 @@ struct sweep {
 
 enum { IP_ID_COUNTERS = 256 };
 
+/* The pool's addresses in order, with their port tables. */
+struct nat_address {
+	uint32_t host, ports;
+};
+
 struct nat {
 	struct arena *arena;
 	struct actor *actor;
@@ -47,8 +52,9 @@ struct nat {
 	struct nexthop *nexthop;
 	bool configured;
 	struct snapshot config;
-	struct steering steering[N_SIDES]; /* who receives what comes in on each side */
-	be32_t own[N_SIDES];               /* the appliance's address on each side; 0: it has none */
+	struct steering steering[N_SIDES];                /* who receives what comes in on each side */
+	be32_t own[N_SIDES];                              /* the appliance's address on each side; 0: it has none */
+	struct nat_address address[CONFIG_ADDRESSES_MAX]; /* config.n_addresses of them, sorted */
 	struct fib fib;
 	struct pending pending;
 	struct nat *guest; /* another engine's part, looked after by this one; chained */

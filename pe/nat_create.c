@@ -301,6 +301,9 @@ static local_place adopt(struct nat *n, const struct flow *f, enum verdict *verd
 
 local_place nat_first_packet(struct nat *n, const struct flow *f, enum verdict *verdict)
 {
+	*verdict = VERDICT_drop_no_session;
+	if (f->dir == DIR_INBOUND && n->configured && nat_port_is_idle(n, f))
+		return NULL;
 	local_place place = adopt(n, f, verdict);
 
 	if (*verdict != N_VERDICTS)

@@ -84,6 +84,9 @@ const struct snapshot_rule *nat_rule_for(const struct nat *n, const struct sessi
 /* The static mapping of an inside or a NAT endpoint, or NULL. */
 const struct snapshot_static *nat_static_inside(const struct nat *n, const struct session *s);
 const struct snapshot_static *nat_static_nat(const struct nat *n, be32_t nat, be16_t port, enum l4 l4);
+/* True when nothing can be behind the NAT endpoint an inbound packet is for: its port has no owner. One bit to look at
+ * for most of what the Internet sends unasked. */
+bool nat_port_is_idle(const struct nat *n, const struct flow *f);
 /* Takes a port of the rule's pool, into s->nat and s->nat_port; false when there is none. */
 bool nat_take_port(struct nat *n, struct session *s, const struct snapshot_rule *rule);
 /* Names the port of an own session in the intent; frees it. */

@@ -1,6 +1,8 @@
 /* What the configuration in force says of an address, and the ports of its pools. */
 #include "pe/nat_internal.h"
 
+#include <string.h>
+
 static bool in_prefix(uint32_t address, const struct prefix *p)
 {
 	return ((address ^ p->addr) & ~(uint32_t)(0xffffffffull >> p->len)) == 0;
@@ -162,14 +164,42 @@ bool nat_take_port(struct nat *n, struct session *s, const struct snapshot_rule 
 	return false;
 }
 
+/* The port table of an address in force; 0: it is not. */
+static uint32_t configured_table(const struct nat *n, be32_t address)
+{
+	uint32_t lo = 0, hi = n->config.n_addresses, host = be32_host(address);
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (n->address[mid].host < host)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < n->config.n_addresses && n->address[lo].host == host ? n->address[lo].ports : 0;
+}
+
+bool nat_port_is_idle(const struct nat *n, const struct flow *f)
+{
+	be32_t address[2];
+	be16_t port[2];
+
+	memcpy(address, &f->key.a, sizeof address);
+	memcpy(port, &f->key.b, sizeof port);
+	uint32_t table = configured_table(n, address[1]);
+	if (!table || ports_is_set(port_table_at(n->arena, table), port_set_of(f->l4), be16_host(port[1])))
+		return false;
+	return !nat_static_nat(n, address[1], port[1], f->l4);
+}
+
 static uint32_t port_table_of(const struct nat *n, be32_t address)
 {
-	uint32_t i = 0;
+	uint32_t i = configured_table(n, address);
 
-	for (i = 0; i < n->config.n_addresses; i++)
-		if (n->config.addresses[i].address.net == address.net)
-			return n->config.addresses[i].ports;
-	for (i = 0; (i = slab_next_live(n->arena, SLAB_port_table, i + 1));)
+	if (i)
+		return i;
+	while ((i = slab_next_live(n->arena, SLAB_port_table, i + 1)))
 		if (port_table_at(n->arena, i)->address.net == address.net)
 			return i; /* no longer in the pool, but still in use */
 	return 0;

@@ -36,8 +36,8 @@ static void rewrite_l4_checksum(const struct flow *f, uint8_t *l4, uint16_t delt
  * that destination has lately had (RFC 6864 §5.3.1). Engines share the numbers out. */
 static void renumber(struct nat *n, struct ip4_header *ip)
 {
-	struct flow_key ends = {ip->src.net | (uint64_t)ip->dst.net << 32, ip->protocol};
-	uint16_t *next = &n->ip_id[flow_key_hash(ends, n->seed) % IP_ID_COUNTERS];
+	uint64_t ends = (ip->src.net ^ (uint64_t)ip->dst.net << 32) * 0x9e3779b97f4a7c15u;
+	uint16_t *next = &n->ip_id[ends >> 56];
 	be16_t id = be16_of((uint16_t)(*next * n->arena->header->geometry.engines + n->engine));
 
 	(*next)++;

@@ -153,13 +153,13 @@ static void make_inbound(struct bench *b, unsigned i)
 	packet_make(&b->block, i, SIDE_OUTSIDE, f->remote, f->nat, f->remote_port, f->nat_port);
 }
 
-/* From a remote network no session knows. */
+/* From a remote network no session knows, to a port that no mapping has. */
 static void make_unknown(struct bench *b, unsigned i)
 {
 	uint32_t r = rnd(b), s = rnd(b);
 
 	packet_make(&b->block, i, SIDE_OUTSIDE, 0x08000000u + (r & 0xffffff), POOL + s % b->addresses,
-		(uint16_t)(r >> 16), (uint16_t)(1024 + (s >> 17)));
+		(uint16_t)(r >> 16), (uint16_t)(1 + (s >> 17) % 1023));
 }
 
 /* ---- the measured stretch ---- */
