@@ -21,6 +21,7 @@ struct flow {
 	uint64_t hash;
 	uint16_t l4_at;   /* offset of the transport header */
 	uint16_t size;    /* IPv4 total length */
+	uint32_t draw;    /* for the choice of a port, when one was drawn already; 0: not yet */
 	uint8_t l4;       /* enum l4 */
 	uint8_t protocol; /* as in the IPv4 header */
 	uint8_t dir;      /* enum dir */

@@ -180,11 +180,11 @@ static enum verdict join(struct nat *n, uint32_t index, struct session *s, uint3
 }
 
 static enum verdict carry(struct nat *n, uint32_t index, struct session *s, const struct global_pair *pair,
-	const struct snapshot_rule *rule)
+	const struct snapshot_rule *rule, uint32_t draw)
 {
 	uint32_t another;
 
-	if (!nat_take_port(n, s, rule))
+	if (!nat_take_port(n, s, rule, draw))
 		return VERDICT_drop_no_port;
 	s->mapping = index;
 	session_set(s, SESSION_CARRIES, 0);
@@ -197,7 +197,7 @@ static enum verdict carry(struct nat *n, uint32_t index, struct session *s, cons
 	return refused;
 }
 
-enum verdict nat_bind(struct nat *n, uint32_t index, struct session *s, const struct snapshot_rule *rule)
+enum verdict nat_bind(struct nat *n, uint32_t index, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
 	struct flow_key key = mapping_key(s);
 	struct global_pair pair;
@@ -205,7 +205,7 @@ enum verdict nat_bind(struct nat *n, uint32_t index, struct session *s, const st
 	if (!global_lock(&n->mappings, hash_of(n, key), &pair))
 		return VERDICT_drop_lock_busy;
 	uint32_t found = mapping_find(n, &pair, key);
-	enum verdict refused = found ? join(n, index, s, found) : carry(n, index, s, &pair, rule);
+	enum verdict refused = found ? join(n, index, s, found) : carry(n, index, s, &pair, rule, draw);
 	global_unlock(&n->mappings, &pair);
 	return refused;
 }

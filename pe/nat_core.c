@@ -98,6 +98,8 @@ void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now)
 		else
 			first[n_first++] = i;
 	}
+	if (n_first)
+		nat_foresee(n, flow, first, n_first);
 	for (unsigned i = 0; i < n_first; i++)
 		burst[first[i]].verdict = (uint8_t)first_packet(n, &burst[first[i]], &flow[first[i]]);
 	for (unsigned i = 0; i < count; i++)

@@ -103,7 +103,7 @@ static uint8_t timeout_of(const struct snapshot_rule *rule, enum l4 l4)
 }
 
 /* A query's identifier is nobody's port: no third party sends to it. */
-static uint32_t behaviour_for(const struct snapshot_rule *rule, enum l4 l4)
+uint32_t nat_behaviour_for(const struct snapshot_rule *rule, enum l4 l4)
 {
 	return behaviour_of(rule->mapping, l4 == L4_ICMP ? ADDRESS_AND_PORT_DEPENDENT : rule->filtering);
 }
@@ -169,9 +169,10 @@ static local_place create_outbound(struct nat *n, const struct flow *f, enum ver
 		return NULL;
 	fill_outbound(s, f);
 	s->timeout = timeout_of(rule, f->l4);
-	s->birth = birth_of(n->now_s, behaviour_for(rule, f->l4));
+	s->birth = birth_of(n->now_s, nat_behaviour_for(rule, f->l4));
 	intent_begin(n, INTENT_BUILD, index);
-	enum verdict refused = fixed ? bind_static(n, s, fixed) : nat_bind(n, index, s, rule);
+	enum verdict refused =
+		fixed ? bind_static(n, s, fixed) : nat_bind(n, index, s, rule, f->draw ? f->draw : nat_random(n));
 	return session_finish(n, f, index, refused, VERDICT_fwd_out_new, verdict);
 }
 

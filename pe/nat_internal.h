@@ -49,8 +49,16 @@ static inline void nat_set_time(struct nat *n, mono_t now)
  * is under way). */
 uint32_t nat_next_hop(struct nat *n, enum dir dir, be32_t destination, enum verdict *refused);
 
+/* Mapping and filtering of a new session. */
+uint32_t nat_behaviour_for(const struct snapshot_rule *rule, enum l4 l4);
+
 /* A packet without a session in the local table. Returns the place of one adopted or made for it, or NULL and why. */
 local_place nat_first_packet(struct nat *n, const struct flow *f, enum verdict *verdict);
+
+/* ---- nat_foresee.c ---- */
+
+/* Fetches what these packets of a burst, which have no session, are going to need; draws for their ports. */
+void nat_foresee(struct nat *n, struct flow *flow, const unsigned *first, unsigned count);
 
 /* ---- nat_translate.c ---- */
 
@@ -88,7 +96,12 @@ const struct snapshot_static *nat_static_nat(const struct nat *n, be32_t nat, be
  * for most of what the Internet sends unasked. */
 bool nat_port_is_idle(const struct nat *n, const struct flow *f);
 /* Takes a port of the rule's pool, into s->nat and s->nat_port; false when there is none. */
-bool nat_take_port(struct nat *n, struct session *s, const struct snapshot_rule *rule);
+bool nat_take_port(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw);
+/* The address that is tried first; NULL: the pool has none. */
+const struct snapshot_address *nat_first_address(
+	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw);
+/* A random number, never 0. */
+uint32_t nat_random(struct nat *n);
 /* Names the port of an own session in the intent; frees it. */
 void nat_intend_port(struct nat *n, const struct session *s);
 void nat_free_port(struct nat *n, const struct session *s);
@@ -98,7 +111,8 @@ void nat_free_port(struct nat *n, const struct session *s);
 /* Deltas, where the reverse direction lands; publishes. The session has its NAT endpoint. */
 void nat_complete(struct nat *n, struct session *s);
 /* Gives a new outbound session its mapping and filter, joined or carried. N_VERDICTS: done. */
-enum verdict nat_bind(struct nat *n, uint32_t index, struct session *s, const struct snapshot_rule *rule);
+enum verdict nat_bind(
+	struct nat *n, uint32_t index, struct session *s, const struct snapshot_rule *rule, uint32_t draw);
 /* Who lets a packet from the outside in: the filter's carrier and a copy of what it is; 0 and why. */
 uint32_t nat_filter_for(struct nat *n, const struct flow *f, struct session *copy, enum verdict *verdict);
 /* Gives a new inbound session the filter's carrier as its parent. */

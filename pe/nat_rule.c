@@ -115,45 +115,60 @@ const struct snapshot_static *nat_static_nat(const struct nat *n, be32_t nat, be
 
 /* ---- ports ---- */
 
-static uint32_t next_random(struct nat *n)
+uint32_t nat_random(struct nat *n)
 {
 	n->random ^= n->random << 13;
 	n->random ^= n->random >> 7;
 	n->random ^= n->random << 17;
-	return (uint32_t)(n->random >> 32);
+	uint32_t draw = (uint32_t)(n->random >> 32);
+
+	return draw ? draw : 1;
 }
 
 /* A port of one address; those that a static mapping owns are passed over. */
-static int take_port_of(struct nat *n, const struct snapshot_address *from, enum l4 l4)
+static int take_port_of(struct nat *n, const struct snapshot_address *from, enum l4 l4, uint32_t draw)
 {
 	struct port_table *t = port_table_at(n->arena, from->ports);
 	const struct snapshot *c = &n->config;
-	uint32_t start = next_random(n);
 
 	for (uint32_t tries = 0; tries <= c->n_static; tries++) {
 		int port = ports_take(
-			t, from->ports, port_set_of(l4), c->port_first, c->port_last, start, &n->actor->intent.port);
+			t, from->ports, port_set_of(l4), c->port_first, c->port_last, draw, &n->actor->intent.port);
 
 		if (port < 0 || !nat_static_nat(n, from->address, be16_of((uint16_t)port), l4))
 			return port;
 		ports_put(t, port_set_of(l4), (uint16_t)port);
-		start = (uint32_t)port - c->port_first + 1;
+		draw = (uint32_t)port - c->port_first + 1;
 	}
 	return -1;
 }
 
-/* Paired: on the subscriber's address, the same for all its mappings (RFC 4787 REQ-2), and on another only when that one
- * is full. Arbitrary: any. */
-bool nat_take_port(struct nat *n, struct session *s, const struct snapshot_rule *rule)
+/* Paired: the subscriber's address, the same for all its mappings (RFC 4787 REQ-2). Arbitrary: any. */
+static uint32_t first_pick(
+	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+{
+	return rule->pooling == POOLING_ARBITRARY
+		       ? draw * 0x9e3779b1u >> 16
+		       : (uint32_t)flow_key_hash((struct flow_key){s->inside.net, s->realm}, n->seed);
+}
+
+const struct snapshot_address *nat_first_address(
+	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
 	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
-	uint32_t pick = rule->pooling == POOLING_ARBITRARY
-				? next_random(n)
-				: (uint32_t)flow_key_hash((struct flow_key){s->inside.net, s->realm}, n->seed);
+
+	return pool->usable ? &n->config.addresses[pool->first + first_pick(n, s, rule, draw) % pool->usable] : NULL;
+}
+
+/* On another address than the first only when that one is full. */
+bool nat_take_port(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+{
+	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
+	uint32_t pick = first_pick(n, s, rule, draw);
 
 	for (uint32_t i = 0; i < pool->usable; i++) {
 		const struct snapshot_address *from = &n->config.addresses[pool->first + (pick + i) % pool->usable];
-		int port = take_port_of(n, from, s->l4);
+		int port = take_port_of(n, from, s->l4, draw);
 
 		if (port >= 0) {
 			s->nat = from->address;

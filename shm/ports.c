@@ -12,6 +12,22 @@ static uint64_t word_mask(unsigned w, uint16_t first, uint16_t last)
 	return mask;
 }
 
+static unsigned first_from(uint64_t free, unsigned from)
+{
+	uint64_t later = free & (~0ull << from);
+
+	return (unsigned)__builtin_ctzll(later ? later : free);
+}
+
+int ports_peek(const struct port_table *t, enum port_set set, uint16_t first, uint16_t last, uint32_t draw)
+{
+	uint32_t port = ports_start(first, last, draw);
+	uint64_t taken = atomic_load_explicit(&t->bits[set][port / 64], memory_order_relaxed);
+	uint64_t free = ~taken & word_mask(port / 64, first, last);
+
+	return free ? (int)(port / 64 * 64 + first_from(free, port & 63)) : -1;
+}
+
 /* Takes a free bit of the word under the mask, the first at or after bit `from`, then the lowest. */
 static int word_take(struct port_table *t, uint32_t table, enum port_set set, unsigned w, uint64_t mask, unsigned from,
 	_Atomic uint64_t *intent)
@@ -23,8 +39,7 @@ static int word_take(struct port_table *t, uint32_t table, enum port_set set, un
 		uint64_t free = ~seen & mask;
 		if (!free)
 			return -1;
-		uint64_t later = free & (~0ull << from);
-		unsigned bit = (unsigned)__builtin_ctzll(later ? later : free);
+		unsigned bit = first_from(free, from);
 		uint64_t one = 1ull << bit;
 
 		atomic_store_explicit(intent, port_name(table, set, (uint16_t)(w * 64 + bit)), memory_order_release);
@@ -38,7 +53,7 @@ int ports_take(struct port_table *t, uint32_t table, enum port_set set, uint16_t
 	_Atomic uint64_t *intent)
 {
 	unsigned lo = first / 64u, n = last / 64u - lo + 1;
-	uint32_t port = first + start % (last - first + 1u);
+	uint32_t port = ports_start(first, last, start);
 
 	for (unsigned i = 0; i <= n; i++) {
 		unsigned w = lo + (port / 64u - lo + i) % n;

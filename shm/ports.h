@@ -49,6 +49,14 @@ static inline uint64_t port_name(uint32_t table, enum port_set set, uint16_t por
  * its bit is touched and stays so. */
 int ports_take(struct port_table *t, uint32_t table, enum port_set set, uint16_t first, uint16_t last, uint32_t start,
 	_Atomic uint64_t *intent);
+/* Where the search of that draw begins. */
+static inline uint32_t ports_start(uint16_t first, uint16_t last, uint32_t draw)
+{
+	return first + draw % (last - first + 1u);
+}
+
+/* The port that take would find now; -1 when the first word has none. For who wants to be prepared. */
+int ports_peek(const struct port_table *t, enum port_set set, uint16_t first, uint16_t last, uint32_t draw);
 bool ports_put(struct port_table *t, enum port_set set, uint16_t port);
 /* How many are taken: counts bits, since a count kept beside them could not be right after a death between the two. */
 uint32_t ports_used(const struct port_table *t, enum port_set set);
