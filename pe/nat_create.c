@@ -38,23 +38,23 @@ static bool insert_global(struct nat *n, uint32_t index, uint64_t hash, enum ver
 	return ok;
 }
 
-/* The direction of the packet in hand last: once it is there, the owner finds the session. */
-static enum verdict insert(struct nat *n, uint32_t index, struct session *s, const struct flow *f)
+/* The direction of the packet in hand last: once it is there, the owner finds the session. Its place, or NULL and why. */
+static local_place insert(struct nat *n, uint32_t index, struct session *s, const struct flow *f, enum verdict *refused)
 {
 	enum dir reverse = dir_reverse(f->dir);
 	enum timeout_class class = session_class(s);
-	enum verdict refused = VERDICT_drop_table_full;
 	uint64_t hash = flow_key_hash(session_key(s, reverse), n->seed);
 
 	session_set(s, SESSION_FLOW, 0);
 	nat_counter(n, COUNTER_sessions_created, 1);
+	*refused = VERDICT_drop_table_full;
 	if (session_has(s, SESSION_AWAY)) {
-		if (!insert_global(n, index, hash, &refused))
-			return refused;
+		if (!insert_global(n, index, hash, refused))
+			return NULL;
 	} else if (!local_insert(&n->local[reverse], hash, index, class, n->now_s)) {
-		return refused;
+		return NULL;
 	}
-	return local_insert(&n->local[f->dir], f->hash, index, class, n->now_s) ? N_VERDICTS : VERDICT_drop_table_full;
+	return local_insert(&n->local[f->dir], f->hash, index, class, n->now_s);
 }
 
 /* ---- creating, either direction ---- */
@@ -78,18 +78,18 @@ static struct session *session_begin(struct nat *n, const struct flow *f, uint32
 static local_place session_finish(struct nat *n, const struct flow *f, uint32_t index, enum verdict refused,
 	enum verdict as, enum verdict *verdict)
 {
+	local_place place = NULL;
+
 	if (refused == N_VERDICTS) {
 		intent_step(n, INTENT_INSERT);
-		refused = insert(n, index, session_at(n->arena, index), f);
+		place = insert(n, index, session_at(n->arena, index), f, &refused);
 	}
-	if (refused != N_VERDICTS) {
+	if (place)
+		intent_done(n);
+	else
 		nat_session_end(n, index);
-		*verdict = refused;
-		return NULL;
-	}
-	intent_done(n);
-	*verdict = as;
-	return local_find(&n->local[f->dir], f->hash, index);
+	*verdict = place ? as : refused;
+	return place;
 }
 
 static uint8_t timeout_of(const struct snapshot_rule *rule, enum l4 l4)
@@ -119,7 +119,7 @@ static void fill_outbound(struct session *s, const struct flow *f)
 
 /* All that must be so before anything is acquired. */
 static enum verdict may_create(
-	struct nat *n, const struct flow *f, const struct session *want, const struct snapshot_rule **rule)
+	struct nat *n, const struct flow *f, struct session *want, const struct snapshot_rule **rule)
 {
 	enum verdict refused;
 
@@ -132,10 +132,11 @@ static enum verdict may_create(
 	*rule = nat_rule_for(n, want);
 	if ((*rule)->action == ACTION_DROP)
 		return VERDICT_drop_rule;
-	if (!nat_is_pool_address(n, want->remote) &&
-		nat_next_hop(n, DIR_OUTBOUND, want->remote, &refused) == ADJACENCY_NONE)
-		return refused;
-	return N_VERDICTS;
+	if (nat_is_pool_address(n, want->remote))
+		return N_VERDICTS;
+	uint32_t hop = nat_next_hop(n, DIR_OUTBOUND, want->remote, &refused);
+	want->next_hop[DIR_OUTBOUND] = nat_hop_word(n, hop);
+	return hop == ADJACENCY_NONE ? refused : N_VERDICTS;
 }
 
 static enum verdict bind_static(struct nat *n, struct session *s, const struct snapshot_static *to)
@@ -168,6 +169,7 @@ static local_place create_outbound(struct nat *n, const struct flow *f, enum ver
 	if (!s)
 		return NULL;
 	fill_outbound(s, f);
+	s->next_hop[DIR_OUTBOUND] = want.next_hop[DIR_OUTBOUND];
 	s->timeout = timeout_of(rule, f->l4);
 	s->birth = birth_of(n->now_s, nat_behaviour_for(rule, f->l4));
 	intent_begin(n, INTENT_BUILD, index);
@@ -289,7 +291,9 @@ static local_place adopt(struct nat *n, const struct flow *f, enum verdict *verd
 	global_unlock(&n->sessions, &pair);
 	if (!index)
 		return NULL;
-	if (!local_insert(&n->local[f->dir], f->hash, index, session_class(session_at(n->arena, index)), n->now_s)) {
+	enum timeout_class class = session_class(session_at(n->arena, index));
+	local_place place = local_insert(&n->local[f->dir], f->hash, index, class, n->now_s);
+	if (!place) {
 		nat_session_let_go(n, index);
 		*verdict = VERDICT_drop_table_full;
 		return NULL;
@@ -297,7 +301,7 @@ static local_place adopt(struct nat *n, const struct flow *f, enum verdict *verd
 	intent_done(n);
 	nat_counter(n, COUNTER_sessions_adopted, 1);
 	*verdict = adopted_verdict[f->dir];
-	return local_find(&n->local[f->dir], f->hash, index);
+	return place;
 }
 
 local_place nat_first_packet(struct nat *n, const struct flow *f, enum verdict *verdict)

@@ -49,6 +49,12 @@ static inline void nat_set_time(struct nat *n, mono_t now)
  * is under way). */
 uint32_t nat_next_hop(struct nat *n, enum dir dir, be32_t destination, enum verdict *refused);
 
+/* An adjacency as sessions keep it: good while the routes are the same. */
+static inline uint32_t nat_hop_word(const struct nat *n, uint32_t hop)
+{
+	return hop << 16 | (uint16_t)n->fib.generation;
+}
+
 /* Mapping and filtering of a new session. */
 uint32_t nat_behaviour_for(const struct snapshot_rule *rule, enum l4 l4);
 

@@ -89,8 +89,7 @@ static uint32_t next_hop_of(struct nat *n, struct session *s, const struct flow 
 		return cached >> 16;
 	uint32_t i = nat_next_hop(n, f->dir, f->dir == DIR_OUTBOUND ? s->remote : s->inside, refused);
 	if (i != ADJACENCY_NONE)
-		atomic_store_explicit(
-			&s->next_hop[f->dir], i << 16 | (uint16_t)n->fib.generation, memory_order_relaxed);
+		atomic_store_explicit(&s->next_hop[f->dir], nat_hop_word(n, i), memory_order_relaxed);
 	return i;
 }
 

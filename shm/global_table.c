@@ -1,4 +1,5 @@
 #include "shm/global_table.h"
+#include "shm/tags.h"
 
 static struct global_table table_of(const struct arena *a, enum arena_region region, uint32_t n, unsigned actor)
 {
@@ -38,17 +39,18 @@ struct global_pair global_pair_of(const struct global_table *t, uint64_t hash)
 
 /* ---- without locks ---- */
 
-static bool bucket_has_tag(const struct global_table *t, uint32_t bucket, uint32_t tag)
+/* Which entries of a bucket have the tag, as a set of bits. Word 0 is the lock, and an entry that is empty names nothing. */
+static unsigned bucket_match(const struct global_table *t, uint32_t bucket, uint32_t tag)
 {
 	const struct global_bucket *b = &t->bucket[bucket];
-	bool found = false;
 
-	for (unsigned i = 0; i < GLOBAL_ENTRIES; i++) {
-		uint64_t e = atomic_load_explicit(&b->entry[i], memory_order_acquire);
+	return (tags_match_high(&b->lock, tag) & ~tags_match_low(&b->lock, 0, 0)) >> 1;
+}
+_Static_assert(offsetof(struct global_bucket, entry) == 8 && GLOBAL_ENTRIES == TAGS_WORDS - 1, "one word before them");
 
-		found |= e && (uint32_t)(e >> 32) == tag;
-	}
-	return found;
+static bool bucket_has_tag(const struct global_table *t, uint32_t bucket, uint32_t tag)
+{
+	return bucket_match(t, bucket, tag) != 0;
 }
 
 /* An entry that moves is in its new bucket before it leaves the old one: looking at the first bucket again after the
@@ -168,31 +170,26 @@ static unsigned places(const struct global_pair *pair)
 
 uint32_t global_next(const struct global_table *t, const struct global_pair *pair, unsigned *cursor)
 {
-	for (; *cursor < places(pair); ++*cursor) {
-		uint64_t e = atomic_load_explicit(place_of(t, pair, *cursor), memory_order_relaxed);
+	while (*cursor < places(pair)) {
+		unsigned from = *cursor % GLOBAL_ENTRIES;
+		uint32_t bucket = *cursor < GLOBAL_ENTRIES ? pair->first : pair->second;
+		unsigned fits = bucket_match(t, bucket, pair->tag) >> from;
 
-		if (e && (uint32_t)(e >> 32) == pair->tag) {
-			++*cursor;
-			return (uint32_t)e;
+		if (fits) {
+			*cursor += (unsigned)__builtin_ctz(fits) + 1;
+			return (uint32_t)atomic_load_explicit(place_of(t, pair, *cursor - 1), memory_order_relaxed);
 		}
+		*cursor += GLOBAL_ENTRIES - from;
 	}
 	return 0;
 }
 
 static _Atomic uint64_t *empty_in(struct global_table *t, uint32_t bucket, unsigned *room)
 {
-	_Atomic uint64_t *empty = NULL;
+	unsigned empty = tags_match_low(&t->bucket[bucket].lock, 0, 0) >> 1; /* no index is 0 */
 
-	*room = 0;
-	for (unsigned i = 0; i < GLOBAL_ENTRIES; i++) {
-		_Atomic uint64_t *place = &t->bucket[bucket].entry[i];
-
-		if (atomic_load_explicit(place, memory_order_relaxed) == 0) {
-			empty = place;
-			++*room;
-		}
-	}
-	return empty;
+	*room = (unsigned)__builtin_popcount(empty);
+	return empty ? &t->bucket[bucket].entry[__builtin_ctz(empty)] : NULL;
 }
 
 /* Moves one entry of a locked, full bucket to its other bucket, if that can be locked at once and has room, or, `depth`

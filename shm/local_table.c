@@ -1,7 +1,5 @@
 #include "shm/local_table.h"
 
-#include <emmintrin.h>
-
 struct local_table local_table_of(const struct arena *a, unsigned engine, enum dir dir)
 {
 	uint32_t n = a->header->geometry.local_buckets;
@@ -30,23 +28,7 @@ local_place local_next(const struct local_table *t, uint64_t hash, unsigned *cur
 
 /* ---- a burst ---- */
 
-/* The tags of four entries: of their low halves the upper part. */
-static __m128i four_tags(const __m128 *entries)
-{
-	__m128 low = _mm_shuffle_ps(entries[0], entries[1], _MM_SHUFFLE(2, 0, 2, 0));
-
-	return _mm_srli_epi32(_mm_castps_si128(low), LOCAL_SEEN_BITS);
-}
 _Static_assert(LOCAL_SEEN_BITS + LOCAL_TAG_BITS == 32, "the tag is the upper part of an entry's low half");
-
-/* local_match for the owner, eight entries at once. Plain loads will do: nobody else stores. */
-static unsigned match_own(const struct local_bucket *b, __m128i tag)
-{
-	const __m128 *entries = (const __m128 *)(const void *)b;
-	__m128i one = _mm_cmpeq_epi32(four_tags(entries), tag), two = _mm_cmpeq_epi32(four_tags(entries + 2), tag);
-
-	return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(one, two), _mm_setzero_si128()));
-}
 
 static uint64_t first_fitting(const struct local_bucket *b, unsigned fits)
 {
@@ -66,7 +48,7 @@ void local_lookup_burst(const struct arena *a, const struct local_table *t, cons
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t tag = local_hash_tag(hash[i]), bucket = local_first(&at, hash[i]);
 		const struct local_bucket *b = &at.bucket[bucket];
-		unsigned fits = match_own(b, _mm_set1_epi32((int)tag));
+		unsigned fits = local_match(&at, bucket, tag);
 
 		if (fits) {
 			__builtin_prefetch(sessions + slab_offset(SLAB_session, local_index(first_fitting(b, fits))));
@@ -81,7 +63,7 @@ void local_lookup_burst(const struct arena *a, const struct local_table *t, cons
 		struct local_found *f = &found[missed[m]];
 		const struct local_bucket *b = &at.bucket[f->bucket];
 
-		f->fits = match_own(b, _mm_set1_epi32((int)local_hash_tag(hash[missed[m]])));
+		f->fits = local_match(&at, f->bucket, local_hash_tag(hash[missed[m]]));
 		if (f->fits)
 			__builtin_prefetch(
 				sessions + slab_offset(SLAB_session, local_index(first_fitting(b, f->fits))));
@@ -92,13 +74,9 @@ void local_lookup_burst(const struct arena *a, const struct local_table *t, cons
 
 static local_place empty_in(struct local_table *t, uint32_t bucket)
 {
-	for (unsigned i = 0; i < LOCAL_ENTRIES; i++) {
-		local_place place = &t->bucket[bucket].entry[i];
+	unsigned empty = tags_match_low(t->bucket[bucket].entry, LOCAL_SEEN_BITS, 0); /* no tag is 0 */
 
-		if (!atomic_load_explicit(place, memory_order_relaxed))
-			return place;
-	}
-	return NULL;
+	return empty ? &t->bucket[bucket].entry[__builtin_ctz(empty)] : NULL;
 }
 
 /* Frees a place in `bucket` by moving one entry to its other bucket, or, `depth` permitting, by first making room there. */
@@ -124,7 +102,7 @@ static local_place make_room(struct local_table *t, uint32_t bucket, int depth)
 	return NULL;
 }
 
-bool local_insert(struct local_table *t, uint64_t hash, uint32_t index, unsigned class, uint32_t now_s)
+local_place local_insert(struct local_table *t, uint64_t hash, uint32_t index, unsigned class, uint32_t now_s)
 {
 	uint32_t tag = local_hash_tag(hash);
 	uint32_t first = local_first(t, hash), other = local_other(t, first, tag);
@@ -136,10 +114,9 @@ bool local_insert(struct local_table *t, uint64_t hash, uint32_t index, unsigned
 		place = make_room(t, first, 1);
 	if (!place)
 		place = make_room(t, other, 1);
-	if (!place)
-		return false;
-	atomic_store_explicit(place, local_entry(index, class, tag, now_s), memory_order_release);
-	return true;
+	if (place)
+		atomic_store_explicit(place, local_entry(index, class, tag, now_s), memory_order_release);
+	return place;
 }
 
 /* Clears entries of this bucket that stand in their other bucket as well. */

@@ -24,6 +24,7 @@
 #define CORENAT_SHM_LOCAL_TABLE_H
 
 #include "shm/session.h"
+#include "shm/tags.h"
 
 enum { LOCAL_ENTRIES = 8, LOCAL_SEEN_BITS = 17, LOCAL_TAG_BITS = 15, LOCAL_CLASS_BITS = 4, LOCAL_BURST_MAX = 64 };
 
@@ -94,12 +95,7 @@ static inline uint32_t local_other(const struct local_table *t, uint32_t bucket,
 /* The entries of a bucket whose tag fits, as a set of bits: no branch to guess wrong. */
 static inline unsigned local_match(const struct local_table *t, uint32_t bucket, uint32_t tag)
 {
-	const struct local_bucket *b = &t->bucket[bucket];
-	unsigned fits = 0;
-
-	for (unsigned i = 0; i < LOCAL_ENTRIES; i++)
-		fits |= (unsigned)(local_tag(atomic_load_explicit(&b->entry[i], memory_order_acquire)) == tag) << i;
-	return fits;
+	return tags_match_low(t->bucket[bucket].entry, LOCAL_SEEN_BITS, tag);
 }
 
 /* Inlined come what may: gcc takes a function that only prefetches for one without effect, and drops the calls. */
@@ -146,7 +142,8 @@ static inline void local_touch(local_place place, unsigned class, uint32_t now_s
 		atomic_store_explicit(place, seen, memory_order_release);
 }
 
-bool local_insert(struct local_table *t, uint64_t hash, uint32_t index, unsigned class, uint32_t now_s);
+/* Where it was put; NULL when there is no room. */
+local_place local_insert(struct local_table *t, uint64_t hash, uint32_t index, unsigned class, uint32_t now_s);
 
 /* The place of exactly this session, or NULL. */
 local_place local_find(const struct local_table *t, uint64_t hash, uint32_t index);

@@ -8,6 +8,8 @@
 #undef atomic_compare_exchange_strong_explicit
 #undef atomic_compare_exchange_weak_explicit
 
+#define EXPLORE_ATOMICS
+
 #define atomic_load_explicit(p, order)                                                                                 \
 	__extension__({                                                                                                \
 		__auto_type at_ = (p);                                                                                 \

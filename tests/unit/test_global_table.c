@@ -378,7 +378,7 @@ static void test_half_done_move(void **state)
 		for (unsigned i = 0; i < GLOBAL_ENTRIES; i++)
 			there |= in->entry[i] == e;
 		if (!there)
-			in->entry[0] = e;
+			in->entry[GLOBAL_ENTRIES - 1] = e;
 	}
 	assert_int_equal(entries_in(&t), 3);
 	assert_int_equal(global_release_all(&t), 2);
