@@ -190,6 +190,13 @@ static enum model_fate filter_says(const struct model *m, int mapping, struct la
 	return fate;
 }
 
+bool model_is_of(const struct model *m, uint8_t protocol, struct lab_end nat, struct lab_end inside)
+{
+	int map = mapping_at(m, protocol, nat);
+
+	return map >= 0 && lab_same(m->maps[map].inside, inside);
+}
+
 bool model_conflicts(const struct model *m, uint8_t protocol, struct lab_end remote, struct lab_end nat)
 {
 	int map = mapping_at(m, protocol, nat);
@@ -292,6 +299,24 @@ static void judge(const struct model *m, const struct model_mapping *chosen)
 	}
 }
 
+void model_admit(struct model *m, const struct model_word *w, uint8_t protocol)
+{
+	struct model_session *s = make_session(m, protocol, w->dst, w->src, (unsigned)w->admits);
+
+	s->heard_in = s->from_outside = true;
+}
+
+/* Of a hairpin, which could not be told before. */
+static void learn_other_half(struct model *m, const struct model_session *s, struct lab_end nat)
+{
+	struct model_word in = model_inbound(m, s->protocol, nat, s->remote);
+
+	if (in.fate == MODEL_DROP)
+		fail_msg("a hairpinned packet passed a filter that should have stopped it");
+	if (in.fate == MODEL_EITHER)
+		model_admit(m, &in, s->protocol);
+}
+
 void model_learn(struct model *m, const struct model_word *w, struct lab_end nat)
 {
 	struct model_session *s = &m->sessions[w->session];
@@ -309,14 +334,6 @@ void model_learn(struct model *m, const struct model_word *w, struct lab_end nat
 			lab_same(old->nat, nat))
 			map->maker = old->maker;
 	}
-	/* The other half of a hairpin could not be told before. */
-	if (w->side == SIDE_INSIDE && model_inbound(m, s->protocol, nat, s->remote).fate == MODEL_DROP)
-		fail_msg("a hairpinned packet passed a filter that should have stopped it");
-}
-
-void model_admit(struct model *m, const struct model_word *w, uint8_t protocol)
-{
-	struct model_session *s = make_session(m, protocol, w->dst, w->src, (unsigned)w->admits);
-
-	s->heard_in = s->from_outside = true;
+	if (w->side == SIDE_INSIDE)
+		learn_other_half(m, s, nat);
 }

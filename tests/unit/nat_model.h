@@ -85,6 +85,8 @@ bool model_shows(
 /* True when the packet is from somebody to whom the host speaks by another mapping already: which of the two NAT ends the
  * host shows from then on, neither design nor RFCs say. */
 bool model_conflicts(const struct model *m, uint8_t protocol, struct lab_end remote, struct lab_end nat);
+/* True when it is the inside endpoint's own NAT end. */
+bool model_is_of(const struct model *m, uint8_t protocol, struct lab_end nat, struct lab_end inside);
 bool model_in_pool(const struct model *m, uint32_t address);
 
 #endif

@@ -296,7 +296,7 @@ static void step_hairpin(struct duel *d)
 	uint8_t protocol = rnd_one_in(&d->rnd, 2) ? UDP : TCP;
 	struct lab_end host = any_host(d), nat;
 
-	if (!recent_nat(d, protocol, &nat))
+	if (!recent_nat(d, protocol, &nat) || model_is_of(d->model, protocol, nat, host))
 		return;
 	const struct model_session *own = model_find_outbound(d->model, protocol, host, nat);
 	struct lab_end shown;
@@ -304,8 +304,6 @@ static void step_hairpin(struct duel *d)
 		return;
 	say(d, protocol, host, nat, DIR_OUTBOUND, !own);
 	struct model_word w = model_outbound(d->model, protocol, host, nat);
-	if (w.fate != MODEL_DROP && lab_same(w.dst, host))
-		w.fate = MODEL_EITHER; /* to itself */
 	d->hairpinned += w.fate == MODEL_PASS;
 	deliver(d, &w);
 }
