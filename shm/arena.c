@@ -107,7 +107,7 @@ struct arena_geometry arena_plan(const struct config *c)
 		.pages = (uint32_t)(sessions / slab_per_page(SLAB_session)) + 2 * engines +
 			 tables / slab_per_page(SLAB_port_table) + 2,
 		.local_buckets = buckets_for(share, LOCAL_ENTRIES, 85),
-		.global_buckets = buckets_for(engines == 1 ? 1 : sessions, GLOBAL_ENTRIES, 80),
+		.global_buckets = buckets_for(sessions, GLOBAL_ENTRIES, 80),
 		.mapping_buckets = buckets_for(sessions, GLOBAL_ENTRIES, 80),
 	};
 }

@@ -1,0 +1,481 @@
+/* The NAT core against a naive model of NAT, packet by packet: random sequences of all protocols in all directions, with
+ * one, two and four engines, for every mapping and filtering behaviour. To narrow a failure: MODEL_SEED=n runs that seed only,
+ * MODEL_STEPS=n as many steps, MODEL_SKIP=names leaves out kinds of steps, or fragments,
+ * MODEL_TRACE=1 prints each packet. */
+#include "tests/unit/nat_lab.h"
+#include "tests/unit/nat_model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	ICMP = 1,
+	TCP = 6,
+	UDP = 17,
+	HOSTS = 5,
+	HOST_PORTS = 3,
+	SERVERS = 3,
+	SERVER_PORTS = 2,
+	RECENT = 32, /* packets that came out, to be answered and complained about */
+	STEPS = 2500,
+	SEEDS = 2,
+	PARTS_MAX = 6,
+	ROUTER = 0x08080808,
+};
+
+/* Time passes in multiples of QUIET_S; no idle time is near one, so that an engine's sweep, which has a few seconds, never
+ * makes a difference. */
+enum { QUIET_S = 50, UDP_S = 325, ICMP_S = 75, OPENING_S = 225, ESTABLISHED_S = 1425 };
+
+#define NAT_OPTIONS                                                                                                    \
+	"\"udp_timeout_s\":325,\"icmp_timeout_s\":75,\"tcp_opening_timeout_s\":225,\"tcp_closing_timeout_s\":225,"     \
+	"\"tcp_established_timeout_s\":1425,\"syn_hold_s\":0,\"refusal\":\"off\",\"icmp_rate\":100000,"                \
+	"\"mapping\":\"%s\",\"filtering\":\"%s\""
+
+static const char *const scope_name[N_MODEL_SCOPES] = {
+	"endpoint-independent", "address-dependent", "address-and-port-dependent"};
+static const uint8_t protocols[] = {UDP, TCP, ICMP};
+
+struct duel {
+	struct lab *lab;
+	struct model *model;
+	struct rnd rnd;
+	uint64_t seed;
+	unsigned step;
+	uint16_t id; /* of the next packet */
+	unsigned n_recent;
+	struct lab_frame *recent; /* [RECENT] */
+	struct lab_packet said[RECENT];
+	struct lab_packet last;                                         /* the packet in hand */
+	unsigned passed, dropped, hairpinned, complained, cut, crossed; /* what the run has seen */
+};
+
+/* ---- speaking of what went wrong ---- */
+
+static const char *text_of(const struct lab_packet *p)
+{
+	static char text[4][128];
+	static unsigned turn;
+	char *t = text[turn++ % 4];
+
+	snprintf(t, sizeof text[0], "%s protocol %u %08x:%u -> %08x:%u%s",
+		p->side == SIDE_INSIDE ? "inside" : "outside", p->protocol, p->src.address, p->src.port, p->dst.address,
+		p->dst.port, p->error ? " (error)" : "");
+	return t;
+}
+
+/* The sessions that have to do with the packet's ends. */
+static void print_sessions(const struct duel *d)
+{
+	const struct model *m = d->model;
+
+	for (unsigned i = 0; i < MODEL_MAX; i++) {
+		const struct model_session *s = &m->sessions[i];
+		const struct model_mapping *map = &m->maps[s->mapping];
+
+		if (!s->used || s->protocol != d->last.protocol ||
+			!(lab_same(s->inside, d->last.src) || lab_same(map->nat, d->last.dst)))
+			continue;
+		print_error("  %08x:%u (%08x:%u) <-> %08x:%u, out %.0f%s, in %.0f%s\n", s->inside.address,
+			s->inside.port, map->nat.address, map->nat.port, s->remote.address, s->remote.port, s->last_out,
+			s->heard_out ? " heard" : "", s->last_in, s->heard_in ? " heard" : "");
+	}
+}
+
+static void disagree(const struct duel *d, const struct model_word *w, const char *what)
+{
+	const struct lab *l = d->lab;
+
+	print_sessions(d);
+	fail_msg("seed %llu step %u, %u engines, mapping %s, filtering %s, t %.0f: %s; sent %s; the model says %s to "
+		 "%08x:%u on side %d; %u came "
+		 "out%s%s",
+		(unsigned long long)d->seed, d->step, l->engines, scope_name[d->model->mapping],
+		scope_name[d->model->filtering], d->model->now, what, text_of(&d->last),
+		w->fate == MODEL_DROP   ? "nothing"
+		: w->fate == MODEL_PASS ? "it passes"
+					: "either",
+		w->dst.address, w->dst.port, w->side, l->n_out, l->n_out ? ", the first " : "",
+		l->n_out ? text_of(&l->seen[0]) : "");
+}
+
+/* ---- sending ---- */
+
+static bool left_out(const char *what)
+{
+	const char *list = getenv("MODEL_SKIP");
+
+	return list && strstr(list, what);
+}
+
+/* What came of it, as one packet: fragments joined. False: nothing. */
+static bool gathered(struct duel *d, struct lab_frame *part, unsigned n, const struct model_word *w,
+	struct lab_packet *seen, struct lab_frame *frame)
+{
+	if (n == 0)
+		return false;
+	if (n == 1)
+		*frame = part[0];
+	else if (!lab_join(part, n, frame))
+		disagree(d, w, "fragments that do not fit together");
+	const char *wrong = lab_read(frame, seen);
+	if (wrong)
+		disagree(d, w, wrong);
+	return true;
+}
+
+/* What is turned round is not, in fragments. */
+static bool may_be_cut(const struct duel *d)
+{
+	bool turned = d->last.side == SIDE_INSIDE && model_in_pool(d->model, d->last.dst.address);
+
+	return !d->last.error && !turned && !left_out("fragments");
+}
+
+/* Gives the packet, sometimes in fragments, sometimes in disorder. */
+static unsigned give(struct duel *d, const struct lab_frame *whole, struct lab_frame *out)
+{
+	struct lab_frame *part = calloc(PARTS_MAX, sizeof *part);
+	unsigned parts = 1, n = 0;
+
+	assert_non_null(part);
+	part[0] = *whole;
+	if (may_be_cut(d) && rnd_one_in(&d->rnd, 8))
+		parts = lab_cut(
+			whole, 24 + 8 * rnd_below(&d->rnd, 3), part, PARTS_MAX); /* a whole header first: RFC 1858 */
+	for (unsigned i = parts; i > 1 && rnd_one_in(&d->rnd, 2); i--) {
+		unsigned k = rnd_below(&d->rnd, i);
+		struct lab_frame swap = part[k];
+
+		part[k] = part[i - 1];
+		part[i - 1] = swap;
+	}
+	for (unsigned i = 0; i < parts; i++) {
+		lab_send_frame(d->lab, &part[i]);
+		for (unsigned k = 0; k < d->lab->n_out && n < PARTS_MAX; k++)
+			out[n++] = d->lab->out[k];
+	}
+	for (unsigned wait = 0; parts > 1 && wait < 2; wait++) { /* what another engine keeps until it learns */
+		lab_pass(d->lab, 0.05);
+		for (unsigned k = 0; k < d->lab->n_out && n < PARTS_MAX; k++)
+			out[n++] = d->lab->out[k];
+	}
+	d->cut += parts > 1;
+	free(part);
+	return n;
+}
+
+static void remember(struct duel *d, const struct lab_frame *f, const struct lab_packet *p)
+{
+	unsigned at = d->n_recent++ % RECENT;
+
+	d->recent[at] = *f;
+	d->said[at] = *p;
+}
+
+static void compare(struct duel *d, const struct model_word *w, bool out, const struct lab_packet *seen)
+{
+	if (w->fate != MODEL_EITHER && out != (w->fate == MODEL_PASS))
+		disagree(d, w, out ? "passed" : "dropped");
+	d->dropped += !out;
+	if (!out)
+		return;
+	d->passed++;
+	if (seen->side != w->side)
+		disagree(d, w, "the wrong side");
+	if (!lab_same(seen->dst, w->dst))
+		disagree(d, w, "the wrong destination");
+	if (w->src_known && !lab_same(seen->src, w->src))
+		disagree(d, w, "the wrong source");
+	if (seen->ttl != d->last.ttl - 1)
+		disagree(d, w, "the wrong time to live");
+	if (seen->payload != d->last.payload || seen->flags != d->last.flags)
+		disagree(d, w, "other contents");
+}
+
+static void deliver(struct duel *d, const struct model_word *w)
+{
+	struct lab_frame *frame = calloc(2 + PARTS_MAX, sizeof *frame), *whole = frame, *came = frame + 1,
+			 *out = frame + 2;
+	struct lab_packet seen;
+
+	assert_non_null(frame);
+	lab_build(&d->last, whole);
+	bool passed = gathered(d, out, give(d, whole, out), w, &seen, came);
+	if (getenv("MODEL_TRACE"))
+		print_message("%u t %.0f: %s%s%s\n", d->step, d->model->now, text_of(&d->last),
+			passed ? " => " : " dropped", passed ? text_of(&seen) : "");
+	compare(d, w, passed, &seen);
+	if (passed && w->fate == MODEL_EITHER && w->admits >= 0)
+		model_admit(d->model, w, d->last.protocol);
+	if (passed && w->session >= 0)
+		model_learn(d->model, w, seen.src);
+	if (passed)
+		remember(d, came, &seen);
+	free(frame);
+}
+
+/* ---- steps ---- */
+
+static struct lab_end any_host(struct duel *d)
+{
+	return lab_host(1 + rnd_below(&d->rnd, HOSTS), (uint16_t)(5000 + rnd_below(&d->rnd, HOST_PORTS)));
+}
+
+static struct lab_end any_server(struct duel *d, uint8_t protocol)
+{
+	uint16_t port = (uint16_t)(80 + rnd_below(&d->rnd, SERVER_PORTS));
+
+	return lab_server(1 + rnd_below(&d->rnd, SERVERS), protocol == ICMP ? 0 : port);
+}
+
+/* A packet of `protocol`; TCP numbers as two ends that agree would have them. */
+static void say(struct duel *d, uint8_t protocol, struct lab_end src, struct lab_end dst, enum dir dir, bool first)
+{
+	struct lab_packet p = protocol == ICMP ? lab_ping(src, dst.address) : lab_udp(src, dst);
+
+	p.protocol = protocol;
+	p.dst.port = dst.port;
+	p.type = dir == DIR_OUTBOUND ? LAB_ECHO : LAB_ECHO_REPLY;
+	p.flags = protocol != TCP ? 0 : first ? LAB_SYN : LAB_ACK;
+	p.seq = dir == DIR_OUTBOUND ? 1000 : 2000;
+	p.ack = first ? 0 : dir == DIR_OUTBOUND ? 2000 : 1000;
+	p.id = ++d->id;
+	p.payload = (uint16_t)rnd_below(&d->rnd, 40);
+	p.ttl = (uint8_t)(2 + rnd_below(&d->rnd, 250));
+	d->last = p;
+}
+
+static void step_outbound(struct duel *d)
+{
+	uint8_t protocol = protocols[rnd_below(&d->rnd, 3)];
+	struct lab_end host = any_host(d), server = any_server(d, protocol);
+	bool first = !model_find_outbound(d->model, protocol, host, server);
+
+	say(d, protocol, host, server, DIR_OUTBOUND, first);
+	struct model_word w = model_outbound(d->model, protocol, host, server);
+	deliver(d, &w);
+}
+
+/* A NAT end that was seen lately, alive or not; false when there was none yet. */
+static bool recent_nat(struct duel *d, uint8_t protocol, struct lab_end *nat)
+{
+	for (unsigned tries = 0; tries < 16 && d->n_recent; tries++) {
+		unsigned n = d->n_recent < RECENT ? d->n_recent : RECENT;
+		const struct lab_packet *p = &d->said[rnd_below(&d->rnd, n)];
+
+		if (p->protocol != protocol || p->error || !model_in_pool(d->model, p->src.address))
+			continue;
+		*nat = p->src;
+		return true;
+	}
+	return false;
+}
+
+/* To a NAT end, from a server it spoke with, or from one it did not. An echo answers the server that was asked. */
+static void step_inbound(struct duel *d)
+{
+	uint8_t protocol = protocols[rnd_below(&d->rnd, 3)];
+	struct lab_end nat, server = any_server(d, protocol);
+
+	if (!recent_nat(d, protocol, &nat))
+		return;
+	if (rnd_one_in(&d->rnd, 10))
+		nat.port ^= 1;
+	bool first = !model_find_inbound(d->model, protocol, server, nat);
+	if (model_conflicts(d->model, protocol, server, nat) || (protocol == ICMP && first && !rnd_one_in(&d->rnd, 4)))
+		return;
+	say(d, protocol, server, nat, DIR_INBOUND, first);
+	struct model_word w = model_inbound(d->model, protocol, server, nat);
+	d->crossed += first && w.fate == MODEL_PASS;
+	deliver(d, &w);
+}
+
+static void step_hairpin(struct duel *d)
+{
+	uint8_t protocol = rnd_one_in(&d->rnd, 2) ? UDP : TCP;
+	struct lab_end host = any_host(d), nat;
+
+	if (!recent_nat(d, protocol, &nat) || model_is_of(d->model, protocol, nat, host))
+		return;
+	const struct model_session *own = model_find_outbound(d->model, protocol, host, nat);
+	struct lab_end shown;
+	if (model_shows(d->model, protocol, host, nat, &shown) && model_conflicts(d->model, protocol, shown, nat))
+		return;
+	say(d, protocol, host, nat, DIR_OUTBOUND, !own);
+	struct model_word w = model_outbound(d->model, protocol, host, nat);
+	d->hairpinned += w.fate == MODEL_PASS;
+	deliver(d, &w);
+}
+
+/* Refused, since no host here has an address of its own; who is inside may be told. */
+static void step_portless(struct duel *d)
+{
+	const struct model_word nothing = {.fate = MODEL_DROP, .session = -1, .admits = -1};
+	bool inside = rnd_one_in(&d->rnd, 2);
+	uint32_t host = any_host(d).address, server = any_server(d, UDP).address;
+
+	d->last = inside ? lab_portless(LAB_PROTO_GRE, host, server)
+			 : lab_portless(LAB_PROTO_GRE, server, d->model->pool_first);
+	lab_send(d->lab, &d->last);
+	if (d->lab->n_out && !(inside && d->lab->seen[0].error && d->lab->seen[0].dst.address == host))
+		disagree(d, &nothing, "passed");
+}
+
+/* What should become of an ICMP error about `p`, which came out lately: the way back of its session, while it lives. */
+static struct model_word word_about(struct duel *d, const struct lab_packet *p)
+{
+	struct model_word w = {.fate = MODEL_DROP, .session = -1, .admits = -1};
+	const struct model_session *to, *from;
+
+	if (p->side == SIDE_OUTSIDE) {
+		to = model_find_inbound(d->model, p->protocol, p->dst, p->src);
+		if (to)
+			w = (struct model_word){
+				.fate = MODEL_PASS, .side = SIDE_INSIDE, .dst = {to->inside.address, 0}};
+		return w;
+	}
+	to = model_find_outbound(d->model, p->protocol, p->dst, p->src);
+	if (!to || !d->model->maps[to->mapping].seen)
+		return w;
+	w = (struct model_word){.fate = MODEL_PASS, .side = SIDE_OUTSIDE, .dst = {p->src.address, 0}};
+	if (!model_in_pool(d->model, p->src.address))
+		return w;
+	/* It came by hairpin: on to the host behind the source. */
+	from = model_find_inbound(d->model, p->protocol, d->model->maps[to->mapping].nat, p->src);
+	w.side = SIDE_INSIDE;
+	if (from)
+		w.dst.address = from->inside.address;
+	else
+		w.fate = MODEL_DROP;
+	return w;
+}
+
+static void step_error(struct duel *d)
+{
+	unsigned n = d->n_recent < RECENT ? d->n_recent : RECENT;
+
+	if (!n)
+		return;
+	unsigned at = rnd_below(&d->rnd, n);
+	const struct lab_packet *p = &d->said[at];
+	uint32_t from = p->side == SIDE_INSIDE ? p->dst.address : ROUTER;
+	struct lab_frame error;
+
+	if (p->error)
+		return;
+	struct model_word w = word_about(d, p);
+	lab_error(&d->recent[at], from, LAB_UNREACHABLE, (uint8_t)rnd_below(&d->rnd, 4), 28 + rnd_below(&d->rnd, 40),
+		&error);
+	assert_null(lab_read(&error, &d->last));
+	unsigned out = lab_send_frame(d->lab, &error);
+	if (out != (w.fate == MODEL_PASS))
+		disagree(d, &w, out ? "passed" : "dropped");
+	d->complained += out;
+	if (out && (d->lab->seen[0].side != w.side || d->lab->seen[0].dst.address != w.dst.address))
+		disagree(d, &w, "the error went astray");
+}
+
+static void step_time(struct duel *d)
+{
+	unsigned steps = rnd_one_in(&d->rnd, 8) ? 8 + rnd_below(&d->rnd, 30) : 1 + rnd_below(&d->rnd, 3);
+
+	lab_pass(d->lab, (double)steps * QUIET_S);
+	if (d->lab->n_out)
+		fail_msg("seed %llu step %u: %u packets came out by themselves", (unsigned long long)d->seed, d->step,
+			d->lab->n_out);
+	model_age(d->model, d->model->now + steps * QUIET_S);
+}
+
+/* What a step may be, and how often. */
+static const struct {
+	const char *name;
+	void (*run)(struct duel *d);
+	unsigned weight;
+} kinds[] = {
+	{"outbound", step_outbound, 40},
+	{"inbound", step_inbound, 30},
+	{"hairpin", step_hairpin, 10},
+	{"error", step_error, 15},
+	{"portless", step_portless, 2},
+	{"time", step_time, 3},
+};
+
+static void step(struct duel *d)
+{
+	unsigned pick = rnd_below(&d->rnd, 100), i = 0;
+
+	while (pick >= kinds[i].weight)
+		pick -= kinds[i++].weight;
+	if (!left_out(kinds[i].name))
+		kinds[i].run(d);
+}
+
+/* ---- runs ---- */
+
+static unsigned number_from(const char *name, unsigned otherwise)
+{
+	const char *text = getenv(name);
+
+	return text ? (unsigned)strtoul(text, NULL, 10) : otherwise;
+}
+
+static void prepare(struct duel *d, enum model_scope mapping, enum model_scope filtering)
+{
+	char nat[512];
+
+	snprintf(nat, sizeof nat, NAT_OPTIONS, scope_name[mapping], scope_name[filtering]);
+	lab_configure(d->lab, &(struct lab_setup){.nat = nat});
+	d->model = calloc(1, sizeof *d->model);
+	d->recent = calloc(RECENT, sizeof *d->recent);
+	assert_true(d->model && d->recent);
+	model_init(d->model, mapping, filtering);
+	d->model->udp_s = UDP_S;
+	d->model->icmp_s = ICMP_S;
+	d->model->opening_s = OPENING_S;
+	d->model->established_s = ESTABLISHED_S;
+	d->model->pool_first = LAB_POOL;
+	d->model->pool_last = LAB_POOL + 3;
+}
+
+static void duel(struct lab *l, enum model_scope mapping, enum model_scope filtering, uint64_t seed)
+{
+	struct duel d = {.lab = l, .seed = seed, .rnd = {seed}};
+	unsigned steps = number_from("MODEL_STEPS", STEPS);
+	struct check_counts counts;
+
+	prepare(&d, mapping, filtering);
+	for (d.step = 0; d.step < steps; d.step++)
+		step(&d);
+	lab_check(l, &counts);
+	if (!getenv("MODEL_SKIP") && steps >= STEPS) { /* the run met what it is for */
+		assert_true(d.passed > steps / 10 && d.dropped > 0 && d.complained > 0 && d.cut > 0);
+		assert_true(d.hairpinned > 0 || filtering != ANYBODY);
+		assert_true(d.crossed > 0 || filtering == SAME_ENDPOINT);
+	}
+	free(d.model);
+	free(d.recent);
+}
+
+static void test_model(struct lab *l)
+{
+	unsigned only = number_from("MODEL_SEED", 0);
+
+	for (enum model_scope mapping = 0; mapping < N_MODEL_SCOPES; mapping++) {
+		for (enum model_scope filtering = 0; filtering < N_MODEL_SCOPES; filtering++) {
+			for (uint64_t seed = only ? only : 1; seed <= (only ? only : SEEDS); seed++) {
+				duel(l, mapping, filtering, seed);
+				lab_drain(l);
+			}
+		}
+	}
+}
+
+int main(void)
+{
+	static const struct lab_test tests[] = {
+		LAB_NOT_YET(test_model),
+	};
+
+	return LAB_TESTS(tests);
+}

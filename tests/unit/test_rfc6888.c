@@ -1,0 +1,264 @@
+/* RFC 6888, common requirements for carrier-grade NATs, line by line: docs/rfc-conformance.md. */
+#include "tests/unit/nat_lab.h"
+
+enum { TCP = 6, UDP = 17 };
+
+static struct lab_end mapped(struct lab *l, struct lab_end inside, struct lab_end server)
+{
+	struct lab_packet p = lab_udp(inside, server);
+
+	return lab_ok(l, &p).src;
+}
+
+static bool refused(struct lab *l, struct lab_end inside, struct lab_end server)
+{
+	struct lab_packet p = lab_udp(inside, server);
+
+	lab_send(l, &p);
+	return l->n_out == 0 || l->seen[0].error;
+}
+
+/* ---- pooling ---- */
+
+static unsigned addresses_of(struct lab *l, unsigned host)
+{
+	uint32_t seen = 0;
+
+	for (uint16_t port = 5000; port < 5040; port++)
+		seen |= 1u << (mapped(l, lab_host(host, port), lab_server(1, 53)).address - LAB_POOL);
+	return (unsigned)__builtin_popcount(seen);
+}
+
+/* Paired unless told otherwise; a rule changes it for one application. */
+static void test_6888_2(struct lab *l)
+{
+	assert_int_equal(addresses_of(l, 1), 1);
+	assert_int_equal(addresses_of(l, 2), 1);
+	lab_configure(
+		l, &(struct lab_setup){.more = "\"rules\":[{\"name\":\"dns\",\"protocol\":\"udp\",\"port_first\":53,"
+					       "\"port_last\":53,\"pooling\":\"arbitrary\"}]"});
+	assert_true(addresses_of(l, 3) > 1);
+	struct lab_end first = mapped(l, lab_host(4, 5000), lab_server(1, 99));
+	for (uint16_t port = 5001; port < 5040; port++)
+		assert_int_equal(mapped(l, lab_host(4, port), lab_server(1, 99)).address, first.address);
+	lab_configure(l, &(struct lab_setup){.nat = "\"pooling\":\"arbitrary\""});
+	assert_true(addresses_of(l, 5) > 1);
+}
+
+/* Ranges that lie apart: every address of every one is used, and no other. */
+static void test_6888_3(struct lab *l)
+{
+	bool used[256] = {false};
+	unsigned n = 0;
+
+	for (unsigned host = 1; host <= 400; host++) {
+		uint32_t address = mapped(l, lab_host(host, 5000), lab_server(1, 53)).address;
+
+		assert_int_equal(address & 0xffffff00u, LAB_POOL);
+		n += !used[address & 0xff];
+		used[address & 0xff] = true;
+	}
+	assert_int_equal(n, 8);
+	assert_true(used[3] && used[16] && used[19] && used[77] && used[200] && used[201]);
+	assert_true(used[17] && used[18]);
+}
+
+/* What is excluded of a range is not used. */
+static void test_6888_3_exclude(struct lab *l)
+{
+	for (unsigned host = 1; host <= 200; host++) {
+		uint32_t address = mapped(l, lab_host(host, 5000), lab_server(1, 53)).address;
+
+		assert_in_range(address, LAB_POOL, LAB_POOL + 7);
+		assert_false(address == LAB_POOL || address == LAB_POOL + 3 || address == LAB_POOL + 4);
+	}
+}
+
+/* A drained address: who lives on it goes on, nobody new comes. */
+static void test_6888_3_drain(struct lab *l)
+{
+	struct lab_end before[40];
+	unsigned on_drained = 0;
+
+	for (unsigned host = 0; host < 40; host++) {
+		before[host] = mapped(l, lab_host(host + 1, 5000), lab_server(1, 53));
+		on_drained += before[host].address == LAB_POOL + 1;
+	}
+	assert_true(on_drained > 0);
+	lab_configure(l, &(struct lab_setup){.pools = "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0/30\"],"
+						      "\"drain\":[\"198.51.100.1\"]}]"});
+	for (unsigned host = 0; host < 40; host++) {
+		assert_true(lab_same(mapped(l, lab_host(host + 1, 5000), lab_server(2, 53)), before[host]));
+		assert_true(lab_reaches(l, UDP, lab_server(1, 53), before[host]));
+	}
+	for (unsigned host = 100; host < 140; host++)
+		assert_int_not_equal(mapped(l, lab_host(host, 5000), lab_server(1, 53)).address, LAB_POOL + 1);
+}
+
+/* ---- exemptions ---- */
+
+/* By destination address and port: what is exempt goes out as it came, and its answer in. */
+static void test_6888_6(struct lab *l)
+{
+	struct lab_packet p = lab_udp(lab_host(1, 5000), lab_server(7, 53)), out = lab_ok(l, &p);
+
+	assert_int_equal(out.side, SIDE_OUTSIDE);
+	assert_true(lab_same(out.src, p.src) && lab_same(out.dst, p.dst));
+	assert_int_equal(out.ttl, p.ttl - 1);
+	struct lab_packet back = lab_answer(&out);
+	back = lab_ok(l, &back);
+	assert_int_equal(back.side, SIDE_INSIDE);
+	assert_true(lab_same(back.dst, p.src) && lab_same(back.src, p.dst));
+	p = lab_udp(lab_host(1, 5000), lab_server(7, 54)); /* another port: translated */
+	assert_int_equal(lab_ok(l, &p).src.address & 0xffffff00u, LAB_POOL);
+	p = lab_udp(lab_host(1, 5000), lab_server(8, 53)); /* another destination */
+	assert_int_equal(lab_ok(l, &p).src.address & 0xffffff00u, LAB_POOL);
+	p = lab_udp(lab_host(1, 5000), lab_server(9, 53)); /* one that is to be dropped */
+	lab_send(l, &p);
+	assert_true(l->n_out == 0 || l->seen[0].error);
+}
+
+/* ---- filtering ---- */
+
+static void test_6888_7(struct lab *l)
+{
+	struct lab_end nat = mapped(l, lab_host(1, 5000), lab_server(1, 53));
+	struct lab_packet syn = lab_tcp(lab_host(1, 5000), lab_server(1, 80), LAB_SYN);
+
+	assert_true(lab_reaches(l, UDP, lab_server(2, 99), nat));
+	assert_true(lab_reaches(l, TCP, lab_server(2, 99), lab_ok(l, &syn).src));
+}
+
+/* ---- subscribers' own mappings ---- */
+
+/* A published service: reached from anywhere before the host ever spoke, and the host's answers come from there. */
+static void published(struct lab *l, uint8_t protocol, struct lab_end host, struct lab_end nat)
+{
+	struct lab_packet p =
+		protocol == TCP ? lab_tcp(lab_server(3, 999), nat, LAB_SYN) : lab_udp(lab_server(3, 999), nat);
+	struct lab_packet in = lab_ok(l, &p);
+
+	assert_int_equal(in.side, SIDE_INSIDE);
+	assert_true(lab_same(in.dst, host) && lab_same(in.src, p.src));
+	struct lab_packet back = lab_answer(&in);
+	assert_true(lab_same(lab_ok(l, &back).src, nat));
+	lab_pass(l, 100000);
+	assert_true(lab_reaches(l, protocol, lab_server(4, 1), nat)); /* it never ends */
+}
+
+static void test_6888_9(struct lab *l)
+{
+	published(l, TCP, lab_host(1, 80), (struct lab_end){LAB_POOL + 1, 8080});
+	published(l, UDP, lab_host(2, 6005), (struct lab_end){LAB_POOL + 1, 7005}); /* within a range */
+	published(l, UDP, lab_host(3, 4321), (struct lab_end){LAB_POOL + 3, 4321}); /* 1:1 */
+	published(l, TCP, lab_host(3, 22), (struct lab_end){LAB_POOL + 3, 22});
+	assert_false(lab_reaches(l, UDP, lab_server(4, 1), (struct lab_end){LAB_POOL + 1, 7010}));
+	for (unsigned host = 10; host < 60; host++) /* nobody else is put on an address that is one host's own */
+		assert_int_not_equal(mapped(l, lab_host(host, 5000), lab_server(1, 53)).address, LAB_POOL + 3);
+	assert_int_equal(mapped(l, lab_host(3, 5000), lab_server(1, 53)).address, LAB_POOL + 3);
+}
+
+/* A protocol without ports: where a host has an address of its own; elsewhere refused. */
+static void test_6888_1(struct lab *l)
+{
+	struct lab_packet p = lab_portless(LAB_PROTO_GRE, LAB_HOSTS + 3, LAB_SERVERS + 1), out = lab_ok(l, &p);
+
+	assert_int_equal(out.src.address, LAB_POOL + 3);
+	assert_int_equal(out.protocol, LAB_PROTO_GRE);
+	struct lab_packet back = lab_answer(&out);
+	back = lab_ok(l, &back);
+	assert_int_equal(back.dst.address, LAB_HOSTS + 3);
+	p = lab_portless(LAB_PROTO_GRE, LAB_SERVERS + 9, LAB_POOL + 3); /* from outside first */
+	assert_int_equal(lab_ok(l, &p).dst.address, LAB_HOSTS + 3);
+	p = lab_portless(LAB_PROTO_GRE, LAB_HOSTS + 4, LAB_SERVERS + 1);
+	lab_send(l, &p);
+	assert_true(l->n_out == 0 || l->seen[0].error);
+	p = lab_portless(LAB_PROTO_GRE, LAB_SERVERS + 1, LAB_POOL + 1);
+	lab_none(l, &p);
+}
+
+/* ---- no resources ---- */
+
+static void fill(struct lab *l, struct lab_end nat[8])
+{
+	for (unsigned i = 0; i < 8; i++)
+		nat[i] = mapped(l, lab_host(i + 1, 5000), lab_server(1, 53));
+}
+
+static void test_6888_11a(struct lab *l)
+{
+	struct lab_end nat[8];
+
+	fill(l, nat);
+	for (unsigned i = 0; i < 10; i++)
+		assert_true(refused(l, lab_host(9 + i, 5000), lab_server(1, 53)));
+	lab_pass(l, 300 + LAB_SWEEP_S); /* and when ports are free again, it is served */
+	assert_false(refused(l, lab_host(9, 5000), lab_server(1, 53)));
+}
+
+static void test_6888_11b(struct lab *l)
+{
+	struct lab_packet ninth = lab_udp(lab_host(9, 5000), lab_server(1, 53));
+	struct lab_end nat[8];
+
+	fill(l, nat);
+	struct lab_packet e = lab_refused(l, &ninth);
+	assert_int_equal(e.type, LAB_UNREACHABLE);
+	assert_int_equal(e.code, LAB_CODE_HOST);
+}
+
+/* Never a live mapping ended to make room. */
+static void test_6888_11d(struct lab *l)
+{
+	struct lab_end nat[8];
+
+	fill(l, nat);
+	for (unsigned round = 0; round < 20; round++) {
+		for (unsigned i = 9; i < 60; i++)
+			assert_true(refused(l, lab_host(i, 5000), lab_server(1, 53)));
+		lab_pass(l, 20);
+		for (unsigned i = 0; i < 8; i++) {
+			assert_true(lab_same(mapped(l, lab_host(i + 1, 5000), lab_server(1, 53)), nat[i]));
+			assert_true(lab_reaches(l, UDP, lab_server(1, 53), nat[i]));
+		}
+	}
+}
+
+#define EIGHT "\"port_first\":2000,\"port_last\":2007"
+#define ONE "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0\"]}]"
+#define STATICS                                                                                                        \
+	"\"static\":["                                                                                                 \
+	"{\"protocol\":\"tcp\",\"inside\":\"100.64.0.1\",\"inside_port\":80,\"nat\":\"198.51.100.1\",\"nat_port\":"    \
+	"8080},"                                                                                                       \
+	"{\"protocol\":\"udp\",\"inside\":\"100.64.0.2\",\"inside_port\":6000,\"nat\":\"198.51.100.1\",\"nat_port\":"  \
+	"7000,"                                                                                                        \
+	"\"ports\":10},"                                                                                               \
+	"{\"protocol\":\"any\",\"inside\":\"100.64.0.3\",\"nat\":\"198.51.100.3\"}]"
+
+int main(void)
+{
+	static const struct lab_test tests[] = {
+		LAB_TEST(test_6888_1, .more = STATICS),
+		LAB_TEST(test_6888_2),
+		LAB_TEST(test_6888_3,
+			.pools = "[{\"name\":\"main\",\"addresses\":[\"198.51.100.3\",\"198.51.100.16/30\","
+				 "\"198.51.100.77\",\"198.51.100.200-198.51.100.201\"]}]"),
+		LAB_TEST(test_6888_3_exclude, .pools =
+						      "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0/29\"],"
+						      "\"exclude\":[\"198.51.100.0\",\"198.51.100.3-198.51.100.4\"]}]"),
+		LAB_TEST(test_6888_3_drain),
+		LAB_NOT_YET(test_6888_6,
+			.more = "\"rules\":[{\"name\":\"local\",\"destination\":[\"203.0.113.7/"
+				"32\"],\"protocol\":\"udp\","
+				"\"port_first\":53,\"port_last\":53,\"action\":\"bypass\"},"
+				"{\"name\":\"no\",\"destination\":[\"203.0.113.9/32\"],\"action\":\"drop\"}]",
+			.bypass = true),
+		LAB_TEST(test_6888_7),
+		LAB_TEST(test_6888_9, .more = STATICS),
+		LAB_TEST(test_6888_11a, .nat = EIGHT, .pools = ONE),
+		LAB_TEST(test_6888_11b, .nat = EIGHT, .pools = ONE),
+		LAB_TEST(test_6888_11d, .nat = EIGHT, .pools = ONE),
+	};
+
+	return LAB_TESTS(tests);
+}
