@@ -119,6 +119,10 @@ bool nat_count_answered(struct nat *n, uint32_t index, struct session *s)
 
 	if (!global_lock(&n->mappings, hash_of(n, mapping_key(parent)), &pair))
 		return false;
+	if (atomic_load_explicit(&s->tcp, memory_order_relaxed) & SEEN_ANSWERED) { /* another engine was faster */
+		global_unlock(&n->mappings, &pair);
+		return true;
+	}
 	n->actor->intent.session = index;
 	intent_refs(n, INTENT_ANSWERED, s->mapping);
 	atomic_fetch_add_explicit(&parent->refs, REF_OUTBOUND, memory_order_relaxed);

@@ -65,13 +65,6 @@ uint32_t nat_refreshed_ago(const struct nat *n, uint32_t index)
 	return ago;
 }
 
-/* Counted once: an answer is a packet from the inside since the session was made. */
-void nat_note_answer(struct nat *n, uint32_t index, struct session *s)
-{
-	if (direction_seen_ago(n, index, DIR_OUTBOUND) < age(n, s))
-		nat_count_answered(n, index, s);
-}
-
 bool nat_session_idle(const struct nat *n, uint32_t index)
 {
 	return nat_refreshed_ago(n, index) >= n->config.timeout_s[session_class(session_at(n->arena, index))];
@@ -126,6 +119,21 @@ static bool end_further(struct nat *n, uint32_t index)
 	return true;
 }
 
+/* Their entries are made to look idle, so that they let go at their next pass, not when nobody has sent for long. */
+static void call_adopters(const struct nat *n, uint32_t index, const struct session *s)
+{
+	enum dir reverse = dir_reverse(session_origin(s));
+	uint64_t adopters = atomic_load_explicit(&s->adopters, memory_order_acquire);
+
+	for (; adopters; adopters &= adopters - 1) {
+		struct local_table t = local_table_of(n->arena, (unsigned)__builtin_ctzll(adopters), reverse);
+		local_place place = local_find(&t, key_hash(n, s, reverse), index);
+
+		if (place)
+			local_mark(place, index, n->now_s - LOCAL_IDLE_S);
+	}
+}
+
 void nat_session_end(struct nat *n, uint32_t index)
 {
 	struct session *s = session_at(n->arena, index);
@@ -134,6 +142,7 @@ void nat_session_end(struct nat *n, uint32_t index)
 	session_set(s, SESSION_DYING, 0);
 	if (session_has(s, SESSION_FLOW))
 		nat_counter(n, COUNTER_sessions_ended, 1);
+	call_adopters(n, index, s);
 	if (!end_further(n, index))
 		nat_pending_add(n, index);
 	intent_done(n);
@@ -213,11 +222,8 @@ static void sweep_entry(struct nat *n, enum dir dir, uint64_t e)
 	if (s->owner != n->engine) {
 		if (session_has(s, SESSION_DYING) || local_idle_s(e, n->now_s) >= n->config.timeout_s[session_class(s)])
 			nat_session_let_go(n, index);
-	} else if (dir == session_origin(s)) {
-		if (nat_session_idle(n, index))
-			nat_session_end(n, index);
-		else if (nat_counts_unanswered(s))
-			nat_note_answer(n, index, s);
+	} else if (dir == session_origin(s) && nat_session_idle(n, index)) {
+		nat_session_end(n, index);
 	}
 }
 

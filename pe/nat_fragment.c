@@ -22,7 +22,7 @@ static bool is_first(const struct packet *p)
 
 /* ---- the first ---- */
 
-/* The session of a first fragment: this engine's, any engine's, or a new one. */
+/* The session of a first fragment: this engine's, any engine's whole packets having landed there, or a new one. */
 static uint32_t session_for(struct nat *n, const struct flow *f, struct session *copy, enum verdict *verdict)
 {
 	struct nat *host = n;
@@ -30,16 +30,20 @@ static uint32_t session_for(struct nat *n, const struct flow *f, struct session 
 	uint32_t index = 0;
 
 	*verdict = f->dir == DIR_OUTBOUND ? VERDICT_fwd_out_hit : VERDICT_fwd_in_hit;
-	if (place) {
-		nat_touch(host, f, place);
-	} else {
-		index = nat_find_anywhere(n, f->dir, f->key, copy);
-		if (index)
+	if (!place) {
+		index = nat_find_in_tables(n, f->dir, f->key, copy, &place);
+		if (index) {
+			nat_mark(n, f, place, index);
 			return index;
+		}
+		*verdict = VERDICT_drop_fragment;
+		if (f->tcp & (TCP_OUT_SYN | TCP_IN_SYN)) /* nobody cuts those but to deceive */
+			return 0;
 		place = nat_first_packet(n, f, verdict);
 		if (!place)
 			return 0;
 	}
+	nat_touch(host, f, place);
 	index = local_index(atomic_load_explicit(place, memory_order_relaxed));
 	nat_copy_fixed(copy, session_at(n->arena, index));
 	return index;

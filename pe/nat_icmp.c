@@ -16,23 +16,37 @@ static bool copy_if(const struct nat *n, uint32_t index, enum dir dir, struct fl
 
 	nat_copy_fixed(out, s);
 	atomic_thread_fence(memory_order_acquire);
-	return (out->generation & 1) && atomic_load_explicit(&s->generation, memory_order_relaxed) == out->generation &&
+	return (out->generation & 1) && !session_has(s, SESSION_DYING) &&
+	       atomic_load_explicit(&s->generation, memory_order_relaxed) == out->generation &&
 	       flow_key_equal(session_key(out, dir), key);
 }
 
 static uint32_t find_in(const struct nat *n, const struct local_table *t, enum dir dir, struct flow_key key,
-	uint64_t hash, struct session *out)
+	uint64_t hash, struct session *out, local_place *place)
 {
 	unsigned cursor = 0;
-	local_place place;
 
-	while ((place = local_next(t, hash, &cursor))) {
-		uint32_t index = local_index(atomic_load_explicit(place, memory_order_acquire));
+	while ((*place = local_next(t, hash, &cursor))) {
+		uint32_t index = local_index(atomic_load_explicit(*place, memory_order_acquire));
 
 		if (slab_valid(n->arena, SLAB_session, index) && copy_if(n, index, dir, key, out))
 			return index;
 	}
 	return 0;
+}
+
+uint32_t nat_find_in_tables(
+	const struct nat *n, enum dir dir, struct flow_key key, struct session *out, local_place *place)
+{
+	uint64_t hash = flow_key_hash(key, n->seed);
+	uint32_t index = find_in(n, &n->local[dir], dir, key, hash, out, place);
+
+	for (unsigned e = 0; !index && e < n->arena->header->geometry.engines; e++) {
+		struct local_table t = local_table_of(n->arena, e, dir);
+
+		index = find_in(n, &t, dir, key, hash, out, place);
+	}
+	return index;
 }
 
 static uint32_t find_global(struct nat *n, enum dir dir, struct flow_key key, uint64_t hash, struct session *out)
@@ -52,17 +66,10 @@ static uint32_t find_global(struct nat *n, enum dir dir, struct flow_key key, ui
 
 uint32_t nat_find_anywhere(struct nat *n, enum dir dir, struct flow_key key, struct session *out)
 {
-	uint64_t hash = flow_key_hash(key, n->seed);
-	uint32_t index = find_in(n, &n->local[dir], dir, key, hash, out);
+	local_place place;
+	uint32_t index = nat_find_in_tables(n, dir, key, out, &place);
 
-	if (!index)
-		index = find_global(n, dir, key, hash, out);
-	for (unsigned e = 0; !index && e < n->arena->header->geometry.engines; e++) {
-		struct local_table t = local_table_of(n->arena, e, dir);
-
-		index = find_in(n, &t, dir, key, hash, out);
-	}
-	return index;
+	return index ? index : find_global(n, dir, key, flow_key_hash(key, n->seed), out);
 }
 
 /* ---- errors that pass ---- */
@@ -164,7 +171,7 @@ void nat_answer(struct nat *n, struct packet *p)
 
 	if (!a->type || !n->configured || !n->config.n_addresses || (a->inside_only && p->side == SIDE_OUTSIDE))
 		return;
-	if (code == REFUSAL && n->config.refusal == REFUSAL_OFF)
+	if ((code == REFUSAL || p->verdict == VERDICT_drop_protocol) && n->config.refusal == REFUSAL_OFF)
 		return;
 	if (code == REFUSAL)
 		code = refusal_code[n->config.refusal];

@@ -77,6 +77,9 @@ enum verdict nat_translate(struct nat *n, struct packet *p, const struct flow *f
 void nat_rewrite(struct nat *n, struct packet *p, const struct flow *f, const struct session *s);
 /* Notes that the session was seen. */
 void nat_touch(struct nat *n, const struct flow *f, local_place place);
+/* The same in another engine's table. Nothing keeps that engine from ending the session meanwhile: what was noted of TCP
+ * may then be of the next session there, which at worst may idle as long as an established one. */
+void nat_mark(const struct nat *n, const struct flow *f, local_place place, uint32_t index);
 /* The link towards an address; N_VERDICTS: ready. */
 enum verdict nat_link_to(struct nat *n, enum dir dir, be32_t destination, struct link_header *link);
 /* Ethernet header, TTL, forward. */
@@ -123,7 +126,7 @@ enum verdict nat_bind(
 uint32_t nat_filter_for(struct nat *n, const struct flow *f, struct session *copy, enum verdict *verdict);
 /* Gives a new inbound session the filter's carrier as its parent. */
 enum verdict nat_bind_inbound(struct nat *n, struct session *s, uint32_t found, const struct session *copy);
-/* An own session of inbound origin was answered from the inside: it counts from now on. False: lock busy. */
+/* A session of inbound origin, own or adopted, was answered from the inside: it counts from now on. False: lock busy. */
 bool nat_count_answered(struct nat *n, uint32_t index, struct session *s);
 /* Ends what the session carries, unless others use it still. False: not yet. */
 bool nat_end_bindings(struct nat *n, uint32_t index, struct session *s);
@@ -135,6 +138,9 @@ void nat_copy_fixed(struct session *to, const struct session *from);
 
 /* ---- nat_icmp.c ---- */
 
+/* The session of a key in any engine's local table, copied, and its place there; its index, 0: none. */
+uint32_t nat_find_in_tables(
+	const struct nat *n, enum dir dir, struct flow_key key, struct session *out, local_place *place);
 /* The session of a key in whatever table it is, copied; its index, 0: none. */
 uint32_t nat_find_anywhere(struct nat *n, enum dir dir, struct flow_key key, struct session *out);
 /* An ICMP message that is no query: translated if it is an error about a session. */
@@ -159,8 +165,6 @@ static inline bool nat_counts_unanswered(const struct session *s)
 	       s->mapping != MAPPING_STATIC && !(atomic_load_explicit(&s->tcp, memory_order_relaxed) & SEEN_ANSWERED);
 }
 
-/* Looks whether an own session of that kind has been answered, and counts it. */
-void nat_note_answer(struct nat *n, uint32_t index, struct session *s);
 /* Takes an own session out of its tables and frees what it can; the rest waits in n->pending. */
 void nat_session_end(struct nat *n, uint32_t index);
 /* Lets an adopted session go. */

@@ -26,13 +26,16 @@ static void settle_refs(struct nat *n, struct session *s, bool taking)
 	intent_step(n, taking ? INTENT_MAPPED : INTENT_UNMAPPED);
 }
 
-/* Nothing ends: only whether the answer was counted has to be known, while the bucket is still locked. */
-static void settle_answer(struct nat *n, struct session *s)
+/* Nothing ends: only whether the answer was counted has to be known, while the bucket is still locked. The session may be
+ * another engine's: it stays while this one has it adopted. */
+static void settle_answer(struct nat *n)
 {
 	const struct intent *in = &n->actor->intent;
 
+	if (!slab_valid(n->arena, SLAB_session, in->session) || !slab_valid(n->arena, SLAB_session, in->mapping))
+		return;
 	if (atomic_load_explicit(&session_at(n->arena, in->mapping)->refs, memory_order_relaxed) != in->old_refs)
-		atomic_fetch_or_explicit(&s->tcp, SEEN_ANSWERED, memory_order_relaxed);
+		atomic_fetch_or_explicit(&session_at(n->arena, in->session)->tcp, SEEN_ANSWERED, memory_order_relaxed);
 	intent_step(n, INTENT_NONE);
 }
 
@@ -68,16 +71,16 @@ static void settle_intent(struct nat *n)
 	const struct intent *in = &n->actor->intent;
 	enum intent_step step = atomic_load_explicit(&in->step, memory_order_acquire);
 
+	if (step == INTENT_ANSWERED) {
+		settle_answer(n);
+		return;
+	}
 	if (step == INTENT_ADOPT)
 		settle_adoption(n, in->session);
 	struct session *s = intent_session(n, in->session);
 
 	if (step == INTENT_NONE || step == INTENT_ADOPT || !s)
 		return;
-	if (step == INTENT_ANSWERED) {
-		settle_answer(n, s);
-		return;
-	}
 	if (step == INTENT_INSERT)
 		settle_moves(n, s);
 	if (step == INTENT_MAPPING || step == INTENT_UNMAPPING)

@@ -133,7 +133,8 @@ static void note_tcp(struct session *s, uint8_t bits)
 	uint8_t seen = atomic_load_explicit(&s->tcp, memory_order_relaxed);
 
 	if (tcp_is_closed(seen) && (bits & (TCP_OUT_SYN | TCP_IN_SYN)))
-		atomic_store_explicit(&s->tcp, bits | (seen & SEEN_ANSWERED), memory_order_relaxed);
+		atomic_compare_exchange_strong_explicit(&s->tcp, &seen, (uint8_t)(bits | (seen & SEEN_ANSWERED)),
+			memory_order_relaxed, memory_order_relaxed);
 	else if ((seen & TCP_RST) && (bits & (TCP_OUT_DATA | TCP_IN_DATA)))
 		atomic_fetch_and_explicit(&s->tcp, (uint8_t)~TCP_RST, memory_order_relaxed);
 	if (bits & ~seen)
@@ -148,12 +149,25 @@ static bool refreshes(const struct nat *n, const struct flow *f)
 
 void nat_touch(struct nat *n, const struct flow *f, local_place place)
 {
-	struct session *s = session_at(n->arena, local_index(atomic_load_explicit(place, memory_order_relaxed)));
+	uint32_t index = local_index(atomic_load_explicit(place, memory_order_relaxed));
+	struct session *s = session_at(n->arena, index);
 
 	if (f->tcp)
 		note_tcp(s, f->tcp);
 	if (refreshes(n, f))
 		local_touch(place, session_class(s), n->now_s);
+	if (f->dir == DIR_OUTBOUND && nat_counts_unanswered(s))
+		nat_count_answered(n, index, s);
+}
+
+void nat_mark(const struct nat *n, const struct flow *f, local_place place, uint32_t index)
+{
+	struct session *s = session_at(n->arena, index);
+
+	if (refreshes(n, f))
+		local_mark(place, index, n->now_s);
+	if (f->tcp && !session_has(s, SESSION_DYING))
+		note_tcp(s, f->tcp);
 }
 
 /* ---- turned round ---- */
@@ -215,8 +229,6 @@ enum verdict nat_translate(struct nat *n, struct packet *p, const struct flow *f
 			return refused;
 	}
 	nat_touch(n, f, place);
-	if (session_has(s, SESSION_INBOUND) && s->owner == n->engine && nat_counts_unanswered(s))
-		nat_note_answer(n, local_index(atomic_load_explicit(place, memory_order_relaxed)), s);
 	nat_rewrite(n, p, f, s);
 	nat_onto_link(p, &link);
 	return as;

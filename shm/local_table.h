@@ -142,6 +142,20 @@ static inline void local_touch(local_place place, unsigned class, uint32_t now_s
 		atomic_store_explicit(place, seen, memory_order_release);
 }
 
+enum { LOCAL_IDLE_S = 100000 }; /* longer than any session may be idle, and far from coming round */
+
+/* Not the owner: marks an entry that still names the session as seen at `seen_s`. The owner's own marks, plain stores, may
+ * undo it: use it only for what may be lost. */
+static inline void local_mark(local_place place, uint32_t index, uint32_t seen_s)
+{
+	uint64_t e = atomic_load_explicit(place, memory_order_relaxed);
+
+	if (local_index(e) == index)
+		atomic_compare_exchange_strong_explicit(place, &e,
+			local_entry(index, local_class(e), local_tag(e), seen_s), memory_order_release,
+			memory_order_relaxed);
+}
+
 /* Where it was put; NULL when there is no room. */
 local_place local_insert(struct local_table *t, uint64_t hash, uint32_t index, unsigned class, uint32_t now_s);
 

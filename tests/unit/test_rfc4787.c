@@ -490,7 +490,7 @@ int main(void)
 		LAB_TEST(test_4787_5b, .nat = "\"udp_timeout_s\":777"),
 		LAB_TEST(test_4787_5c),
 		LAB_TEST(test_4787_6),
-		LAB_NOT_YET(test_4787_6_answers),
+		LAB_TEST(test_4787_6_answers),
 		LAB_TEST(test_4787_6a, .nat = "\"udp_inbound_refresh\":\"on\""),
 		LAB_TEST(test_4787_8),
 		LAB_TEST(test_4787_9),
@@ -504,7 +504,7 @@ int main(void)
 		LAB_TEST(test_4787_13a),
 		LAB_TEST(test_4787_14),
 		LAB_TEST(test_4787_14_first),
-		LAB_NOT_YET(test_4787_6_parts),
+		LAB_TEST(test_4787_6_parts),
 		LAB_TEST(test_4787_14a),
 	};
 
