@@ -134,25 +134,36 @@ bool nat_count_answered(struct nat *n, uint32_t index, struct session *s)
 
 /* ---- joining and carrying, the mapping's buckets being locked ---- */
 
-/* Finds who carries the session's filter, or makes it the carrier: 0 in *carrier. */
-static enum verdict enter_filter(struct nat *n, uint32_t index, struct session *s, uint32_t *carrier)
+/* Who carries the session's filter; 0: nobody, and the mapping's lock keeps it so. False: lock busy. */
+static bool find_filter(struct nat *n, const struct session *s, uint32_t *carrier)
 {
 	struct global_pair pair;
-	enum verdict refused = N_VERDICTS;
 
-	*carrier = 0;
-	if (session_filtering(s) == ADDRESS_AND_PORT_DEPENDENT)
-		return N_VERDICTS; /* the session itself is its filter */
+	if (!global_lock(&n->filters, hash_of(n, filter_key(s)), &pair))
+		return false;
+	*carrier = filter_find(n, &pair, filter_key(s));
+	global_unlock(&n->filters, &pair);
+	return true;
+}
+
+/* False for one that is its own filter. */
+static bool shares_filter(const struct session *s)
+{
+	return session_filtering(s) != ADDRESS_AND_PORT_DEPENDENT;
+}
+
+/* Makes the session the carrier of its filter. It holds its mapping already: whoever finds the filter relies on that,
+ * also when the session dies right after. */
+static enum verdict enter_filter(struct nat *n, uint32_t index, struct session *s)
+{
+	struct global_pair pair;
+
 	if (!global_lock(&n->filters, hash_of(n, filter_key(s)), &pair))
 		return VERDICT_drop_lock_busy;
-	*carrier = filter_find(n, &pair, filter_key(s));
-	if (!*carrier) {
-		session_set(s, SESSION_FILTERS, 0);
-		if (!global_insert(&n->filters, &pair, index))
-			refused = VERDICT_drop_table_full;
-	}
+	session_set(s, SESSION_FILTERS, 0);
+	bool entered = global_insert(&n->filters, &pair, index);
 	global_unlock(&n->filters, &pair);
-	return refused;
+	return entered ? N_VERDICTS : VERDICT_drop_table_full;
 }
 
 static bool filters_for(const struct session *m, const struct session *s)
@@ -160,33 +171,29 @@ static bool filters_for(const struct session *m, const struct session *s)
 	return session_has(m, SESSION_FILTERS) && flow_key_equal(filter_key(m), filter_key(s));
 }
 
-/* Uses the mapping that `found` carries, and through it, or directly, a filter. */
+/* Uses the mapping that `found` carries, through the carrier of its filter where there is another. */
 static enum verdict join(struct nat *n, uint32_t index, struct session *s, uint32_t found)
 {
 	const struct session *m = session_at(n->arena, found);
-	enum verdict refused = VERDICT_drop_table_full;
 	uint32_t filter = 0;
 
 	s->nat = m->nat;
 	s->nat_port = m->nat_port;
 	nat_complete(n, s);
-	if (!has_room(m))
-		return refused;
-	if (!filters_for(m, s)) {
-		refused = enter_filter(n, index, s, &filter);
-		if (refused != N_VERDICTS)
-			return refused;
-		if (filter && !has_room(session_at(n->arena, filter)))
-			return VERDICT_drop_table_full;
-	}
-	refer(n, s, filter ? filter : found);
-	return N_VERDICTS;
+	bool wants_filter = shares_filter(s) && !filters_for(m, s);
+	if (wants_filter && !find_filter(n, s, &filter))
+		return VERDICT_drop_lock_busy;
+	uint32_t parent = filter ? filter : found;
+	if (!has_room(session_at(n->arena, parent)))
+		return VERDICT_drop_table_full;
+	refer(n, s, parent);
+	return wants_filter && !filter ? enter_filter(n, index, s) : N_VERDICTS;
 }
 
 static enum verdict carry(struct nat *n, uint32_t index, struct session *s, const struct global_pair *pair,
 	const struct snapshot_rule *rule, uint32_t draw)
 {
-	uint32_t another;
+	enum verdict refused = N_VERDICTS;
 
 	if (!nat_take_port(n, s, rule, draw))
 		return VERDICT_drop_no_port;
@@ -195,7 +202,8 @@ static enum verdict carry(struct nat *n, uint32_t index, struct session *s, cons
 	nat_complete(n, s);
 	nat_counter(n, COUNTER_mappings, 1);
 	nat_counter(n, COUNTER_mappings_created, 1);
-	enum verdict refused = enter_filter(n, index, s, &another);
+	if (shares_filter(s))
+		refused = enter_filter(n, index, s);
 	if (refused == N_VERDICTS && !global_insert(&n->mappings, pair, index))
 		refused = VERDICT_drop_table_full;
 	return refused;

@@ -132,9 +132,9 @@ static void note_tcp(struct session *s, uint8_t bits)
 {
 	uint8_t seen = atomic_load_explicit(&s->tcp, memory_order_relaxed);
 
-	if (tcp_is_closed(seen) && (bits & (TCP_OUT_SYN | TCP_IN_SYN)))
-		atomic_compare_exchange_strong_explicit(&s->tcp, &seen, (uint8_t)(bits | (seen & SEEN_ANSWERED)),
-			memory_order_relaxed, memory_order_relaxed);
+	if (tcp_is_closed(seen) &&
+		(bits & (TCP_OUT_SYN | TCP_IN_SYN))) /* another engine may set SEEN_ANSWERED right now */
+		seen = atomic_fetch_and_explicit(&s->tcp, SEEN_ANSWERED, memory_order_relaxed) & SEEN_ANSWERED;
 	else if ((seen & TCP_RST) && (bits & (TCP_OUT_DATA | TCP_IN_DATA)))
 		atomic_fetch_and_explicit(&s->tcp, (uint8_t)~TCP_RST, memory_order_relaxed);
 	if (bits & ~seen)

@@ -180,6 +180,16 @@ static bool same_inside(const struct session *x, const struct session *y)
 	       x->l4 == y->l4;
 }
 
+/* A filter's carrier that others use keeps the mapping for them: else its port could be given to somebody else. */
+static bool holds_mapping(struct check *c, uint32_t index, const struct session *carrier)
+{
+	struct session m;
+
+	return session_has(carrier, SESSION_CARRIES) ||
+	       (carrier->mapping != index && check_session_copy(c, carrier->mapping, &m) &&
+		       session_has(&m, SESSION_CARRIES));
+}
+
 /* Whatever state it is in, the mapping a session names is one; only a whole flow must name one. */
 static void rule_mapping(struct check *c, const struct subject *x)
 {
@@ -199,6 +209,9 @@ static void rule_mapping(struct check *c, const struct subject *x)
 		violated(c, x, CHECK_session_mapping, names, check_textf("no live session is there"));
 	else if (!session_has(&carrier, SESSION_CARRIES | SESSION_FILTERS))
 		violated(c, x, CHECK_session_mapping, names, check_textf("that one carries nothing"));
+	else if (!holds_mapping(c, m, &carrier))
+		violated(c, x, CHECK_session_mapping, names,
+			check_textf("that one carries a filter and holds no mapping"));
 	else if (!same_inside(&x->s, &carrier))
 		violated(c, x, CHECK_session_mapping, names,
 			check_textf("that is %s's", check_endpoint_text(carrier.inside, carrier.inside_port).text));

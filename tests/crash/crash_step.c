@@ -7,25 +7,15 @@
  *
  * Recovery can die as well: at some of the states (--deep N: every Nth; 1: all) the successor's start is itself stepped
  * and judged in the same way. */
+#include "tests/crash/scenario.h"
 #include "tests/crash/stepper.h"
-#include "tests/crash/world.h"
 
 #include "common/args.h"
 #include "shm/shared_slab.h"
 
 #include <time.h>
 
-enum { MOVING = 3, CAPACITY = 64, PORTS = 64, ADDRESSES = 2, SPARE_FLOW = 900 };
-
-struct scenario {
-	const char *name;
-	unsigned dies;     /* the engine, or ACTOR_MGMTD */
-	uint32_t sessions; /* tables are made for; 0: CAPACITY */
-	uint16_t ports;    /* 0: PORTS */
-	uint32_t stride;   /* judge one change in so many: for what touches whole pages; 0: each one */
-	void (*prepare)(struct world *w);
-	void (*operate)(struct world *w);
-};
+enum { CAPACITY = 64, PORTS = 64 };
 
 struct run {
 	struct world *w;
@@ -36,347 +26,6 @@ struct run {
 	unsigned deep;      /* step the recovery of every so many states; 0: of none */
 	unsigned long seen; /* changes of state */
 	unsigned long states, recoveries;
-};
-
-/* ---- scenarios: what is there, and what is done ---- */
-
-/* From here on in seconds after the bystanders were made: idle time is 300 for UDP. */
-enum { BEFORE_IDLE = 200, UNTIL_IDLE = 110 };
-
-static void refresh(struct world *w)
-{
-	world_pass(w, BEFORE_IDLE);
-	world_ask_bystanders(w, ~0u);
-}
-
-static void out_new(struct world *w, unsigned engine, unsigned number)
-{
-	EXPECT(w, world_out(w, engine, number) == VERDICT_fwd_out_new);
-}
-
-static void adopt(struct world *w, unsigned engine)
-{
-	EXPECT(w, world_send(w, engine, SIDE_OUTSIDE, &w->reply, 0) == VERDICT_fwd_in_adopted);
-}
-
-static void nothing(struct world *w)
-{
-	(void)w;
-}
-
-static void home_0(struct world *w)
-{
-	out_new(w, 0, 0);
-}
-
-static void away_0(struct world *w)
-{
-	out_new(w, 1, 0);
-}
-
-static void adopted_0(struct world *w)
-{
-	out_new(w, 1, 0);
-	adopt(w, 0);
-}
-
-static void home_0_idle(struct world *w)
-{
-	home_0(w);
-	refresh(w);
-	world_pass(w, UNTIL_IDLE);
-}
-
-static void away_0_idle(struct world *w)
-{
-	away_0(w);
-	refresh(w);
-	world_pass(w, UNTIL_IDLE);
-}
-
-static void adopted_0_idle(struct world *w)
-{
-	adopted_0(w);
-	refresh(w);
-	world_pass(w, UNTIL_IDLE);
-}
-
-static void adopted_0_dying(struct world *w)
-{
-	adopted_0_idle(w);
-	world_housekeep(w, 1);
-}
-
-static void adopted_0_let_go(struct world *w)
-{
-	adopted_0_dying(w);
-	world_housekeep(w, 0);
-}
-
-static void carrier_idle(struct world *w)
-{
-	home_0(w);
-	out_new(w, 1, 1000);
-	refresh(w);
-	world_out(w, 1, 1000);
-	world_pass(w, UNTIL_IDLE);
-}
-
-static void user_idle(struct world *w)
-{
-	home_0(w);
-	out_new(w, 1, 1000);
-	refresh(w);
-	world_out(w, 0, 0);
-	world_pass(w, UNTIL_IDLE);
-}
-
-static void carrier_and_user_ended(struct world *w)
-{
-	home_0(w);
-	out_new(w, 1, 1000);
-	refresh(w);
-	world_pass(w, UNTIL_IDLE);
-	world_housekeep(w, 0);
-	world_housekeep(w, 1);
-}
-
-static void no_port_left(struct world *w)
-{
-	unsigned i = 0;
-
-	while (world_out(w, 0, i) == VERDICT_fwd_out_new)
-		i++;
-	EXPECT(w, world_out(w, 0, SPARE_FLOW) == VERDICT_drop_no_port);
-}
-
-static void no_room_left(struct world *w)
-{
-	for (unsigned i = 0; i < 600; i++)
-		world_out(w, 0, i);
-	EXPECT(w, world_out(w, 0, SPARE_FLOW) == VERDICT_drop_table_full);
-}
-
-static bool bucket_full(const struct local_table *t, uint32_t bucket)
-{
-	for (unsigned i = 0; i < LOCAL_ENTRIES; i++)
-		if (!atomic_load(&t->bucket[bucket].entry[i]))
-			return false;
-	return true;
-}
-
-/* True when entering this flow must move another's entry. */
-static bool must_move(const struct world *w, unsigned number)
-{
-	const struct tuple t = world_flow(number);
-	const be32_t pair[2] = {be32_of(t.src), be32_of(t.dst)};
-	const be16_t ports[2] = {be16_of(t.sport), be16_of(t.dport)};
-	const struct local_table *table = &w->nat[0].local[DIR_OUTBOUND];
-	uint64_t hash = flow_key_hash(flow_key_of(pair, ports, 0, L4_UDP, DIR_OUTBOUND), w->nat[0].seed);
-	uint32_t first = local_first(table, hash);
-
-	return bucket_full(table, first) && bucket_full(table, local_other(table, first, local_hash_tag(hash)));
-}
-
-/* So full that some next flow must move others. */
-static void nearly_full_0(struct world *w)
-{
-	for (unsigned i = 0; i < 600; i++) {
-		world_out(w, 0, i);
-		for (w->number = 700; w->number < 900; w->number++)
-			if (must_move(w, w->number))
-				return;
-	}
-	world_fail(w, "no flow that must move another");
-}
-
-static void out_0_number(struct world *w)
-{
-	enum verdict v = world_out(w, 0, w->number);
-
-	if (v != VERDICT_fwd_out_new)
-		world_fail(w, "flow %u: %s", w->number, verdict_info[v].name);
-}
-
-static void nearly_full_1(struct world *w)
-{
-	for (unsigned i = 0; i < 15; i++)
-		world_out(w, 1, i);
-}
-
-static void out_0(struct world *w)
-{
-	world_out(w, 0, 0);
-}
-
-static void out_1(struct world *w)
-{
-	world_out(w, 1, 0);
-}
-
-static void out_0_shared(struct world *w)
-{
-	world_out(w, 0, 1000);
-}
-
-static void out_1_shared(struct world *w)
-{
-	world_out(w, 1, 1000);
-}
-
-static void out_0_spare(struct world *w)
-{
-	world_out(w, 0, SPARE_FLOW);
-}
-
-static void out_1_several(struct world *w)
-{
-	for (unsigned i = 0; i < MOVING; i++)
-		world_out(w, 1, SPARE_FLOW + i);
-}
-
-static void in_0(struct world *w)
-{
-	world_send(w, 0, SIDE_OUTSIDE, &w->reply, 0);
-}
-
-static void turn_0(struct world *w)
-{
-	world_housekeep(w, 0);
-}
-
-static void turn_1(struct world *w)
-{
-	world_housekeep(w, 1);
-}
-
-/* ---- whole pages ---- */
-
-static struct slab *slab_2(struct world *w)
-{
-	return &w->nat[2].actor->slab[SLAB_session];
-}
-
-static void out_2(struct world *w)
-{
-	world_out(w, 2, 0);
-}
-
-static void turn_2(struct world *w)
-{
-	world_housekeep(w, 2);
-}
-
-static void one_page_empty(struct world *w)
-{
-	out_new(w, 2, 0);
-	refresh(w);
-	world_pass(w, UNTIL_IDLE);
-	turn_2(w);
-	EXPECT(w, slab_2(w)->pages == 1 && slab_2(w)->used == 0);
-}
-
-static void leave(struct world *w)
-{
-	slab_give_back(w->arena, slab_2(w));
-}
-
-/* A session alone on engine 2's second page: its end empties that page, which then goes back. */
-static void last_of_its_page(struct world *w)
-{
-	uint32_t per = slab_per_page(SLAB_session), taken = slab_take(w->arena, slab_2(w), 2, SLAB_session);
-
-	for (uint32_t i = 1; i < per; i++)
-		slab_take(w->arena, slab_2(w), 2, SLAB_session);
-	out_new(w, 2, 0);
-	EXPECT(w, slab_2(w)->pages == 2);
-	slab_put(w->arena, slab_2(w), SLAB_session, taken);
-	refresh(w);
-	world_pass(w, UNTIL_IDLE);
-}
-
-/* ---- port tables ---- */
-
-static void compile(struct world *w, uint32_t addresses)
-{
-	struct config c = w->config;
-	struct snapshot *s = calloc(1, sizeof *s);
-	struct config_error err = {"no memory"};
-
-	c.pools[0].ranges[0].last = c.pools[0].ranges[0].first + addresses - 1;
-	if (!s || !snapshot_compile(w->arena, &c, s, &err))
-		world_fail(w, "%s", err.text);
-	free(s);
-}
-
-static void two_more_addresses(struct world *w)
-{
-	compile(w, ADDRESSES + 2);
-}
-
-static uint32_t unused_table(const struct world *w)
-{
-	for (uint32_t i = 0; (i = slab_next_live(w->arena, SLAB_port_table, i + 1));)
-		if (be32_host(port_table_at(w->arena, i)->address) >= POOL + ADDRESSES)
-			return i;
-	return 0;
-}
-
-static void drop_a_table(struct world *w)
-{
-	uint32_t i = unused_table(w);
-
-	if (i)
-		EXPECT(w, shared_drop(w->arena, ACTOR_MGMTD, SLAB_port_table, i));
-}
-
-static const struct scenario scenarios[] = {
-	{.name = "create_home", .dies = 0, .prepare = nothing, .operate = out_0},
-	{.name = "create_away", .dies = 1, .prepare = nothing, .operate = out_1},
-	{.name = "create_sharing_own_mapping", .dies = 0, .prepare = home_0, .operate = out_0_shared},
-	{.name = "create_away_sharing_another's", .dies = 1, .prepare = home_0, .operate = out_1_shared},
-	{.name = "create_home_sharing_another's", .dies = 0, .prepare = away_0, .operate = out_0_shared},
-	{.name = "create_refused_no_port",
-		.dies = 0,
-		.sessions = 512,
-		.ports = 40,
-		.prepare = no_port_left,
-		.operate = out_0_spare},
-	{.name = "create_refused_no_room",
-		.dies = 0,
-		.sessions = 16,
-		.ports = 600,
-		.prepare = no_room_left,
-		.operate = out_0_spare},
-	{.name = "create_moving_local_entries",
-		.dies = 0,
-		.sessions = 36,
-		.ports = 600,
-		.prepare = nearly_full_0,
-		.operate = out_0_number},
-	{.name = "create_moving_global_entries",
-		.dies = 1,
-		.sessions = 16,
-		.ports = 600,
-		.prepare = nearly_full_1,
-		.operate = out_1_several},
-	{.name = "adopt", .dies = 0, .prepare = away_0, .operate = in_0},
-	{.name = "hit_adopted", .dies = 0, .prepare = adopted_0, .operate = in_0},
-	{.name = "end_home", .dies = 0, .prepare = home_0_idle, .operate = turn_0},
-	{.name = "end_by_packet", .dies = 0, .prepare = home_0_idle, .operate = out_0},
-	{.name = "end_away", .dies = 1, .prepare = away_0_idle, .operate = turn_1},
-	{.name = "end_away_adopted", .dies = 1, .prepare = adopted_0_idle, .operate = turn_1},
-	{.name = "let_go", .dies = 0, .prepare = adopted_0_dying, .operate = turn_0},
-	{.name = "let_go_by_packet", .dies = 0, .prepare = adopted_0_dying, .operate = in_0},
-	{.name = "pending_let_go", .dies = 1, .prepare = adopted_0_let_go, .operate = turn_1},
-	{.name = "end_carrier_in_use", .dies = 0, .prepare = carrier_idle, .operate = turn_0},
-	{.name = "end_user_of_another's", .dies = 1, .prepare = user_idle, .operate = turn_1},
-	{.name = "pending_carrier_unused", .dies = 0, .prepare = carrier_and_user_ended, .operate = turn_0},
-	{.name = "page_take", .dies = 2, .stride = 997, .prepare = nothing, .operate = out_2},
-	{.name = "page_give_back", .dies = 2, .prepare = last_of_its_page, .operate = turn_2},
-	{.name = "page_leave", .dies = 2, .prepare = one_page_empty, .operate = leave},
-	{.name = "port_tables_make", .dies = ACTOR_MGMTD, .prepare = nothing, .operate = two_more_addresses},
-	{.name = "port_table_drop", .dies = ACTOR_MGMTD, .prepare = two_more_addresses, .operate = drop_a_table},
 };
 
 /* ---- judging one death ---- */
@@ -445,6 +94,8 @@ static void judge(struct run *r)
 	struct world *w = r->w;
 	struct check_counts counts;
 
+	if (r->scenario->meanwhile)
+		r->scenario->meanwhile(w);
 	everybody_works(w, (r->states + r->recoveries + r->pick) / 2 % 2);
 	world_check(w, &counts);
 	if (r->scenario->dies == ACTOR_MGMTD) /* once more changes nothing */
@@ -521,6 +172,8 @@ static void run_scenario(const struct scenario *s, uint64_t seed, unsigned deep)
 		.sessions = s->sessions ? s->sessions : CAPACITY,
 		.addresses = ADDRESSES,
 		.ports = s->ports ? s->ports : PORTS,
+		.filtering = s->filtering,
+		.fixed = s->fixed,
 		.single = true,
 	};
 	struct run r = {.w = world_make(&look, s->name), .scenario = s, .pick = seed, .deep = deep};
@@ -551,6 +204,7 @@ static void run_scenario(const struct scenario *s, uint64_t seed, unsigned deep)
 int main(int argc, char **argv)
 {
 	unsigned seed = (unsigned)time(NULL), deep = 40;
+	const struct scenario *const lists[] = {scenarios_outbound, scenarios_inbound, scenarios_pages};
 	const char *only = NULL;
 	const struct arg args[] = {
 		{"seed", "N", "repeat a run", .number = &seed, .max = ~0u},
@@ -563,8 +217,9 @@ int main(int argc, char **argv)
 	if (status != ARGS_RUN)
 		return status;
 	printf("crash_step: seed %u\n", seed);
-	for (unsigned i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-		if (!only || strcmp(only, scenarios[i].name) == 0)
-			run_scenario(&scenarios[i], seed, deep);
+	for (unsigned l = 0; l < sizeof lists / sizeof lists[0]; l++)
+		for (const struct scenario *s = lists[l]; s->name; s++)
+			if (!only || strcmp(only, s->name) == 0)
+				run_scenario(s, seed, deep);
 	return 0;
 }

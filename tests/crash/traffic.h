@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FRAME_BYTES = 54 };
+enum { FRAME_BYTES = 54, FIXED_INSIDE = 1000, FIXED_PORT = 80 };
 #define SUBSCRIBERS 0x64400000u /* 100.64.0.0/10, RFC 6598 */
 #define POOL 0xc6336400u        /* 198.51.100.0/24, RFC 5737 */
 #define REMOTES 0xcb007100u     /* 203.0.113.0/24, RFC 5737 */
@@ -104,8 +104,10 @@ struct appliance {
 	uint32_t addresses; /* of the pool */
 	uint16_t ports;     /* of each address */
 	uint32_t idle_s;    /* of every class; 0: as by default */
-	bool single;        /* all replies land on engine 0; else by Toeplitz */
-	const char *name;   /* of the arena */
+	enum behaviour filtering;
+	bool fixed;       /* a static mapping: FIXED_INSIDE and FIXED_PORT to the pool's first address, same port */
+	bool single;      /* all replies land on engine 0; else by Toeplitz */
+	const char *name; /* of the arena */
 };
 
 static inline void appliance_config(const struct appliance *w, struct config *c)
@@ -131,6 +133,10 @@ static inline void appliance_config(const struct appliance *w, struct config *c)
 		abort();
 	}
 	c->arena.sessions = w->sessions;
+	c->nat.filtering = w->filtering;
+	if (w->fixed)
+		c->statics[c->n_statics++] =
+			(struct config_static){STATIC_UDP, SUBSCRIBERS + FIXED_INSIDE, POOL, FIXED_PORT, FIXED_PORT, 1};
 	if (w->idle_s) {
 		c->nat.udp_timeout_s = c->nat.icmp_timeout_s = w->idle_s;
 		c->nat.tcp_opening_timeout_s = c->nat.tcp_closing_timeout_s = w->idle_s;

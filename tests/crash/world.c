@@ -167,6 +167,14 @@ enum verdict world_out(struct world *w, unsigned engine, unsigned number)
 	return world_send(w, engine, SIDE_INSIDE, &t, 0);
 }
 
+void world_out_new(struct world *w, unsigned engine, unsigned number)
+{
+	enum verdict v = world_out(w, engine, number);
+
+	if (v != VERDICT_fwd_out_new)
+		world_fail(w, "flow %u of engine %u: %s", number, engine, verdict_info[v].name);
+}
+
 /* ---- bystanders ---- */
 
 static struct tuple bystander(unsigned i)
@@ -206,6 +214,12 @@ void world_ask_bystanders(struct world *w, unsigned alive)
 	}
 }
 
+void world_refresh(struct world *w)
+{
+	world_pass(w, BEFORE_IDLE);
+	world_ask_bystanders(w, ~0u);
+}
+
 /* ---- judging ---- */
 
 static void print_violation(void *context, const struct check_violation *v)
@@ -236,7 +250,8 @@ void world_drain(struct world *w)
 		slab_give_back(w->arena, &w->nat[e].actor->slab[SLAB_session]);
 	world_check(w, &c);
 	EXPECT(w, c.sessions == 0 && c.adoptions == 0 && c.mappings == 0 && c.references == 0);
-	EXPECT(w, c.local_entries == 0 && c.global_entries == 0 && c.mapping_entries == 0);
+	EXPECT(w, c.local_entries == 0 && c.global_entries == 0);
+	EXPECT(w, c.mapping_entries == 0 && c.filter_entries == 0);
 	EXPECT(w, c.ports[PORTS_TCP] == 0 && c.ports[PORTS_OTHER] == 0);
 	EXPECT(w, c.pages_free + c.pages[ACTOR_SHARED][SLAB_port_table] == w->arena->header->geometry.pages);
 }

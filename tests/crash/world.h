@@ -15,7 +15,10 @@
 #include "shm/check.h"
 #include "tests/crash/traffic.h"
 
-enum { ENGINES = 3, BYSTANDERS = 3, SPANS = 64 };
+enum { ENGINES = 3, BYSTANDERS = 3, SPANS = 64, ADDRESSES = 2 };
+
+/* Seconds after the bystanders were made or refreshed: idle time is 300 for UDP. */
+enum { BEFORE_IDLE = 200, UNTIL_IDLE = 110 };
 
 /* A stretch of the arena that operations under test may change. */
 struct span_of_memory {
@@ -32,8 +35,10 @@ struct world {
 	struct span_of_memory span[SPANS];
 	unsigned n_spans;
 	struct tuple bystander_reply[BYSTANDERS];
-	unsigned number;    /* of the flow under test, where it had to be looked for */
-	struct tuple reply; /* of the last outbound packet that was forwarded */
+	unsigned number;               /* of the flow under test, where it had to be looked for */
+	struct tuple reply;            /* of the last outbound packet that was forwarded */
+	struct tuple stranger, answer; /* an inbound flow under test, both ways */
+	unsigned answering;            /* the engine its answer lands on */
 	const char *scenario;
 	long instruction, inner; /* where the operation stands, and the recovery from it; -1: not stepped */
 	char death[64];          /* the intent found */
@@ -57,11 +62,14 @@ void world_housekeep(struct world *w, unsigned engine);
  * endpoint. */
 struct tuple world_flow(unsigned number);
 enum verdict world_out(struct world *w, unsigned engine, unsigned number);
+void world_out_new(struct world *w, unsigned engine, unsigned number);
 enum verdict world_send(struct world *w, unsigned engine, enum side side, const struct tuple *t, uint8_t tcp_flags);
 
 void world_make_bystanders(struct world *w);
 /* Their packets go through, both ways. `alive`: bits of the engines that can be asked. */
 void world_ask_bystanders(struct world *w, unsigned alive);
+/* Most of an idle time passes for all but them. */
+void world_refresh(struct world *w);
 
 /* All that must hold when every engine runs and none is in the middle of a step. */
 void world_check(struct world *w, struct check_counts *counts);
