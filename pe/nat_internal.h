@@ -63,6 +63,8 @@ enum verdict nat_translate(struct nat *n, struct packet *p, const struct flow *f
 void nat_rewrite(struct nat *n, struct packet *p, const struct flow *f, const struct session *s);
 /* Notes that the session was seen. */
 void nat_touch(struct nat *n, const struct flow *f, local_place place);
+/* A SYN's MSS, where the configuration wants it lowered. */
+void nat_clamp_mss(const struct nat *n, struct packet *p, const struct flow *f);
 /* The link towards an address; N_VERDICTS: ready. */
 enum verdict nat_link_to(struct nat *n, enum dir dir, be32_t destination, struct link_header *link);
 /* Ethernet header, TTL, forward. */
