@@ -32,6 +32,7 @@ struct live {
 	mono_t last_packet, look, report;
 	struct io_stats reported;        /* what io had counted when it was last asked */
 	struct prefix local[ROUTES_MAX]; /* the appliance's own addresses, for the XDP program */
+	struct prefix bypass[NAT_BYPASS_PREFIXES];
 };
 
 /* ---- opening ---- */
@@ -142,6 +143,8 @@ static void tell_xdp(struct live *l)
 		.n_local = n_local,
 		.pool = n->config.ranges,
 		.n_pool = n->config.n_ranges,
+		.bypass = l->bypass,
+		.n_bypass = nat_bypass_prefixes(n, l->bypass),
 	};
 	xdp_sync(l->io, &rules);
 }

@@ -88,6 +88,11 @@ void nat_host(struct nat *n, struct nat *guest);
 /* Takes the guest off the chain again. */
 void nat_unhost(struct nat *n, struct nat *guest);
 
+/* The subscribers that rules exempt from translation, whose own addresses are therefore known outside: what the XDP program
+ * must hand over besides the pools. Returns how many prefixes. A subscriber prefix may be there by parts. */
+enum { NAT_BYPASS_PREFIXES = CONFIG_PREFIXES_MAX + SNAPSHOT_RULES_MAX };
+unsigned nat_bypass_prefixes(const struct nat *n, struct prefix out[NAT_BYPASS_PREFIXES]);
+
 /* Counts a packet's last word: after transmission, which may still fail. */
 void nat_count(struct nat *n, enum verdict v);
 /* Adds the verdicts counted since the last call to the engine's block. */

@@ -2,12 +2,13 @@
  *
  * nat_core.c the burst; nat_translate.c one packet with its session; nat_create.c sessions made and adopted; nat_bind.c
  * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c aging and ending; nat_recover.c
- * after a crash; nat_icmp.c errors, translated and sent.
+ * after a crash; nat_icmp.c errors, translated and sent; nat_bypass.c what is not translated.
  */
 #ifndef CORENAT_PE_NAT_INTERNAL_H
 #define CORENAT_PE_NAT_INTERNAL_H
 
 #include "pe/nat.h"
+#include "pe/quoted.h"
 
 /* ---- nat_core.c ---- */
 
@@ -49,7 +50,8 @@ static inline void nat_set_time(struct nat *n, mono_t now)
  * is under way). */
 uint32_t nat_next_hop(struct nat *n, enum dir dir, be32_t destination, enum verdict *refused);
 
-/* A packet without a session in the local table. Returns the place of one adopted or made for it, or NULL and why. */
+/* A packet without a session in the local table. Returns the place of one adopted or made for it, or NULL and why;
+ * fwd_out_bypass: it is to go without one. */
 local_place nat_first_packet(struct nat *n, const struct flow *f, enum verdict *verdict);
 
 /* ---- nat_translate.c ---- */
@@ -120,6 +122,15 @@ uint32_t nat_find_anywhere(struct nat *n, enum dir dir, struct flow_key key, str
 enum verdict nat_pass_error(struct nat *n, struct packet *p);
 /* Turns a refused packet into the ICMP error for its sender, if its verdict has one and it may be sent. */
 void nat_answer(struct nat *n, struct packet *p);
+
+/* ---- nat_bypass.c ---- */
+
+/* True when a rule exempts the packet from translation, and no static mapping or NAT address concerns it. */
+bool nat_bypasses(const struct nat *n, const struct flow *f);
+/* Sends it on untranslated. */
+enum verdict nat_bypass(struct nat *n, struct packet *p, const struct flow *f);
+/* The same for an ICMP error about no session, if what it quotes is exempt. */
+enum verdict nat_bypass_error(struct nat *n, struct packet *p, const struct quoted *q);
 
 /* ---- nat_fragment.c ---- */
 
