@@ -20,7 +20,7 @@
 static const span_t awake_for = {100000u};       /* spin this long after the last packet */
 static const span_t look_every = {20000000u};    /* configuration, routes */
 static const span_t report_every = {100000000u}; /* heartbeat, counters of the backend */
-enum { SLEEP_MS = 10, SLEEP_HELD_MS = 1, CLAIM_TRIES = 10, CLAIM_PAUSE_US = 20000, PRIORITY = -15 };
+enum { SLEEP_MS = 10, SLEEP_BUSY_MS = 1, CLAIM_TRIES = 10, CLAIM_PAUSE_US = 20000, PRIORITY = -15 };
 
 struct live {
 	const struct config *config;
@@ -213,7 +213,7 @@ static void rest(struct live *l, mono_t now)
 	if (mono_since(now, l->last_packet).ns < awake_for.ns)
 		return;
 	counter_add(&l->engine.nat.actor->counters[COUNTER_idle_waits], 1);
-	l->io->ops->wait(l->io, l->engine.n_held ? SLEEP_HELD_MS : SLEEP_MS);
+	l->io->ops->wait(l->io, l->engine.n_held || l->engine.nat.clearing.number ? SLEEP_BUSY_MS : SLEEP_MS);
 }
 
 static void loop(struct live *l)

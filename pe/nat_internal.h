@@ -2,7 +2,8 @@
  *
  * nat_core.c the burst; nat_translate.c one packet with its session; nat_create.c sessions made and adopted; nat_bind.c
  * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c aging and ending; nat_recover.c
- * after a crash; nat_icmp.c errors, translated and sent; nat_bypass.c what is not translated.
+ * after a crash; nat_icmp.c errors, translated and sent; nat_bypass.c what is not translated;
+ * nat_clear.c sessions ended on request.
  */
 #ifndef CORENAT_PE_NAT_INTERNAL_H
 #define CORENAT_PE_NAT_INTERNAL_H
@@ -156,6 +157,11 @@ void nat_session_end(struct nat *n, uint32_t index);
 /* Lets an adopted session go. */
 void nat_session_let_go(struct nat *n, uint32_t index);
 void nat_pending_add(struct nat *n, uint32_t index);
+
+/* ---- nat_clear.c ---- */
+
+/* One bounded slice of a request to clear sessions, if there is one. */
+void nat_clear_slice(struct nat *n);
 
 /* ---- intents (engine.h): each is written before the step it names ---- */
 
