@@ -23,6 +23,7 @@
 	C(sessions, GAUGE, "sessions", "Sessions this engine owns now")                                                \
 	C(sessions_created, SUM, "sessions", "Sessions created")                                                       \
 	C(sessions_ended, SUM, "sessions", "Sessions that idled out or were cleared")                                  \
+	C(sessions_cleared, SUM, "sessions", "Sessions ended because somebody asked, among those ended")               \
 	C(sessions_adopted, SUM, "sessions", "Other engines' sessions taken into the own table")                       \
 	C(mappings, GAUGE, "mappings", "Mappings this engine owns now")                                                \
 	C(mappings_created, SUM, "mappings", "Mappings created, one port each")                                        \

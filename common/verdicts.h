@@ -23,6 +23,8 @@
 	V(fwd_in_error, "translated", "inbound ICMP error, translated with what it quotes")                            \
 	V(fwd_hairpin, "translated", "from the inside to a NAT address, turned round")                                 \
 	V(fwd_in_hit, "translated", "inbound, session found")                                                          \
+	V(fwd_out_bypass, "translated", "outbound, untranslated: a rule exempts it")                                   \
+	V(fwd_in_bypass, "translated", "inbound to a subscriber's own address, which a rule exempts")                  \
 	V(fwd_in_adopted, "translated", "inbound, another engine's session adopted")                                   \
 	V(drop_rule, "policy", "a rule says so")                                                                       \
 	V(drop_no_session, "policy", "inbound packet that belongs to no session")                                      \

@@ -20,7 +20,7 @@
 static const span_t awake_for = {100000u};       /* spin this long after the last packet */
 static const span_t look_every = {20000000u};    /* configuration, routes */
 static const span_t report_every = {100000000u}; /* heartbeat, counters of the backend */
-enum { SLEEP_MS = 10, SLEEP_HELD_MS = 1, CLAIM_TRIES = 10, CLAIM_PAUSE_US = 20000, PRIORITY = -15 };
+enum { SLEEP_MS = 10, SLEEP_BUSY_MS = 1, CLAIM_TRIES = 10, CLAIM_PAUSE_US = 20000, PRIORITY = -15 };
 
 struct live {
 	const struct config *config;
@@ -32,6 +32,7 @@ struct live {
 	mono_t last_packet, look, report;
 	struct io_stats reported;        /* what io had counted when it was last asked */
 	struct prefix local[ROUTES_MAX]; /* the appliance's own addresses, for the XDP program */
+	struct prefix bypass[NAT_BYPASS_PREFIXES];
 };
 
 /* ---- opening ---- */
@@ -142,6 +143,8 @@ static void tell_xdp(struct live *l)
 		.n_local = n_local,
 		.pool = n->config.ranges,
 		.n_pool = n->config.n_ranges,
+		.bypass = l->bypass,
+		.n_bypass = nat_bypass_prefixes(n, l->bypass),
 	};
 	xdp_sync(l->io, &rules);
 }
@@ -210,7 +213,7 @@ static void rest(struct live *l, mono_t now)
 	if (mono_since(now, l->last_packet).ns < awake_for.ns)
 		return;
 	counter_add(&l->engine.nat.actor->counters[COUNTER_idle_waits], 1);
-	l->io->ops->wait(l->io, l->engine.n_held ? SLEEP_HELD_MS : SLEEP_MS);
+	l->io->ops->wait(l->io, l->engine.n_held || l->engine.nat.clearing.number ? SLEEP_BUSY_MS : SLEEP_MS);
 }
 
 static void loop(struct live *l)

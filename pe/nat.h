@@ -15,6 +15,7 @@
 #include "pe/fib.h"
 #include "pe/flow.h"
 #include "pe/icmp_error.h"
+#include "shm/clear.h"
 #include "shm/engine.h"
 #include "shm/fragments.h"
 #include "shm/global_table.h"
@@ -32,6 +33,13 @@ struct sweep {
 	enum dir dir;
 	uint32_t bucket;
 	mono_t started; /* of the pass */
+};
+
+/* The request to clear sessions that is under way, and the place in the walk over the engine's pages. */
+struct clearing {
+	uint32_t number; /* 0: none */
+	uint32_t at;     /* session */
+	struct session_filter filter;
 };
 
 enum { IP_ID_COUNTERS = 256 };
@@ -59,6 +67,8 @@ struct nat {
 	struct pending pending;
 	struct nat *guest; /* another engine's part, looked after by this one; chained */
 	struct sweep sweep;
+	const struct clear_ring *clears;
+	struct clearing clearing;
 	mono_t now; /* of the burst or turn in hand */
 	uint32_t now_s;
 	struct icmp_budget icmp_budget;
@@ -85,7 +95,7 @@ void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now);
  * forgotten, else answered (RFC 5382 REQ-4). */
 void nat_end_syn(struct nat *n, struct packet *p, mono_t now);
 
-/* One bounded slice of aging. */
+/* One bounded slice of aging, and of ending what somebody asked to. */
 void nat_housekeep(struct nat *n, mono_t now);
 
 /* Looks after the sessions of an engine that was taken out of the configuration: its packets are translated, its sessions
@@ -93,6 +103,11 @@ void nat_housekeep(struct nat *n, mono_t now);
 void nat_host(struct nat *n, struct nat *guest);
 /* Takes the guest off the chain again. */
 void nat_unhost(struct nat *n, struct nat *guest);
+
+/* The subscribers that rules exempt from translation, whose own addresses are therefore known outside: what the XDP program
+ * must hand over besides the pools. Returns how many prefixes. A subscriber prefix may be there by parts. */
+enum { NAT_BYPASS_PREFIXES = CONFIG_PREFIXES_MAX + SNAPSHOT_RULES_MAX };
+unsigned nat_bypass_prefixes(const struct nat *n, struct prefix out[NAT_BYPASS_PREFIXES]);
 
 /* Counts a packet's last word: after transmission, which may still fail. */
 void nat_count(struct nat *n, enum verdict v);

@@ -21,14 +21,20 @@ local_place nat_find_local(const struct nat *n, enum dir dir, struct flow_key ke
 
 static const enum verdict hit_verdict[N_DIRS] = {VERDICT_fwd_out_hit, VERDICT_fwd_in_hit};
 
-/* A packet whose session is not in the local table, or was not when the burst was looked up. */
+/* A packet whose session is not in the local table, or was not when the burst was looked up. What comes to a subscriber's
+ * own address has none. */
 static enum verdict first_packet(struct nat *n, struct packet *p, const struct flow *f)
 {
+	if (f->dir == DIR_INBOUND && nat_is_subscriber(n, flow_ip4(p)->dst))
+		return nat_bypasses(n, f) ? nat_bypass(n, p, f) : VERDICT_drop_no_session;
+
 	local_place place = nat_find_hosted(&n, f);
 	enum verdict verdict = hit_verdict[f->dir];
 
 	if (!place)
 		place = nat_first_packet(n, f, &verdict);
+	if (!place && verdict == VERDICT_fwd_out_bypass)
+		return nat_bypass(n, p, f);
 	if (!place && verdict == VERDICT_drop_no_session && f->tcp == TCP_IN_SYN && f->opens && n->config.syn_hold_s)
 		return VERDICT_held_syn;
 	return place ? nat_translate(n, p, f, place, verdict) : verdict;

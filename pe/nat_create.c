@@ -117,7 +117,7 @@ static void fill_outbound(struct session *s, const struct flow *f)
 	s->l4 = f->l4;
 }
 
-/* All that must be so before anything is acquired. */
+/* All that must be so before anything is acquired. fwd_out_bypass: nothing is to be. */
 static enum verdict may_create(
 	struct nat *n, const struct flow *f, struct session *want, const struct snapshot_rule **rule)
 {
@@ -127,9 +127,11 @@ static enum verdict may_create(
 		return VERDICT_drop_no_config;
 	if (!nat_is_subscriber(n, want->inside))
 		return VERDICT_drop_not_subscriber;
+	*rule = nat_rule_for(n, want);
+	if ((*rule)->action == ACTION_BYPASS && nat_bypasses(n, f))
+		return VERDICT_fwd_out_bypass;
 	if (!f->opens)
 		return VERDICT_drop_no_session;
-	*rule = nat_rule_for(n, want);
 	if ((*rule)->action == ACTION_DROP)
 		return VERDICT_drop_rule;
 	if (nat_is_pool_address(n, want->remote))

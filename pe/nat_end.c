@@ -278,6 +278,7 @@ void nat_housekeep(struct nat *n, mono_t now)
 	nat_set_time(n, now);
 	if (n->configured)
 		sweep_slice(n, now);
+	nat_clear_slice(n);
 	pending_slice(n);
 	counter_set(&actor->counters[COUNTER_sessions], actor->slab[SLAB_session].used - n->pending.n);
 	counter_set(&actor->counters[COUNTER_pages], actor->slab[SLAB_session].pages);

@@ -49,18 +49,30 @@ static uint32_t session_for(struct nat *n, const struct flow *f, struct session 
 	return index;
 }
 
+/* What replaces their source or destination; no session: nothing is replaced. */
 static void leave_word(
 	struct nat *n, const struct fragment_key *key, uint32_t index, const struct session *s, const struct packet *p)
 {
+	const struct ip4_header *ip = flow_ip4(p);
 	const struct fragment word = {
 		.key = *key,
-		.address = key->dir == DIR_OUTBOUND ? s->nat : s->inside,
+		.address = key->dir == DIR_OUTBOUND ? ip->src : ip->dst,
 		.session = index,
-		.generation = s->generation,
-		.id = flow_ip4(p)->id,
+		.generation = index ? s->generation : 0,
+		.id = ip->id,
 	};
 
 	fragments_put(&n->fragments, &word, n->now, span_s(n->config.fragment_timeout_s));
+}
+
+static enum verdict first_bypassed(struct nat *n, struct packet *p, const struct flow *f)
+{
+	struct fragment_key key = key_of(p);
+	enum verdict verdict = nat_bypass(n, p, f);
+
+	if (p->forward)
+		leave_word(n, &key, 0, NULL, p);
+	return verdict;
 }
 
 static enum verdict first(struct nat *n, struct packet *p)
@@ -73,9 +85,11 @@ static enum verdict first(struct nat *n, struct packet *p)
 	if (verdict != N_VERDICTS)
 		return verdict;
 	f.hash = flow_key_hash(f.key, n->seed);
+	if (f.dir == DIR_INBOUND && nat_is_subscriber(n, key.dst))
+		return nat_bypasses(n, &f) ? first_bypassed(n, p, &f) : VERDICT_drop_no_session;
 	uint32_t index = session_for(n, &f, &s, &verdict);
 	if (!index)
-		return verdict;
+		return verdict == VERDICT_fwd_out_bypass ? first_bypassed(n, p, &f) : verdict;
 	if (f.dir == DIR_OUTBOUND && nat_is_pool_address(n, s.remote))
 		return VERDICT_drop_fragment; /* not turned round */
 	struct link_header link;
@@ -94,6 +108,8 @@ static enum verdict first(struct nat *n, struct packet *p)
 
 static bool still_there(const struct nat *n, const struct fragment *word)
 {
+	if (word->session == 0)
+		return true;
 	return slab_valid(n->arena, SLAB_session, word->session) &&
 	       atomic_load_explicit(&session_at(n->arena, word->session)->generation, memory_order_acquire) ==
 		       word->generation;
@@ -116,6 +132,7 @@ static void rewrite_addresses(struct packet *p, const struct fragment *word)
 static enum verdict later(struct nat *n, struct packet *p)
 {
 	static const enum verdict hit[N_DIRS] = {VERDICT_fwd_out_hit, VERDICT_fwd_in_hit};
+	static const enum verdict bypassed[N_DIRS] = {VERDICT_fwd_out_bypass, VERDICT_fwd_in_bypass};
 	struct fragment_key key = key_of(p);
 	struct fragment word;
 	struct link_header link;
@@ -130,7 +147,7 @@ static enum verdict later(struct nat *n, struct packet *p)
 		return refused;
 	rewrite_addresses(p, &word);
 	nat_onto_link(p, &link);
-	return hit[key.dir];
+	return word.session ? hit[key.dir] : bypassed[key.dir];
 }
 
 enum verdict nat_fragment(struct nat *n, struct packet *p)

@@ -116,7 +116,7 @@ static enum verdict pass_as(struct nat *n, struct packet *p, enum side side)
 	if (refused != N_VERDICTS)
 		return refused;
 	if (!nat_find_anywhere(n, q.dir, q.key, &s))
-		return VERDICT_drop_no_session;
+		return nat_bypass_error(n, p, &q);
 	if (q.dir == DIR_OUTBOUND && nat_is_pool_address(n, flow_ip4(p)->dst))
 		return turn_round(n, p, &q, &s);
 	struct link_header link;

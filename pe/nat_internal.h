@@ -2,12 +2,14 @@
  *
  * nat_core.c the burst; nat_translate.c one packet with its session; nat_create.c sessions made and adopted; nat_bind.c
  * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c aging and ending; nat_recover.c
- * after a crash; nat_icmp.c errors, translated and sent.
+ * after a crash; nat_icmp.c errors, translated and sent; nat_bypass.c what is not translated;
+ * nat_clear.c sessions ended on request.
  */
 #ifndef CORENAT_PE_NAT_INTERNAL_H
 #define CORENAT_PE_NAT_INTERNAL_H
 
 #include "pe/nat.h"
+#include "pe/quoted.h"
 
 /* ---- nat_core.c ---- */
 
@@ -58,7 +60,8 @@ static inline uint32_t nat_hop_word(const struct nat *n, uint32_t hop)
 /* Mapping and filtering of a new session. */
 uint32_t nat_behaviour_for(const struct snapshot_rule *rule, enum l4 l4);
 
-/* A packet without a session in the local table. Returns the place of one adopted or made for it, or NULL and why. */
+/* A packet without a session in the local table. Returns the place of one adopted or made for it, or NULL and why;
+ * fwd_out_bypass: it is to go without one. */
 local_place nat_first_packet(struct nat *n, const struct flow *f, enum verdict *verdict);
 
 /* ---- nat_foresee.c ---- */
@@ -80,6 +83,8 @@ void nat_touch(struct nat *n, const struct flow *f, local_place place);
 /* The same in another engine's table. Nothing keeps that engine from ending the session meanwhile: what was noted of TCP
  * may then be of the next session there, which at worst may idle as long as an established one. */
 void nat_mark(const struct nat *n, const struct flow *f, local_place place, uint32_t index);
+/* A SYN's MSS, where the configuration wants it lowered. */
+void nat_clamp_mss(const struct nat *n, struct packet *p, const struct flow *f);
 /* The link towards an address; N_VERDICTS: ready. */
 enum verdict nat_link_to(struct nat *n, enum dir dir, be32_t destination, struct link_header *link);
 /* Ethernet header, TTL, forward. */
@@ -148,6 +153,15 @@ enum verdict nat_pass_error(struct nat *n, struct packet *p);
 /* Turns a refused packet into the ICMP error for its sender, if its verdict has one and it may be sent. */
 void nat_answer(struct nat *n, struct packet *p);
 
+/* ---- nat_bypass.c ---- */
+
+/* True when a rule exempts the packet from translation, and no static mapping or NAT address concerns it. */
+bool nat_bypasses(const struct nat *n, const struct flow *f);
+/* Sends it on untranslated. */
+enum verdict nat_bypass(struct nat *n, struct packet *p, const struct flow *f);
+/* The same for an ICMP error about no session, if what it quotes is exempt. */
+enum verdict nat_bypass_error(struct nat *n, struct packet *p, const struct quoted *q);
+
 /* ---- nat_fragment.c ---- */
 
 enum verdict nat_fragment(struct nat *n, struct packet *p);
@@ -170,6 +184,11 @@ void nat_session_end(struct nat *n, uint32_t index);
 /* Lets an adopted session go. */
 void nat_session_let_go(struct nat *n, uint32_t index);
 void nat_pending_add(struct nat *n, uint32_t index);
+
+/* ---- nat_clear.c ---- */
+
+/* One bounded slice of a request to clear sessions, if there is one. */
+void nat_clear_slice(struct nat *n);
 
 /* ---- intents (engine.h): each is written before the step it names ---- */
 

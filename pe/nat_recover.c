@@ -177,6 +177,7 @@ uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t rand
 	n->mappings = global_mappings(a, engine);
 	n->filters = global_filters(a, engine);
 	n->fragments = fragments_of(a, engine);
+	n->clears = clear_ring_of(a);
 
 	settle_intent(n);
 	global_release_all(&n->sessions);

@@ -2,6 +2,7 @@
 #include "pe/nat_internal.h"
 
 #include "common/csum.h"
+#include "pe/mss.h"
 
 #include <string.h>
 
@@ -45,6 +46,13 @@ static void renumber(struct nat *n, struct ip4_header *ip)
 	ip->id = id;
 }
 
+void nat_clamp_mss(const struct nat *n, struct packet *p, const struct flow *f)
+{
+	if (n->config.mss_clamp && (f->tcp & (TCP_OUT_SYN | TCP_IN_SYN)))
+		mss_clamp(p->data + f->l4_at, f->size + sizeof(struct eth_header) - f->l4_at,
+			(uint16_t)n->config.mss_clamp);
+}
+
 /* Addresses, port and checksums; of a packet without ports only the addresses. */
 void nat_rewrite(struct nat *n, struct packet *p, const struct flow *f, const struct session *s)
 {
@@ -63,6 +71,7 @@ void nat_rewrite(struct nat *n, struct packet *p, const struct flow *f, const st
 		memcpy(l4 + f->port_at, out ? &s->nat_port : &s->inside_port, sizeof(be16_t));
 	if (f->l4 != L4_OTHER)
 		rewrite_l4_checksum(f, l4, l4_delta);
+	nat_clamp_mss(n, p, f);
 	if (out && !(ip->fragment.net & htons(IP4_DF)))
 		renumber(n, ip);
 }
@@ -172,7 +181,7 @@ void nat_mark(const struct nat *n, const struct flow *f, local_place place, uint
 
 /* ---- turned round ---- */
 
-enum { HEADERS_MAX = sizeof(struct eth_header) + 60 + sizeof(struct tcp_header) };
+enum { HEADERS_MAX = sizeof(struct eth_header) + 60 + 60 }; /* with all options: the MSS is one */
 
 static enum verdict turn_round(struct nat *n, struct packet *p)
 {

@@ -45,6 +45,9 @@ struct xdp_rules {
 	unsigned n_local;
 	const struct address_range *pool; /* outside: destinations that go to the engine */
 	unsigned n_pool;
+	const struct prefix
+		*bypass; /* outside: subscribers' own addresses that go to the engine, unless they are local */
+	unsigned n_bypass;
 };
 
 /* Makes the maps say exactly this, adding before removing so that no packet of a prefix that stays is ever

@@ -11,6 +11,7 @@
 	M(subscribers)                                                                                                 \
 	M(local)                                                                                                       \
 	M(pool)                                                                                                        \
+	M(bypass)                                                                                                      \
 	M(queue_stats)
 
 enum xdp_map {

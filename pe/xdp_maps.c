@@ -2,6 +2,7 @@
 
 #include "common/log.h"
 #include "pe/bpf/corenat_xdp.h"
+#include "pe/nat.h"
 #include "pe/xdp_dir.h"
 #include "pe/xdp_internal.h"
 #include "shm/nexthop.h"
@@ -19,6 +20,7 @@ static_assert(XDP_INSIDE == (int)SIDE_INSIDE && XDP_OUTSIDE == (int)SIDE_OUTSIDE
 static_assert(XDP_SUBSCRIBERS_MAX == 2 * CONFIG_PREFIXES_MAX, "room for the old and the new");
 static_assert(XDP_LOCAL_MAX == 2 * ROUTES_MAX, "room for the old and the new");
 static_assert(XDP_POOL_MAX == 2 * CONFIG_ADDRESSES_MAX, "room for the old and the new");
+static_assert(XDP_BYPASS_MAX == 2 * NAT_BYPASS_PREFIXES, "room for the old and the new");
 
 /* ---- a sorted list of prefixes without duplicates ---- */
 
@@ -164,21 +166,40 @@ static int sync_map(int map, const char *what, size_t max, const struct prefix_l
 	return err;
 }
 
-/* Whatever fails, the rest is done: above all the subscribers must be known, or they would go past the engine. */
-static int sync_all(struct xdp *x, const struct prefix_list *subscribers, const struct prefix_list *local,
-	const struct prefix_list *pool)
-{
-	int pool_err = sync_map(x->map[XDP_MAP_pool], "pools", XDP_POOL_MAX / 2, pool);
-	int local_err = sync_map(x->map[XDP_MAP_local], "appliance's addresses", XDP_LOCAL_MAX / 2, local);
-	int err = sync_map(x->map[XDP_MAP_subscribers], "subscribers", XDP_SUBSCRIBERS_MAX / 2, subscribers);
+/* What each map of prefixes is to hold. */
+struct prefix_lists {
+	struct prefix_list subscribers, local, pool, bypass;
+};
 
-	err = err ? err : local_err;
-	return err ? err : pool_err;
+/* Whatever fails, the rest is done: above all the subscribers must be known, or they would go past the engine. */
+static int sync_all(struct xdp *x, const struct prefix_lists *l)
+{
+	int pool = sync_map(x->map[XDP_MAP_pool], "pools", XDP_POOL_MAX / 2, &l->pool);
+	int bypass = sync_map(x->map[XDP_MAP_bypass], "exempt subscribers", XDP_BYPASS_MAX / 2, &l->bypass);
+	int local = sync_map(x->map[XDP_MAP_local], "appliance's addresses", XDP_LOCAL_MAX / 2, &l->local);
+	int err = sync_map(x->map[XDP_MAP_subscribers], "subscribers", XDP_SUBSCRIBERS_MAX / 2, &l->subscribers);
+
+	err = err ? err : local;
+	err = err ? err : bypass;
+	return err ? err : pool;
+}
+
+static int make_lists(struct prefix_lists *l, const struct xdp_rules *rules)
+{
+	int err = list_of_prefixes(&l->subscribers, rules->subscribers, rules->n_subscribers);
+
+	if (!err)
+		err = list_of_prefixes(&l->local, rules->local, rules->n_local);
+	if (!err)
+		err = list_of_prefixes(&l->bypass, rules->bypass, rules->n_bypass);
+	if (!err)
+		err = list_of_ranges(&l->pool, rules->pool, rules->n_pool);
+	return err;
 }
 
 int xdp_apply(struct xdp *x, const struct xdp_rules *rules)
 {
-	struct prefix_list subscribers = {0}, local = {0}, pool = {0};
+	struct prefix_lists lists = {0};
 	int lock = xdp_dir_lock(x->dir, true);
 	int err;
 
@@ -186,16 +207,13 @@ int xdp_apply(struct xdp *x, const struct xdp_rules *rules)
 		log_error("cannot lock %s: %s", x->dir, strerror(-lock));
 		return lock;
 	}
-	err = list_of_prefixes(&subscribers, rules->subscribers, rules->n_subscribers);
+	err = make_lists(&lists, rules);
 	if (!err)
-		err = list_of_prefixes(&local, rules->local, rules->n_local);
-	if (!err)
-		err = list_of_ranges(&pool, rules->pool, rules->n_pool);
-	if (!err)
-		err = sync_all(x, &subscribers, &local, &pool);
-	free(subscribers.at);
-	free(local.at);
-	free(pool.at);
+		err = sync_all(x, &lists);
+	free(lists.subscribers.at);
+	free(lists.local.at);
+	free(lists.bypass.at);
+	free(lists.pool.at);
 	close(lock);
 	return err;
 }

@@ -1,5 +1,6 @@
 #include "shm/arena.h"
 
+#include "shm/clear.h"
 #include "shm/engine.h"
 #include "shm/fragments.h"
 #include "shm/global_table.h"
@@ -63,6 +64,8 @@ static uint64_t region_bytes(const struct arena_geometry *g, enum arena_region r
 		return (uint64_t)g->mapping_buckets * sizeof(struct global_bucket);
 	case ARENA_fragments:
 		return FRAGMENT_SETS * sizeof(struct fragment_set);
+	case ARENA_clears:
+		return sizeof(struct clear_ring);
 	case ARENA_locals:
 		return (uint64_t)g->engines * N_DIRS * g->local_buckets * sizeof(struct local_bucket);
 	case ARENA_pages:

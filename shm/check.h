@@ -63,6 +63,7 @@
 	R(port_unmarked, "a port that is carried is taken in its address's port table")                                \
 	R(port_shared, "a port is carried by one session only")                                                        \
 	R(port_table_unique, "an address has one port table")                                                          \
+	R(clear_valid, "the newest request to clear is in its place, and no engine has done more than was asked")      \
 	R(snapshot_valid, "the configuration in force is the generation it says, within its bounds")                   \
 	R(snapshot_address, "each address in force has a live port table of its own")                                  \
 	R(nexthop_seq, "no adjacency is left in the middle of a write")

@@ -1,5 +1,6 @@
 /* Intents, the configuration in force, and next hops. */
 #include "shm/check_internal.h"
+#include "shm/clear.h"
 #include "shm/nexthop.h"
 #include "shm/snapshot.h"
 
@@ -38,6 +39,27 @@ static void check_intent(struct check *c, unsigned actor)
 		check_textf("step: %s; session %u, mapping %u, port %u of port table %u", step_name(step),
 			PEEK(in->session), PEEK(in->mapping), (uint16_t)port, (uint32_t)(port >> 32)),
 		c->mode == CHECK_EXACT ? check_textf("nothing runs") : check_textf("no process has that role"));
+}
+
+/* ---- requests to clear ---- */
+
+/* What engines have done is read first: meanwhile more may be asked, and done. */
+static void check_clears(struct check *c)
+{
+	const struct clear_ring *ring = clear_ring_of(c->a);
+	uint32_t done[ENGINE_MAX], engines = c->a->header->geometry.engines;
+
+	for (unsigned e = 0; e < engines; e++)
+		done[e] = atomic_load_explicit(&actor_of(c->a, e)->clear_done, memory_order_acquire);
+	uint32_t last = atomic_load_explicit(&ring->last, memory_order_acquire);
+	uint32_t there = atomic_load_explicit(&ring->slot[last % CLEAR_SLOTS].number, memory_order_relaxed);
+	for (unsigned e = 0; e < engines; e++)
+		if (!clear_is_done(last, done[e]))
+			check_violated(c, CHECK_clear_valid, 0, check_actor_text(e),
+				check_textf("it has done request %u", done[e]), check_textf("the newest is %u", last));
+	if (last && there != last)
+		check_violated(c, CHECK_clear_valid, 0, check_textf("request %u, the newest", last),
+			check_textf("its place is %u", last % CLEAR_SLOTS), check_textf("request %u is there", there));
 }
 
 /* ---- configuration ---- */
@@ -130,6 +152,7 @@ void check_rest(struct check *c)
 {
 	for (unsigned actor = 0; actor < ACTOR_MAX; actor++)
 		check_intent(c, actor);
+	check_clears(c);
 	check_snapshot(c);
 	check_adjacencies(c);
 	check_progress(c, STAGE_REST, 1, 1);

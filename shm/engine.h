@@ -46,6 +46,7 @@ struct actor {
 	_Atomic uint32_t config_ack;               /* [S] generation of the snapshot in use */
 	_Atomic uint32_t routes_ack;               /* [S] generation of the routes in use */
 	_Atomic uint32_t cpu;                      /* [S] */
+	_Atomic uint32_t clear_done;               /* [S] the last request to clear sessions that is done (clear.h) */
 	char io[N_SIDES][64];                      /* [S] how each side runs, for people; written before pid */
 	_Alignas(CACHE_LINE) struct intent intent; /* [O] */
 	_Alignas(CACHE_LINE) struct slab slab[N_SLAB_CLASSES];      /* [O] but for slab.remote */

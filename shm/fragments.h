@@ -43,7 +43,7 @@ struct fragment_key {
 struct fragment {
 	struct fragment_key key;
 	be32_t address;      /* outbound: the new source; inbound: the new destination */
-	uint32_t session;    /* index */
+	uint32_t session;    /* index; 0: none, the datagram goes untranslated */
 	uint32_t generation; /* of the session when this was written */
 	uint32_t next_hop;   /* like struct session's */
 	be16_t id;           /* the datagram's id from here on */

@@ -1,5 +1,6 @@
 #include "shm/layout.h"
 
+#include "shm/clear.h"
 #include "shm/engine.h"
 #include "shm/fragments.h"
 #include "shm/global_table.h"
@@ -37,6 +38,7 @@ static const struct layout_row rows[] = {
 	F(actor, config_ack)
 	F(actor, routes_ack)
 	F(actor, cpu)
+	F(actor, clear_done)
 	F(actor, io)
 	F(actor, intent)
 	F(actor, slab)
@@ -114,6 +116,22 @@ static const struct layout_row rows[] = {
 	F(fragment_key, id)
 	F(fragment_key, protocol)
 	F(fragment_key, dir)
+	S(clear_ring)
+	F(clear_ring, last)
+	F(clear_ring, slot)
+	S(clear_slot)
+	F(clear_slot, number)
+	F(clear_slot, word)
+	S(session_filter)
+	F(session_filter, inside)
+	F(session_filter, nat)
+	F(session_filter, remote)
+	F(session_filter, inside_port)
+	F(session_filter, nat_port)
+	F(session_filter, remote_port)
+	F(session_filter, l4)
+	F(session_filter, fields)
+	F(session_filter, until)
 	S(snapshot)
 	F(snapshot, generation)
 	F(snapshot, engines)

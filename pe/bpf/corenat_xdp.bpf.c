@@ -1,7 +1,8 @@
 /* The XDP programs: which packets go to the engine of their queue, and which to the kernel.
  *
  * Inside, what a subscriber sends goes to the engine, unless it is for the appliance itself or for a group.
- * Outside, what is for a NAT address goes to the engine. Everything else is the kernel's.
+ * Outside, what is for a NAT address goes to the engine, and what is for a subscriber's own address that a rule exempts
+ * from translation. Everything else is the kernel's.
  *
  * Fails closed: without an engine the packet is dropped and counted, and what cannot be judged on the inside
  * (headers cut short, more than two VLAN tags) goes to the engine too, which drops it with a verdict. */
@@ -39,6 +40,7 @@
 PREFIX_MAP(subscribers, XDP_SUBSCRIBERS_MAX);
 PREFIX_MAP(local, XDP_LOCAL_MAX);
 PREFIX_MAP(pool, XDP_POOL_MAX);
+PREFIX_MAP(bypass, XDP_BYPASS_MAX);
 SOCKET_MAP(xsks_inside);
 SOCKET_MAP(xsks_outside);
 
@@ -165,7 +167,9 @@ int corenat_outside(struct xdp_md *ctx)
 {
 	struct iphdr *ip;
 
-	if (find_ipv4(ctx, &ip) != KIND_IPV4 || !listed(&pool, ip->daddr))
+	if (find_ipv4(ctx, &ip) != KIND_IPV4)
+		return to_kernel(ctx, XDP_OUTSIDE);
+	if (!listed(&pool, ip->daddr) && (!listed(&bypass, ip->daddr) || for_appliance(ip)))
 		return to_kernel(ctx, XDP_OUTSIDE);
 	return to_engine(ctx, XDP_OUTSIDE, &xsks_outside);
 }

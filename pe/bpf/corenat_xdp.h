@@ -21,6 +21,7 @@ enum {
 	XDP_SUBSCRIBERS_MAX = 2 * 64,
 	XDP_LOCAL_MAX = 2 * 8192, /* ROUTES_MAX */
 	XDP_POOL_MAX = 2 * 4096,
+	XDP_BYPASS_MAX = 2 * (64 + 512), /* NAT_BYPASS_PREFIXES */
 };
 
 /* Key of the longest-prefix maps. */

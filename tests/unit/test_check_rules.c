@@ -507,6 +507,18 @@ static void break_snapshot_address(struct scene *s)
 	snprintf(s->names, sizeof s->names, "address 1 in force, 198.51.100.1");
 }
 
+static void break_clear_valid(struct scene *s)
+{
+	s->b->nat[1].actor->clear_done = 1;
+	snprintf(s->names, sizeof s->names, "engine 1");
+}
+
+static void break_clear_valid_place(struct scene *s)
+{
+	clear_ring_of(s->b->arena)->last = 3;
+	snprintf(s->names, sizeof s->names, "request 3");
+}
+
 static void break_nexthop_seq(struct scene *s)
 {
 	struct nexthop *nh = arena_region(s->b->arena, ARENA_nexthop);
@@ -570,6 +582,8 @@ static const struct corruption {
 	{BREAK_TOO(snapshot_valid, pools)},
 	{BREAK_TOO(snapshot_valid, rules)},
 	{BREAK(snapshot_address)},
+	{BREAK(clear_valid)},
+	{BREAK_TOO(clear_valid, place)},
 	{BREAK(nexthop_seq)},
 };
 
@@ -635,7 +649,7 @@ static void test_each_rule_live(void **state)
 static void test_garbage(void **state)
 {
 	static const enum arena_region regions[] = {ARENA_actors, ARENA_nexthop, ARENA_snapshots, ARENA_page_map,
-		ARENA_sessions, ARENA_mappings, ARENA_filters, ARENA_locals};
+		ARENA_sessions, ARENA_mappings, ARENA_filters, ARENA_clears, ARENA_locals};
 
 	for (uint64_t seed = 1; seed <= (UNDER_TSAN ? 2 : 20); seed++) {
 		struct scene s = scene_make();

@@ -30,7 +30,8 @@ enum { RING = 64, MANY = 4000 };
 static const struct prefix subscribers[] = {{0x64400000, 10}};             /* 100.64.0.0/10 */
 static const struct prefix local[] = {{0x64400001, 32}, {0xc6336409, 32}}; /* 100.64.0.1, 198.51.100.9 */
 static const struct address_range pool[] = {{0xc6336401, 0xc633640e}};     /* 198.51.100.1 - .14 */
-static const struct xdp_rules rules = {subscribers, 1, local, 2, pool, 1};
+static const struct prefix bypass[] = {{0x64400000, 24}};                  /* 100.64.0.0/24 */
+static const struct xdp_rules rules = {subscribers, 1, local, 2, pool, 1, bypass, 1};
 
 static const uint32_t SUB = 0x64400002, OTHER = 0x0a000001, GATEWAY = 0x64400001, WEB = 0xcb007102, NAT = 0xc6336401,
 		      NAT_LOCAL = 0xc6336409;
@@ -147,6 +148,11 @@ static void test_outside_decides(void **state)
 		{frame_ipv4("past the pool", WEB, 0xc633640f), false},
 		{frame_ipv4("before the pool", WEB, 0xc6336400), false},
 		{frame_ipv4("subscriber's source on the outside", SUB, WEB), false},
+		{frame_ipv4("exempt subscriber's own address", WEB, SUB), true},
+		{frame_options("the same, source-routed", WEB, SUB), true},
+		{frame_ipv4("past the exempt", WEB, 0x64400100), false},
+		{frame_ipv4("the appliance's address among the exempt", WEB, GATEWAY), false},
+		{frame_options("the same, source-routed", WEB, GATEWAY), true},
 		{frame_cut("cut short", 30, WEB, NAT), false},
 		{frame_arp("ARP"), false},
 	};
