@@ -67,11 +67,15 @@ static void on_route(void *data, const struct netlink_route *from)
 	to->table_order = c->table_order;
 	to->priority = from->priority;
 	switch (from->type) {
-	case RTN_LOCAL:
+	case RTN_LOCAL: /* an address of the interface it names, which engines answer from */
+		to->route.kind = ROUTE_LOCAL;
+		to->route.side = (uint8_t)(from->n_hops ? mirror_side(c->mirror, from->hop[0].index) : N_SIDES);
+		break;
 	case RTN_BROADCAST:
 	case RTN_ANYCAST:
 	case RTN_MULTICAST:
 		to->route.kind = ROUTE_LOCAL;
+		to->route.side = N_SIDES;
 		break;
 	case RTN_UNICAST:
 		if (!set_next_hop(c->mirror, from, &to->route))

@@ -4,6 +4,8 @@
 
 #include "common/csum.h"
 
+#include <string.h>
+
 static struct fragment_key key_of(const struct packet *p)
 {
 	const struct ip4_header *ip = flow_ip4(p);
@@ -18,6 +20,37 @@ static struct fragment_key key_of(const struct packet *p)
 static bool is_first(const struct packet *p)
 {
 	return !(flow_ip4(p)->fragment.net & htons(IP4_FRAGMENT_MASK & ~IP4_MF));
+}
+
+/* ---- turned round ---- */
+
+enum { HEADERS_MAX = sizeof(struct eth_header) + 60 + sizeof(struct tcp_header) };
+
+struct headers {
+	unsigned size;
+	uint8_t bytes[HEADERS_MAX];
+};
+
+static void save(struct headers *h, const struct packet *p)
+{
+	h->size = p->len < sizeof h->bytes ? p->len : sizeof h->bytes;
+	memcpy(h->bytes, p->data, h->size);
+}
+
+/* A fragment to a NAT address has been rewritten on its way out, and comes in again: `pass` is first() or later(). One
+ * that has to wait, or is refused, stays as it came. */
+static enum verdict turn_round(struct nat *n, struct packet *p, const struct headers *before,
+	enum verdict (*pass)(struct nat *, struct packet *))
+{
+	enum side side = p->side;
+
+	p->side = SIDE_OUTSIDE;
+	enum verdict verdict = pass(n, p);
+	p->side = side;
+	if (p->forward)
+		return VERDICT_fwd_hairpin;
+	memcpy(p->data, before->bytes, before->size);
+	return verdict;
 }
 
 /* ---- the first ---- */
@@ -90,8 +123,14 @@ static enum verdict first(struct nat *n, struct packet *p)
 	uint32_t index = session_for(n, &f, &s, &verdict);
 	if (!index)
 		return verdict == VERDICT_fwd_out_bypass ? first_bypassed(n, p, &f) : verdict;
-	if (f.dir == DIR_OUTBOUND && nat_is_pool_address(n, s.remote))
-		return VERDICT_drop_fragment; /* not turned round */
+	if (f.dir == DIR_OUTBOUND && nat_is_pool_address(n, s.remote)) {
+		struct headers before;
+
+		save(&before, p);
+		nat_rewrite(n, p, &f, &s);
+		leave_word(n, &key, index, &s, p);
+		return turn_round(n, p, &before, first);
+	}
 	struct link_header link;
 	enum verdict refused = nat_link_to(n, f.dir, f.dir == DIR_OUTBOUND ? s.remote : s.inside, &link);
 	if (refused == N_VERDICTS)
@@ -139,6 +178,13 @@ static enum verdict later(struct nat *n, struct packet *p)
 
 	if (!fragments_get(&n->fragments, &key, n->now, &word) || !still_there(n, &word))
 		return p->waited ? VERDICT_drop_fragment_timeout : VERDICT_held_fragment;
+	if (key.dir == DIR_OUTBOUND && nat_is_pool_address(n, key.dst)) {
+		struct headers before;
+
+		save(&before, p);
+		rewrite_addresses(p, &word);
+		return turn_round(n, p, &before, later);
+	}
 	enum verdict refused =
 		nat_link_to(n, key.dir, key.dir == DIR_OUTBOUND ? flow_ip4(p)->dst : word.address, &link);
 	if (refused == N_VERDICTS)

@@ -81,7 +81,7 @@ struct route {
 	uint32_t gateway; /* host order; ROUTE_GATEWAY only */
 	uint8_t length;
 	uint8_t kind; /* enum route_kind */
-	uint8_t side; /* enum side of the interface it leaves by */
+	uint8_t side; /* enum side of the interface it leaves by, or whose address it is; N_SIDES: no interface of ours */
 	uint8_t reserved;
 };
 

@@ -174,6 +174,11 @@ static void routes_are_there_at_open(void **state)
 	assert_int_equal(lookup("192.0.2.7").kind, ROUTE_ONLINK);
 	assert_int_equal(lookup("192.0.2.7").side, SIDE_OUTSIDE);
 	assert_int_equal(lookup("192.0.2.1").kind, ROUTE_LOCAL);
+	assert_int_equal(lookup("192.0.2.1").side, SIDE_OUTSIDE);
+	assert_int_equal(lookup("10.1.0.1").kind, ROUTE_LOCAL);
+	assert_int_equal(lookup("10.1.0.1").side, SIDE_INSIDE);
+	assert_int_equal(lookup("127.0.0.1").side, N_SIDES);
+	assert_int_equal(lookup("192.0.2.255").side, N_SIDES);
 	assert_int_equal(lookup("192.0.2.255").kind, ROUTE_LOCAL);
 	assert_int_equal(lookup("203.0.113.1").length, 99);
 }

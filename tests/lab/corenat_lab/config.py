@@ -46,6 +46,9 @@ def generate(state, options):
 
 
 def load(path):
+    """A file's document; one that is at hand already is taken as it is."""
+    if isinstance(path, dict):
+        return path
     try:
         over = json.loads(pathlib.Path(path).read_text())
     except (OSError, ValueError) as e:

@@ -20,7 +20,7 @@ class Options:
     engines: int = 2
     subs: int = 4
     rss: str = "toeplitz"      # or "single": every packet to queue 0
-    config: str = None         # JSON document merged over the generated one
+    config: str | dict = None  # JSON document, or a file of one, merged over the generated one
     appliance: bool = True     # False: wiring and servers only
     nat: str = None            # "nft": the kernel's NAT in cgn instead of the appliance
     build: str = None          # default: build/release of this tree

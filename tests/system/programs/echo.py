@@ -7,5 +7,5 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
 s.bind((sys.argv[1], int(sys.argv[2])))
 while True:
-    data, peer = s.recvfrom(2048)
+    data, peer = s.recvfrom(65536)
     s.sendto(data + f" {peer[0]}:{peer[1]}".encode(), peer)
