@@ -305,10 +305,11 @@ static void step_to_death(struct churn *c, unsigned engine, bool hunted)
 
 static unsigned locks_of(const struct churn *c, unsigned engine)
 {
-	const struct global_table tables[] = {global_sessions(c->arena, engine), global_mappings(c->arena, engine)};
+	const struct global_table tables[] = {
+		global_sessions(c->arena, engine), global_mappings(c->arena, engine), global_filters(c->arena, engine)};
 	unsigned held = 0;
 
-	for (unsigned t = 0; t < 2; t++)
+	for (unsigned t = 0; t < sizeof tables / sizeof tables[0]; t++)
 		for (uint32_t b = 0; b < tables[t].n; b++)
 			held += atomic_load_explicit(&tables[t].bucket[b].lock, memory_order_relaxed) == engine + 1;
 	return held;
@@ -368,6 +369,15 @@ static unsigned long long sum_of(const struct churn *c, enum counter counter)
 	return sum;
 }
 
+static unsigned long long verdicts_of(const struct churn *c, enum verdict v)
+{
+	unsigned long long sum = 0;
+
+	for (unsigned e = 0; e < ENGINES; e++)
+		sum += counter_get(&actor_of(c->arena, e)->verdicts[v]);
+	return sum;
+}
+
 static unsigned long long turns_of(const struct churn *c)
 {
 	unsigned long long sum = 0;
@@ -391,7 +401,8 @@ static void drain(struct churn *c)
 	wait_a_turn(c);
 	check_exactly(c, &counts);
 	if (counts.sessions || counts.adoptions || counts.mappings || counts.references || counts.local_entries ||
-		counts.global_entries || counts.mapping_entries || counts.ports[PORTS_TCP] || counts.ports[PORTS_OTHER])
+		counts.global_entries || counts.mapping_entries || counts.filter_entries || counts.ports[PORTS_TCP] ||
+		counts.ports[PORTS_OTHER])
 		give_up(c,
 			"%llu sessions, %llu adoptions, %llu mappings, %llu ports are left after everything idled out",
 			(unsigned long long)counts.sessions, (unsigned long long)counts.adoptions,
@@ -415,12 +426,13 @@ static void report(const struct churn *c)
 	printf("%s  ok    %u kills; died at", isatty(STDOUT_FILENO) ? "\r" : "", c->killed);
 	for (unsigned s = 0; s <= INTENT_ADOPT; s++)
 		printf(" %s %llu,", step_name[s], (unsigned long long)c->died_at[s]);
-	printf(" holding locks %llu\n        %llu turns made %llu sessions on %llu mappings, %llu adopted; %llu looks "
-	       "of the "
-	       "checker; longest turn %llu ms of processor time\n",
+	printf(" holding locks %llu\n        %llu turns made %llu sessions on %llu mappings, %llu adopted\n"
+	       "        %llu sessions began outside, %llu answers adopted, %llu packets turned round; "
+	       "%llu looks of the checker; longest turn %llu ms of processor time\n",
 		(unsigned long long)c->died_locked, turns_of(c), sum_of(c, COUNTER_sessions_created),
-		sum_of(c, COUNTER_mappings_created), sum_of(c, COUNTER_sessions_adopted), (unsigned long long)c->looks,
-		(unsigned long long)c->slowest_ms);
+		sum_of(c, COUNTER_mappings_created), sum_of(c, COUNTER_sessions_adopted),
+		verdicts_of(c, VERDICT_fwd_in_new), verdicts_of(c, VERDICT_fwd_out_adopted),
+		verdicts_of(c, VERDICT_fwd_hairpin), (unsigned long long)c->looks, (unsigned long long)c->slowest_ms);
 }
 
 /* ---- main ---- */
@@ -444,6 +456,8 @@ static void churn_open(struct churn *c)
 				 .addresses = 2,
 				 .ports = 6000,
 				 .idle_s = IDLE_S,
+				 .varied = true,
+				 .fixed = true,
 				 .name = arena_name},
 		&c->config);
 	c->board = mmap(NULL, sizeof *c->board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

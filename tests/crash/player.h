@@ -1,7 +1,8 @@
 /* player: an engine under random traffic, for the churn of processes and of threads.
  *
- * What       one engine's NAT core with packets from a small universe of flows: new ones, hits, closing ones, and the
- *            replies that remotes send to what any engine forwarded, each to the engine its RSS chooses.
+ * What       one engine's NAT core with packets from a small universe of flows: new ones, hits, closing ones, some to
+ *            NAT endpoints; and what comes of them on the wire: replies to what any engine forwarded, strangers that
+ *            write to NAT endpoints they see or to the static mapping, answers to them. Each to the engine its RSS chooses.
  * Units      a turn is one burst per side and one housekeeping slice.
  * Ownership  a player belongs to one thread or process. The wire is shared by all: only atomic words.
  * Calls      player_turn: its thread. Errors  none.
@@ -25,9 +26,10 @@ enum {
 	REMOTE_GROUPS = 2, /* remotes of an endpoint, for each engine */
 };
 
-/* Replies on their way, lost when overwritten. A word: valid | l4:2 | remote:8 | remote port:16 | NAT:8 | port:16 */
+/* What is to come in on each side of each engine, lost when overwritten. A word: valid | l4:2 | src:14 | dst:14 | source
+ * port:16 | destination port:16 */
 struct wire {
-	_Atomic uint64_t reply[ENGINE_MAX][WIRE_SLOTS];
+	_Atomic uint64_t slot[N_SIDES][ENGINE_MAX][WIRE_SLOTS];
 };
 
 struct player {
@@ -38,16 +40,57 @@ struct player {
 	uint64_t forwarded;
 };
 
+/* In 14 bits: whose address, and which. */
+static const uint32_t realm_base[] = {SUBSCRIBERS, POOL, REMOTES};
+enum { REALM_BITS = 12 };
+
+static inline uint64_t wire_address(uint32_t a)
+{
+	uint64_t realm = 0;
+
+	while (a - realm_base[realm] >= 1u << REALM_BITS)
+		realm++;
+	return realm << REALM_BITS | (a - realm_base[realm]);
+}
+
+static inline uint32_t wire_host(uint64_t bits)
+{
+	return realm_base[bits >> REALM_BITS & 3] + (uint32_t)(bits & ((1u << REALM_BITS) - 1));
+}
+
 static inline uint64_t wire_word(const struct tuple *t)
 {
-	return 1ull << 63 | (uint64_t)t->l4 << 48 | (uint64_t)(t->src & 0xff) << 40 | (uint64_t)t->sport << 24 |
-	       (uint64_t)(t->dst & 0xff) << 16 | t->dport;
+	return 1ull << 63 | (uint64_t)t->l4 << 60 | wire_address(t->src) << 46 | wire_address(t->dst) << 32 |
+	       (uint64_t)t->sport << 16 | t->dport;
 }
 
 static inline struct tuple wire_tuple(uint64_t w)
 {
-	return (struct tuple){REMOTES | (uint32_t)(w >> 40 & 0xff), POOL | (uint32_t)(w >> 16 & 0xff),
-		(uint16_t)(w >> 24), (uint16_t)w, (uint8_t)(w >> 48 & 3)};
+	return (struct tuple){
+		wire_host(w >> 46), wire_host(w >> 32), (uint16_t)(w >> 16), (uint16_t)w, (uint8_t)(w >> 60 & 3)};
+}
+
+/* Puts a packet on the wire of the engine where it lands. */
+static inline void wire_put(struct player *p, enum side side, const struct tuple *t)
+{
+	unsigned to = tuple_engine(&p->nat.steering[side], t);
+
+	atomic_store_explicit(
+		&p->wire->slot[side][to][rnd_below(&p->rnd, WIRE_SLOTS)], wire_word(t), memory_order_relaxed);
+}
+
+/* Takes one, or leaves it for a repetition. False: none there. */
+static inline bool wire_take(struct player *p, enum side side, struct tuple *t)
+{
+	_Atomic uint64_t *slot = &p->wire->slot[side][p->nat.engine][rnd_below(&p->rnd, WIRE_SLOTS)];
+	uint64_t w = atomic_load_explicit(slot, memory_order_relaxed);
+
+	if (!w)
+		return false;
+	*t = wire_tuple(w);
+	if (rnd_one_in(&p->rnd, 4))
+		atomic_store_explicit(slot, 0, memory_order_relaxed);
+	return true;
 }
 
 static inline uint8_t random_flags(struct rnd *r)
@@ -71,55 +114,73 @@ static inline struct tuple random_flow(struct player *p)
 		1 + remote + engines * rnd_below(&p->rnd, REMOTE_GROUPS), (uint16_t)(80 + rnd_below(&p->rnd, 2)));
 }
 
-static inline void play_inside(struct player *p, mono_t now)
+/* Somebody writes to the NAT endpoint that a reply goes to: the same remote from another port, another remote, or a
+ * subscriber. Now and then to the static mapping. */
+static inline void stranger_appears(struct player *p, struct tuple t)
 {
-	struct frame frame[PLAYER_BURST];
-	struct packet burst[PLAYER_BURST];
-	unsigned n = 0;
+	struct tuple fixed = {REMOTES + rnd_below(&p->rnd, 8), POOL, 5000, FIXED_PORT, L4_UDP};
+	uint32_t subscriber = (p->nat.now_s * SLIDE + rnd_below(&p->rnd, ACTIVE)) % SUBSCRIBER_MAX;
 
-	for (; n < PLAYER_BURST; n++) {
-		struct tuple t = random_flow(p);
+	if (t.l4 == L4_ICMP || rnd_one_in(&p->rnd, 16))
+		t = fixed;
+	else if (rnd_one_in(&p->rnd, 2))
+		t.src = REMOTES + 100 + rnd_below(&p->rnd, 8);
+	else if (rnd_one_in(&p->rnd, 2))
+		t.src = SUBSCRIBERS + subscriber;
+	t.sport = (uint16_t)(5000 + rnd_below(&p->rnd, 2));
+	wire_put(p, t.src - SUBSCRIBERS < SUBSCRIBER_MAX ? SIDE_INSIDE : SIDE_OUTSIDE, &t);
+}
 
-		frame_make(&frame[n], &t, SIDE_INSIDE, random_flags(&p->rnd));
-		burst[n] = frame[n].packet;
+/* One flow's next packet: out of the blue, or off the wire. */
+static inline bool next_packet(struct player *p, enum side side, struct tuple *t)
+{
+	if (side == SIDE_INSIDE && !rnd_one_in(&p->rnd, 4)) {
+		*t = random_flow(p);
+		return true;
 	}
-	nat_burst(&p->nat, burst, n, now);
-	for (unsigned i = 0; i < n; i++) {
-		nat_count(&p->nat, (enum verdict)burst[i].verdict);
-		if (!burst[i].forward)
-			continue;
-		struct tuple reply = frame_reply(&frame[i]);
-		unsigned to = tuple_engine(&p->nat.steering[SIDE_OUTSIDE], &reply);
+	return wire_take(p, side, t);
+}
 
-		atomic_store_explicit(
-			&p->wire->reply[to][rnd_below(&p->rnd, WIRE_SLOTS)], wire_word(&reply), memory_order_relaxed);
-		p->forwarded++;
+/* What a forwarded packet is answered with: from where it went. */
+static inline void answer(struct player *p, enum side side, const struct frame *f)
+{
+	struct tuple reply = frame_reply(f);
+
+	if (f->packet.out == SIDE_OUTSIDE) {
+		wire_put(p, SIDE_OUTSIDE, &reply);
+		if (rnd_one_in(&p->rnd, 8))
+			stranger_appears(p, reply);
+	} else if (reply.l4 != L4_ICMP && rnd_one_in(&p->rnd, side == SIDE_INSIDE ? 1 : 2)) {
+		wire_put(p, SIDE_INSIDE, &reply);
 	}
 }
 
-static inline void play_outside(struct player *p, mono_t now)
+static inline void play(struct player *p, enum side side, mono_t now)
 {
 	struct frame frame[PLAYER_BURST];
 	struct packet burst[PLAYER_BURST];
 	unsigned n = 0;
 
 	for (int i = 0; i < PLAYER_BURST; i++) {
-		_Atomic uint64_t *slot = &p->wire->reply[p->nat.engine][rnd_below(&p->rnd, WIRE_SLOTS)];
-		uint64_t w = atomic_load_explicit(slot, memory_order_relaxed);
+		struct tuple t;
 
-		if (!w)
+		if (!next_packet(p, side, &t))
 			continue;
-		struct tuple t = wire_tuple(w);
-
-		frame_make(&frame[n], &t, SIDE_OUTSIDE, random_flags(&p->rnd));
+		frame_make(&frame[n], &t, side, random_flags(&p->rnd));
 		burst[n] = frame[n].packet;
 		n++;
-		if (rnd_one_in(&p->rnd, 4))
-			atomic_store_explicit(slot, 0, memory_order_relaxed);
 	}
+	if (!n)
+		return;
 	nat_burst(&p->nat, burst, n, now);
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		nat_count(&p->nat, (enum verdict)burst[i].verdict);
+		frame[i].packet = burst[i];
+		if (burst[i].verdict >= VERDICT_drop_rule) /* what is sent of these is an ICMP error */
+			continue;
+		answer(p, side, &frame[i]);
+		p->forwarded++;
+	}
 }
 
 /* What live.c does between turns. */
@@ -147,8 +208,8 @@ static inline void player_turn(struct player *p, mono_t now)
 {
 	player_look(p);
 	if (!p->quiet) {
-		play_inside(p, now);
-		play_outside(p, now);
+		play(p, SIDE_INSIDE, now);
+		play(p, SIDE_OUTSIDE, now);
 	}
 	nat_housekeep(&p->nat, now);
 	nat_flush_counters(&p->nat);

@@ -278,6 +278,13 @@ static void two_filters(struct world *w)
 	out_filtered_1(w);
 }
 
+/* Engine 2 has a page already: taking it is another scenario. */
+static void two_filters_page(struct world *w)
+{
+	two_filters(w);
+	world_out_new(w, 2, 5);
+}
+
 static void filter_used(struct world *w)
 {
 	two_filters(w);
@@ -545,7 +552,7 @@ const struct scenario scenarios_inbound[] = {
 		.operate = out_filtered_1,
 		.meanwhile = others_use_filter},
 	{.name = "filter_found", .dies = 0, ADF, .prepare = two_filters, .operate = out_beside_0},
-	{.name = "filter_found_away", .dies = 2, ADF, .prepare = two_filters, .operate = out_beside_2},
+	{.name = "filter_found_away", .dies = 2, ADF, .prepare = two_filters_page, .operate = out_beside_2},
 	{.name = "filter_in_new_home",
 		.dies = 0,
 		ADF,

@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FRAME_BYTES = 54, FIXED_INSIDE = 1000, FIXED_PORT = 80 };
+enum { FRAME_BYTES = 54, FRAME_ROOM = 96, FIXED_INSIDE = 1000, FIXED_PORT = 80 };
 #define SUBSCRIBERS 0x64400000u /* 100.64.0.0/10, RFC 6598 */
 #define POOL 0xc6336400u        /* 198.51.100.0/24, RFC 5737 */
 #define REMOTES 0xcb007100u     /* 203.0.113.0/24, RFC 5737 */
@@ -33,7 +33,7 @@ struct tuple {
 
 struct frame {
 	struct packet packet;
-	uint8_t bytes[FRAME_BYTES];
+	uint8_t bytes[FRAME_ROOM]; /* refused, it may become an ICMP error, which is longer */
 };
 
 static const uint8_t protocol_of[N_L4] = {[L4_TCP] = PROTO_TCP, [L4_UDP] = PROTO_UDP, [L4_ICMP] = PROTO_ICMP};
@@ -106,6 +106,7 @@ struct appliance {
 	uint32_t idle_s;    /* of every class; 0: as by default */
 	enum behaviour filtering;
 	bool fixed;       /* a static mapping: FIXED_INSIDE and FIXED_PORT to the pool's first address, same port */
+	bool varied;      /* restricted TCP; UDP mappings to port 81 depend on the remote address */
 	bool single;      /* all replies land on engine 0; else by Toeplitz */
 	const char *name; /* of the arena */
 };
@@ -113,7 +114,10 @@ struct appliance {
 static inline void appliance_config(const struct appliance *w, struct config *c)
 {
 	struct config_error err;
-	char text[1024], table[4 * ENGINE_MAX] = "";
+	static const char rules[] = "{\"name\":\"tcp\",\"protocol\":\"tcp\",\"type\":\"restricted\"},"
+				    "{\"name\":\"81\",\"protocol\":\"udp\",\"port_first\":81,\"port_last\":81,"
+				    "\"mapping\":\"address-dependent\",\"filtering\":\"endpoint-independent\"}";
+	char text[2048], table[4 * ENGINE_MAX] = "";
 	unsigned entries = 1;
 
 	while (entries < w->engines)
@@ -124,10 +128,10 @@ static inline void appliance_config(const struct appliance *w, struct config *c)
 		"{\"arena\":{\"name\":\"%s\",\"engines\":%u},"
 		"\"inside\":{\"interface\":\"in\",\"prefixes\":[\"100.64.0.0/10\"],\"rss\":{\"table\":[%s]}},"
 		"\"outside\":{\"interface\":\"out\",\"rss\":{\"mode\":\"%s\",\"table\":[%s]}},"
-		"\"pools\":[{\"name\":\"main\",\"addresses\":[\"198.51.100.0-198.51.100.%u\"]}],"
+		"\"pools\":[{\"name\":\"main\",\"addresses\":[\"198.51.100.0-198.51.100.%u\"]}],\"rules\":[%s],"
 		"\"nat\":{\"port_first\":2000,\"port_last\":%u}}",
 		w->name ? w->name : "/corenat-test", w->engines, table, w->single ? "single" : "toeplitz",
-		w->single ? "0" : table, w->addresses - 1, 1999u + w->ports);
+		w->single ? "0" : table, w->addresses - 1, w->varied ? rules : "", 1999u + w->ports);
 	if (!config_parse(c, text, strlen(text), &err)) {
 		fprintf(stderr, "%s\n", err.text);
 		abort();

@@ -147,9 +147,13 @@ static void test_engines_as_threads(void **state)
 	struct check_counts counts;
 
 	(void)state;
-	appliance_config(
-		&(struct appliance){
-			.engines = ENGINES, .sessions = 8192, .addresses = 2, .ports = 3000, .idle_s = IDLE_S},
+	appliance_config(&(struct appliance){.engines = ENGINES,
+				 .sessions = 8192,
+				 .addresses = 2,
+				 .ports = 3000,
+				 .idle_s = IDLE_S,
+				 .varied = true,
+				 .fixed = true},
 		&all->config);
 	all->arena = miniature_open(&all->config, 1);
 	assert_non_null(all->arena);
@@ -164,12 +168,16 @@ static void test_engines_as_threads(void **state)
 	check_exactly(all, &counts);
 	assert_true(counts.sessions > 0 && counts.adoptions > 0 && counts.references > 0);
 	assert_true(sum_of(all, COUNTER_sessions_ended) > counts.sessions);
+	assert_true(counts.inbound > 0 && counts.filters > counts.mappings);
+	assert_true(verdicts_of(all, VERDICT_fwd_in_new) > 0 && verdicts_of(all, VERDICT_fwd_out_adopted) > 0);
+	assert_true(verdicts_of(all, VERDICT_fwd_hairpin) > 0);
 	assert_true(verdicts_of(all, VERDICT_fwd_in_hit) > 0 && verdicts_of(all, VERDICT_fwd_in_adopted) > 0);
 
 	drain(all, thread);
 	check_exactly(all, &counts);
 	assert_int_equal(counts.sessions + counts.adoptions + counts.mappings + counts.references, 0);
-	assert_int_equal(counts.local_entries + counts.global_entries + counts.mapping_entries, 0);
+	assert_int_equal(
+		counts.local_entries + counts.global_entries + counts.mapping_entries + counts.filter_entries, 0);
 	assert_int_equal(counts.ports[PORTS_TCP] + counts.ports[PORTS_OTHER], 0);
 	arena_close(all->arena);
 	free(thread);
