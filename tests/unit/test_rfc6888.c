@@ -247,7 +247,7 @@ int main(void)
 						      "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0/29\"],"
 						      "\"exclude\":[\"198.51.100.0\",\"198.51.100.3-198.51.100.4\"]}]"),
 		LAB_TEST(test_6888_3_drain),
-		LAB_NOT_YET(test_6888_6,
+		LAB_TEST(test_6888_6,
 			.more = "\"rules\":[{\"name\":\"local\",\"destination\":[\"203.0.113.7/"
 				"32\"],\"protocol\":\"udp\","
 				"\"port_first\":53,\"port_last\":53,\"action\":\"bypass\"},"

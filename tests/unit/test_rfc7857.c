@@ -386,7 +386,7 @@ int main(void)
 		LAB_TEST(test_7857_10, .pools = "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0\"]}]"),
 		LAB_TEST(test_7857_10_whole, .pools = "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0\"]}]"),
 		LAB_TEST(test_7857_11),
-		LAB_NOT_YET(test_tcp_a, .nat = "\"mss_clamp\":1400"),
+		LAB_TEST(test_tcp_a, .nat = "\"mss_clamp\":1400"),
 		LAB_NOT_YET(test_tcp_b),
 		LAB_TEST(test_tcp_c),
 	};
