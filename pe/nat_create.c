@@ -180,80 +180,6 @@ static local_place create_outbound(struct nat *n, const struct flow *f, enum ver
 	return session_finish(n, f, index, refused, VERDICT_fwd_out_new, verdict);
 }
 
-/* ---- from the outside ---- */
-
-static void fill_inbound(struct session *s, const struct flow *f)
-{
-	memcpy(&s->remote, &f->key.a, sizeof f->key.a);
-	memcpy(&s->remote_port, &f->key.b, 2 * sizeof(be16_t));
-	session_set(s, SESSION_INBOUND, 0);
-}
-
-static local_place finish_inbound(
-	struct nat *n, const struct flow *f, uint32_t index, enum verdict refused, enum verdict *verdict)
-{
-	return session_finish(n, f, index, refused, VERDICT_fwd_in_new, verdict);
-}
-
-static local_place create_static(
-	struct nat *n, const struct flow *f, const struct snapshot_static *fixed, enum verdict *verdict)
-{
-	uint32_t index;
-	struct session *s = session_begin(n, f, &index);
-
-	*verdict = VERDICT_drop_no_memory;
-	if (!s)
-		return NULL;
-	fill_inbound(s, f);
-	s->inside = be32_of(fixed->inside);
-	s->inside_port = fixed->l4 == N_L4
-				 ? s->nat_port
-				 : be16_of((uint16_t)(be16_host(s->nat_port) - fixed->nat_port + fixed->inside_port));
-	s->birth = birth_of(n->now_s, 0);
-	s->timeout = timeout_of(nat_rule_for(n, s), f->l4);
-	s->mapping = MAPPING_STATIC;
-	intent_begin(n, INTENT_BUILD, index);
-	nat_complete(n, s);
-	return finish_inbound(n, f, index, N_VERDICTS, verdict);
-}
-
-static local_place create_filtered(
-	struct nat *n, const struct flow *f, uint32_t carrier, const struct session *copy, enum verdict *verdict)
-{
-	uint32_t index;
-	struct session *s = session_begin(n, f, &index);
-
-	*verdict = VERDICT_drop_no_memory;
-	if (!s)
-		return NULL;
-	fill_inbound(s, f);
-	s->inside = copy->inside;
-	s->inside_port = copy->inside_port;
-	s->realm = copy->realm;
-	s->birth = birth_of(n->now_s, behaviour_of(session_mapping(copy), ADDRESS_AND_PORT_DEPENDENT));
-	s->timeout = timeout_of(nat_rule_for(n, s), f->l4);
-	intent_begin(n, INTENT_BUILD, index);
-	return finish_inbound(n, f, index, nat_bind_inbound(n, s, carrier, copy), verdict);
-}
-
-/* A packet that no session knows, to a NAT endpoint that has a static mapping or whose filter lets its sender in. */
-static local_place create_inbound(struct nat *n, const struct flow *f, enum verdict *verdict)
-{
-	struct session want = {.l4 = f->l4}, copy = {.l4 = f->l4};
-
-	*verdict = VERDICT_drop_no_session;
-	if (!n->configured || !f->opens)
-		return NULL;
-	fill_inbound(&want, f);
-	const struct snapshot_static *fixed = nat_static_nat(n, want.nat, want.nat_port, f->l4);
-	if (fixed)
-		return create_static(n, f, fixed, verdict);
-	uint32_t carrier = nat_filter_for(n, f, &copy, verdict);
-	return carrier ? create_filtered(n, f, carrier, &copy, verdict) : NULL;
-}
-
-/* ---- adopting ---- */
-
 /* With the bucket locked. One that is ending is still there when its owner could not get the lock: not to be adopted. */
 static uint32_t find_to_adopt(struct nat *n, const struct flow *f, const struct global_pair *pair)
 {
@@ -269,6 +195,100 @@ static uint32_t find_to_adopt(struct nat *n, const struct flow *f, const struct 
 	}
 	return 0;
 }
+
+/* ---- from the outside ---- */
+
+static void fill_inbound(struct session *s, const struct flow *f)
+{
+	memcpy(&s->remote, &f->key.a, sizeof f->key.a);
+	memcpy(&s->remote_port, &f->key.b, 2 * sizeof(be16_t));
+	session_set(s, SESSION_INBOUND, 0);
+}
+
+/* Where the answers come from. */
+static void fill_inside(struct session *s, const struct session *from)
+{
+	s->inside = from->inside;
+	s->inside_port = from->inside_port;
+	s->realm = from->realm;
+}
+
+static void fill_static(struct session *s, const struct snapshot_static *fixed)
+{
+	uint16_t offset = (uint16_t)(be16_host(s->nat_port) - fixed->nat_port);
+
+	s->inside = be32_of(fixed->inside);
+	s->inside_port = fixed->l4 == N_L4 ? s->nat_port : be16_of((uint16_t)(fixed->inside_port + offset));
+}
+
+/* An inside endpoint may have several NAT endpoints (mappings that depend on the remote address, rules). The sender who
+ * writes to a second one is not let in: the answers would leave by the first, and one table would have two sessions under
+ * one key. */
+static bool answers_are_taken(struct nat *n, const struct session *want)
+{
+	struct flow f = {.dir = DIR_OUTBOUND, .key = session_key(want, DIR_OUTBOUND)};
+	struct global_pair pair;
+
+	f.hash = flow_key_hash(f.key, n->seed);
+	if (nat_find_local(n, f.dir, f.key, f.hash))
+		return true;
+	if (!global_may_have(&n->sessions, f.hash))
+		return false;
+	if (!global_lock(&n->sessions, f.hash, &pair))
+		return true;
+	bool taken = find_to_adopt(n, &f, &pair) != 0;
+	global_unlock(&n->sessions, &pair);
+	return taken;
+}
+
+static local_place make_inbound(struct nat *n, const struct flow *f, const struct session *want, uint32_t carrier,
+	const struct session *copy, enum verdict *verdict)
+{
+	enum verdict refused = N_VERDICTS;
+	uint32_t index;
+	struct session *s = session_begin(n, f, &index);
+
+	*verdict = VERDICT_drop_no_memory;
+	if (!s)
+		return NULL;
+	fill_inbound(s, f);
+	fill_inside(s, want);
+	s->timeout = timeout_of(nat_rule_for(n, s), f->l4);
+	s->birth = birth_of(n->now_s, carrier ? behaviour_of(session_mapping(copy), ADDRESS_AND_PORT_DEPENDENT) : 0);
+	intent_begin(n, INTENT_BUILD, index);
+	if (carrier) {
+		refused = nat_bind_inbound(n, s, carrier, copy);
+	} else {
+		s->mapping = MAPPING_STATIC;
+		nat_complete(n, s);
+	}
+	return session_finish(n, f, index, refused, VERDICT_fwd_in_new, verdict);
+}
+
+/* A packet that no session knows, to a NAT endpoint that has a static mapping or whose filter lets its sender in. */
+static local_place create_inbound(struct nat *n, const struct flow *f, enum verdict *verdict)
+{
+	struct session want = {.l4 = f->l4}, copy = {.l4 = f->l4};
+	uint32_t carrier = 0;
+
+	*verdict = VERDICT_drop_no_session;
+	if (!n->configured || !f->opens)
+		return NULL;
+	fill_inbound(&want, f);
+	const struct snapshot_static *fixed = nat_static_nat(n, want.nat, want.nat_port, f->l4);
+	if (fixed) {
+		fill_static(&want, fixed);
+	} else {
+		carrier = nat_filter_for(n, f, &copy, verdict);
+		if (!carrier)
+			return NULL;
+		fill_inside(&want, &copy);
+	}
+	*verdict = VERDICT_drop_no_session;
+	return answers_are_taken(n, &want) ? NULL : make_inbound(n, f, &want, carrier, &copy, verdict);
+}
+
+/* ---- adopting ---- */
 
 static const enum verdict adopted_verdict[N_DIRS] = {VERDICT_fwd_out_adopted, VERDICT_fwd_in_adopted};
 
