@@ -189,37 +189,37 @@ static void fill_inbound(struct session *s, const struct flow *f)
 	session_set(s, SESSION_INBOUND, 0);
 }
 
-static local_place finish_inbound(
-	struct nat *n, const struct flow *f, uint32_t index, enum verdict refused, enum verdict *verdict)
+/* Where the answers come from. */
+static void fill_inside(struct session *s, const struct session *from)
 {
-	return session_finish(n, f, index, refused, VERDICT_fwd_in_new, verdict);
+	s->inside = from->inside;
+	s->inside_port = from->inside_port;
+	s->realm = from->realm;
 }
 
-static local_place create_static(
-	struct nat *n, const struct flow *f, const struct snapshot_static *fixed, enum verdict *verdict)
+static void fill_static(struct session *s, const struct snapshot_static *fixed)
 {
-	uint32_t index;
-	struct session *s = session_begin(n, f, &index);
+	uint16_t offset = (uint16_t)(be16_host(s->nat_port) - fixed->nat_port);
 
-	*verdict = VERDICT_drop_no_memory;
-	if (!s)
-		return NULL;
-	fill_inbound(s, f);
 	s->inside = be32_of(fixed->inside);
-	s->inside_port = fixed->l4 == N_L4
-				 ? s->nat_port
-				 : be16_of((uint16_t)(be16_host(s->nat_port) - fixed->nat_port + fixed->inside_port));
-	s->birth = birth_of(n->now_s, 0);
-	s->timeout = timeout_of(nat_rule_for(n, s), f->l4);
-	s->mapping = MAPPING_STATIC;
-	intent_begin(n, INTENT_BUILD, index);
-	nat_complete(n, s);
-	return finish_inbound(n, f, index, N_VERDICTS, verdict);
+	s->inside_port = fixed->l4 == N_L4 ? s->nat_port : be16_of((uint16_t)(fixed->inside_port + offset));
 }
 
-static local_place create_filtered(
-	struct nat *n, const struct flow *f, uint32_t carrier, const struct session *copy, enum verdict *verdict)
+/* An inside endpoint may have several NAT endpoints (mappings that depend on the remote address, rules). The sender who
+ * writes to a second one is not let in while this engine would send the answers by the first: its table has one session
+ * per key. */
+static bool answers_are_taken(struct nat *n, const struct session *want)
 {
+	struct flow_key key = session_key(want, DIR_OUTBOUND);
+	local_place place = nat_find_local(n, DIR_OUTBOUND, key, flow_key_hash(key, n->seed));
+
+	return place && nat_still_good(n, place);
+}
+
+static local_place make_inbound(struct nat *n, const struct flow *f, const struct session *want, uint32_t carrier,
+	const struct session *copy, enum verdict *verdict)
+{
+	enum verdict refused = N_VERDICTS;
 	uint32_t index;
 	struct session *s = session_begin(n, f, &index);
 
@@ -227,29 +227,40 @@ static local_place create_filtered(
 	if (!s)
 		return NULL;
 	fill_inbound(s, f);
-	s->inside = copy->inside;
-	s->inside_port = copy->inside_port;
-	s->realm = copy->realm;
-	s->birth = birth_of(n->now_s, behaviour_of(session_mapping(copy), ADDRESS_AND_PORT_DEPENDENT));
+	fill_inside(s, want);
 	s->timeout = timeout_of(nat_rule_for(n, s), f->l4);
+	s->birth = birth_of(n->now_s, carrier ? behaviour_of(session_mapping(copy), ADDRESS_AND_PORT_DEPENDENT) : 0);
 	intent_begin(n, INTENT_BUILD, index);
-	return finish_inbound(n, f, index, nat_bind_inbound(n, s, carrier, copy), verdict);
+	if (carrier) {
+		refused = nat_bind_inbound(n, s, carrier, copy);
+	} else {
+		s->mapping = MAPPING_STATIC;
+		nat_complete(n, s);
+	}
+	return session_finish(n, f, index, refused, VERDICT_fwd_in_new, verdict);
 }
 
 /* A packet that no session knows, to a NAT endpoint that has a static mapping or whose filter lets its sender in. */
 static local_place create_inbound(struct nat *n, const struct flow *f, enum verdict *verdict)
 {
 	struct session want = {.l4 = f->l4}, copy = {.l4 = f->l4};
+	uint32_t carrier = 0;
 
 	*verdict = VERDICT_drop_no_session;
 	if (!n->configured || !f->opens)
 		return NULL;
 	fill_inbound(&want, f);
 	const struct snapshot_static *fixed = nat_static_nat(n, want.nat, want.nat_port, f->l4);
-	if (fixed)
-		return create_static(n, f, fixed, verdict);
-	uint32_t carrier = nat_filter_for(n, f, &copy, verdict);
-	return carrier ? create_filtered(n, f, carrier, &copy, verdict) : NULL;
+	if (fixed) {
+		fill_static(&want, fixed);
+	} else {
+		carrier = nat_filter_for(n, f, &copy, verdict);
+		if (!carrier)
+			return NULL;
+		fill_inside(&want, &copy);
+	}
+	*verdict = VERDICT_drop_no_session;
+	return answers_are_taken(n, &want) ? NULL : make_inbound(n, f, &want, carrier, &copy, verdict);
 }
 
 /* ---- adopting ---- */
