@@ -100,10 +100,11 @@ static void rule_flags(struct check *c, const struct subject *x)
 }
 
 /* What has neither a flow nor waits in its owner's list of the ending will never be freed. An ending session waits for
- * its adopters, for the users of the mapping it carries, or for a busy lock to let its own mapping go (nat_end.c). */
+ * its adopters, for the users of the mapping it carries, or for a busy lock to let its own mapping go (nat_end.c). One
+ * under a static mapping has nothing to let go: when its adopters have, its owner has only to come round. */
 static bool is_leaked(const struct subject *x)
 {
-	bool uses = x->s.mapping != 0 && x->s.mapping != x->index && x->s.mapping != MAPPING_STATIC;
+	bool uses = x->s.mapping != 0 && x->s.mapping != x->index;
 
 	return !x->flow && (!x->dying || (x->s.adopters == 0 && !x->carries && !x->filters && !uses));
 }
