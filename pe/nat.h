@@ -23,7 +23,7 @@
 #include "shm/snapshot.h"
 
 /* Sessions whose flow has ended but which still wait: for adopters to let go, or for the users of the mapping they
- * carry. Chained through session.link; rebuilt from the pages after a restart. */
+ * carry. Chained through session.waits; rebuilt from the pages after a restart. */
 struct pending {
 	uint32_t first, last, n;
 };

@@ -154,9 +154,9 @@ void nat_pending_add(struct nat *n, uint32_t index)
 {
 	struct pending *p = &n->pending;
 
-	session_at(n->arena, index)->link = 0;
+	atomic_store_explicit(&session_at(n->arena, index)->waits, 0, memory_order_relaxed);
 	if (p->last)
-		session_at(n->arena, p->last)->link = index;
+		atomic_store_explicit(&session_at(n->arena, p->last)->waits, index, memory_order_relaxed);
 	else
 		p->first = index;
 	p->last = index;
@@ -168,7 +168,7 @@ static uint32_t pending_take(struct nat *n)
 	struct pending *p = &n->pending;
 	uint32_t index = p->first;
 
-	p->first = session_at(n->arena, index)->link;
+	p->first = atomic_load_explicit(&session_at(n->arena, index)->waits, memory_order_relaxed);
 	if (!p->first)
 		p->last = 0;
 	p->n--;

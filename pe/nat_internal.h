@@ -36,7 +36,8 @@ static inline enum timeout_class session_class(const struct session *s)
 		return TIMEOUT_TCP_CLOSING;
 	if (s->l4 == L4_TCP && !tcp_is_open(t))
 		return TIMEOUT_TCP_OPENING;
-	return (enum timeout_class)(s->timeout % N_TIMEOUTS); /* the rule's, or its protocol's */
+	return (enum timeout_class)(atomic_load_explicit(&s->timeout, memory_order_relaxed) %
+				    N_TIMEOUTS); /* the rule's, or its protocol's */
 }
 
 static inline void nat_set_time(struct nat *n, mono_t now)

@@ -60,8 +60,10 @@ enum { REF_USER = 1, REF_OUTBOUND = 1 << 16, REF_USERS_MASK = 0xffff };
 struct session {
 	_Atomic uint32_t generation; /*  0 [G] */
 	union {
-		uint32_t link;   /*  4 [F] also while DYING and waiting */
-		uint8_t timeout; /*  4 [I] enum timeout_class of the rule; only while the flow lives */
+		uint32_t link;           /*  4 [F] */
+		_Atomic uint32_t waits;  /*  4 [O] while DYING and waiting: the next that waits */
+		_Atomic uint8_t timeout; /* 4 [I] enum timeout_class of the rule, until DYING: an adopter that has
+					    not seen that yet may take any class from it */
 	};
 	be32_t inside;                     /*  8 [I] */
 	be32_t remote;                     /* 12 [I] the destination of the outbound direction */
