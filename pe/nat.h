@@ -66,6 +66,7 @@ struct nat {
 	struct fib fib;
 	struct pending pending;
 	struct nat *guest; /* another engine's part, looked after by this one; chained */
+	struct nat *host;  /* of a guest: who looks after it */
 	struct sweep sweep;
 	const struct clear_ring *clears;
 	struct clearing clearing;

@@ -128,6 +128,7 @@ void nat_end_syn(struct nat *n, struct packet *p, mono_t now)
 
 void nat_host(struct nat *n, struct nat *guest)
 {
+	guest->host = n;
 	guest->guest = n->guest;
 	n->guest = guest;
 }
@@ -139,6 +140,7 @@ void nat_unhost(struct nat *n, struct nat *guest)
 	while (*link != guest)
 		link = &(*link)->guest;
 	*link = guest->guest;
+	guest->host = NULL;
 }
 
 void nat_count(struct nat *n, enum verdict v)

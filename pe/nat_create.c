@@ -180,22 +180,6 @@ static local_place create_outbound(struct nat *n, const struct flow *f, enum ver
 	return session_finish(n, f, index, refused, VERDICT_fwd_out_new, verdict);
 }
 
-/* With the bucket locked. One that is ending is still there when its owner could not get the lock: not to be adopted. */
-static uint32_t find_to_adopt(struct nat *n, const struct flow *f, const struct global_pair *pair)
-{
-	unsigned cursor = 0;
-	uint32_t i;
-
-	while ((i = global_next(&n->sessions, pair, &cursor))) {
-		const struct session *s = session_at(n->arena, i);
-
-		if (slab_live(s) && !session_has(s, SESSION_DYING) && session_origin(s) != f->dir &&
-			flow_key_equal(session_key(s, f->dir), f->key))
-			return i;
-	}
-	return 0;
-}
-
 /* ---- from the outside ---- */
 
 static void fill_inbound(struct session *s, const struct flow *f)
@@ -222,23 +206,14 @@ static void fill_static(struct session *s, const struct snapshot_static *fixed)
 }
 
 /* An inside endpoint may have several NAT endpoints (mappings that depend on the remote address, rules). The sender who
- * writes to a second one is not let in: the answers would leave by the first, and one table would have two sessions under
- * one key. */
+ * writes to a second one is not let in while this engine would send the answers by the first: its table has one session
+ * per key. */
 static bool answers_are_taken(struct nat *n, const struct session *want)
 {
-	struct flow f = {.dir = DIR_OUTBOUND, .key = session_key(want, DIR_OUTBOUND)};
-	struct global_pair pair;
+	struct flow_key key = session_key(want, DIR_OUTBOUND);
+	local_place place = nat_find_local(n, DIR_OUTBOUND, key, flow_key_hash(key, n->seed));
 
-	f.hash = flow_key_hash(f.key, n->seed);
-	if (nat_find_local(n, f.dir, f.key, f.hash))
-		return true;
-	if (!global_may_have(&n->sessions, f.hash))
-		return false;
-	if (!global_lock(&n->sessions, f.hash, &pair))
-		return true;
-	bool taken = find_to_adopt(n, &f, &pair) != 0;
-	global_unlock(&n->sessions, &pair);
-	return taken;
+	return place && nat_still_good(n, place);
 }
 
 static local_place make_inbound(struct nat *n, const struct flow *f, const struct session *want, uint32_t carrier,
@@ -289,6 +264,22 @@ static local_place create_inbound(struct nat *n, const struct flow *f, enum verd
 }
 
 /* ---- adopting ---- */
+
+/* With the bucket locked. One that is ending is still there when its owner could not get the lock: not to be adopted. */
+static uint32_t find_to_adopt(struct nat *n, const struct flow *f, const struct global_pair *pair)
+{
+	unsigned cursor = 0;
+	uint32_t i;
+
+	while ((i = global_next(&n->sessions, pair, &cursor))) {
+		const struct session *s = session_at(n->arena, i);
+
+		if (slab_live(s) && !session_has(s, SESSION_DYING) && session_origin(s) != f->dir &&
+			flow_key_equal(session_key(s, f->dir), f->key))
+			return i;
+	}
+	return 0;
+}
 
 static const enum verdict adopted_verdict[N_DIRS] = {VERDICT_fwd_out_adopted, VERDICT_fwd_in_adopted};
 

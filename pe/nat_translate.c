@@ -183,11 +183,14 @@ void nat_mark(const struct nat *n, const struct flow *f, local_place place, uint
 
 enum { HEADERS_MAX = sizeof(struct eth_header) + 60 + 60 }; /* with all options: the MSS is one */
 
+/* The sender's session may be a guest's; the other one is anybody's, or made by the host. */
 static enum verdict turn_round(struct nat *n, struct packet *p)
 {
 	enum side side = p->side;
 	struct flow f;
 
+	if (n->host)
+		n = n->host;
 	p->side = SIDE_OUTSIDE;
 	enum verdict verdict = flow_parse(&f, p);
 	p->side = side;

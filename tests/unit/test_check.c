@@ -139,6 +139,33 @@ struct worker {
 	_Atomic uint64_t packets;
 };
 
+static void give(struct worker *w, enum side side, const struct tuple *t, mono_t now)
+{
+	struct frame f;
+
+	frame_make(&f, t, side, TCP_FLAG_SYN);
+	nat_burst(&w->b->nat[w->engine], &f.packet, 1, now);
+}
+
+/* To the NAT endpoint of a flow: from another port of its remote, which may have an answer, or from a subscriber. */
+static void others_write(struct worker *w, struct tuple reply, const struct tuple *flow, mono_t now)
+{
+	struct tuple stranger = reply, answer = *flow, turned = *flow;
+
+	stranger.sport = answer.dport = 5001;
+	turned.src ^= 1;
+	turned.dst = reply.dst;
+	turned.dport = reply.dport;
+	if (flow->l4 != L4_UDP)
+		return;
+	if (tuple_engine(&w->b->outside, &stranger) == w->engine)
+		give(w, SIDE_OUTSIDE, &stranger, now);
+	if (w->packets % 2)
+		give(w, SIDE_INSIDE, &answer, now);
+	if (w->packets % 3 == 0)
+		give(w, SIDE_INSIDE, &turned, now);
+}
+
 /* An engine under load, its flows coming and going in real time made fast. */
 static void *work(void *context)
 {
@@ -163,6 +190,7 @@ static void *work(void *context)
 				frame_make(&f, &reply, SIDE_OUTSIDE, TCP_FLAG_ACK);
 				nat_burst(n, &f.packet, 1, now);
 			}
+			others_write(w, reply, &t, now);
 		}
 		if (w->packets++ % 8 == 0)
 			nat_housekeep(n, now);
