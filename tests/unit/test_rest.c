@@ -339,7 +339,7 @@ static void test_bad_parameters(void **state)
 		{"sessions?limit=5&limit=6", "limit: is given twice"},
 		{"sessions?cursor=-1", "cursor:"},
 		{"sessions?cursor=4294967296", "cursor:"},
-		{"sessions?colour=red", "colour: unknown parameter; known are inside, nat, limit, cursor"},
+		{"sessions?colour=red", "colour: unknown parameter; known are inside, nat, remote, protocol, limit, cursor"},
 		{"sessions?Limit=5", "Limit: unknown"},
 		{"sessions?=5", "(empty): unknown"},
 		{"health?x=1", "x: unknown parameter; none is known here"},
