@@ -25,7 +25,7 @@ static struct clear_waits wait_done(const struct arena *a, uint32_t number)
 	struct clear_waits w = clear_waits(a, number);
 
 	while (w.running && !mono_due(mono_now(), until)) {
-		nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000}, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000L}, NULL);
 		w = clear_waits(a, number);
 	}
 	return w;
