@@ -16,7 +16,7 @@ CC        ?= gcc
 CLANG     ?= clang
 BPFTOOL   ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
 
-PKGS      := libxdp libbpf libmnl libmicrohttpd json-c sqlite3 libsystemd libpcap libxxhash
+PKGS      := libxdp libbpf libmnl libmicrohttpd libcurl json-c sqlite3 libsystemd libpcap libxxhash
 CFLAGS    ?= -O2 -g
 CPPFLAGS  += -I. -I$(B)/gen -D_GNU_SOURCE -DCORENAT_VERSION='"$(VERSION)"' -DXXH_INLINE_ALL
 CFLAGS    += -std=c11 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
@@ -33,7 +33,7 @@ LDLIBS_common     := -ljson-c
 LDLIBS_pe         := -lxdp -lbpf -lpcap -lsystemd -ljson-c
 LDLIBS_aggregator := -lsystemd -ljson-c
 LDLIBS_mgmtd      := -lmicrohttpd -lmnl -lsqlite3 -lsystemd -ljson-c
-LDLIBS_ctl        := -lxdp -lbpf -ljson-c
+LDLIBS_ctl        := -lxdp -lbpf -ljson-c -lcurl
 
 src        = $(filter-out $(1)/main.c,$(wildcard $(1)/*.c))
 obj        = $(patsubst %.c,$(B)/%.o,$(1))

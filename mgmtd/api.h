@@ -2,11 +2,12 @@
  *
  * What       one handler per resource of docs/interfaces.md; rest_routes.c says which path, role and parameters.
  * Units      times are mono_t; JSON fields carry their unit in the name.
- * Ownership  struct api is mgmtd's and outlives the server. Handlers read the arena and change nothing.
+ * Ownership  struct api is mgmtd's and outlives the server. Handlers read the arena and change nothing of it, but for
+ *            requests to clear sessions (shm/clear.h).
  * Calls      handlers run on the server's threads, several at once; nothing they share is written but what has a
  *            letter below.
  * Errors     every answer is a reply; one without a response means there was no memory.
- * Use        static const struct rest_route routes[] = {{"/api/v1/health", ROLE_VIEWER, {NULL}, api_health}, …};
+ * Use        static const struct rest_route routes[] = {{"GET", "/api/v1/health", ROLE_VIEWER, {NULL}, api_health}, …};
  */
 #ifndef CORENAT_MGMTD_API_H
 #define CORENAT_MGMTD_API_H
@@ -19,18 +20,19 @@ struct feed;
 struct history;
 struct MHD_Connection;
 
-/* Legend  [I] fixed while the server runs  [M] the main loop writes */
+/* Legend  [I] fixed while the server runs  [M] the main loop writes  [H] handlers, by exchange */
 struct api {
 	const struct config *config; /* [I] */
 	struct arena *arena;         /* [I] */
 	struct feed *feed;           /* [I] the aggregator's answers */
 	struct history *history;     /* [I] NULL: its file cannot be opened, which is in the log */
+	_Atomic bool clearing;       /* [H] a handler asks the engines to end sessions: one at a time */
 	_Atomic bool commit_waits;   /* [M] an engine still uses the configuration before the last one */
 };
 
-/* One GET under way. */
+/* One request under way. */
 struct request {
-	const struct api *api;
+	struct api *api;
 	struct MHD_Connection *connection;
 	const char *path; /* decoded, from the first slash, without the query */
 };
@@ -43,11 +45,16 @@ bool request_number(
 /* Plain decimal from min to max and nothing else. */
 bool decimal_read(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
+struct session_filter;
+/* The parameters inside, nat, remote and protocol. */
+bool request_filter(const struct request *rq, struct session_filter *f, struct reply *refused);
+
 struct reply api_health(const struct request *rq);
 struct reply api_config(const struct request *rq);
 struct reply api_config_schema(const struct request *rq);
 struct reply api_engines(const struct request *rq);
 struct reply api_sessions(const struct request *rq);
+struct reply api_sessions_clear(const struct request *rq);
 struct reply api_pools(const struct request *rq);
 struct reply api_stats(const struct request *rq);
 struct reply api_stats_schema(const struct request *rq);

@@ -5,7 +5,7 @@
  */
 #include "common/clock.h"
 #include "mgmtd/api.h"
-#include "shm/session.h"
+#include "shm/clear.h"
 
 #include <microhttpd.h>
 #include <stdio.h>
@@ -19,35 +19,32 @@ enum {
 	LOOK_MAX = 2u << 20,
 };
 
-struct endpoint {
-	bool given, with_port;
-	be32_t address;
-	be16_t port;
-};
-
 struct session_query {
-	struct endpoint inside, nat;
+	struct session_filter filter;
 	uint64_t limit;
 	uint64_t cursor; /* "next" of the answer before: where in the arena to go on */
 };
 
+static const char *const protocol_name[N_L4] = {"tcp", "udp", "icmp", "other"};
+
 /* ---- the question ---- */
 
-static bool read_endpoint(const struct request *rq, const char *name, struct endpoint *out, struct reply *refused)
+/* `field` is the address's, the next one the port's. */
+static bool read_endpoint(const struct request *rq, const char *name, uint8_t field, be32_t *address, be16_t *port,
+	struct session_filter *f, struct reply *refused)
 {
 	const char *text = request_parameter(rq, name);
 	const char *colon = text ? strchr(text, ':') : NULL;
-	char address[INET_ADDRSTRLEN];
-	uint64_t port = 0;
-	struct in_addr in;
+	char host[INET_ADDRSTRLEN];
+	uint64_t number = 0;
 	int len;
 
 	if (!text)
 		return true;
 	len = colon ? (int)(colon - text) : (int)strlen(text);
-	snprintf(address, sizeof address, "%.*s", len, text);
-	if (len >= (int)sizeof address || inet_pton(AF_INET, address, &in) != 1 ||
-		(colon && !decimal_read(colon + 1, 0, UINT16_MAX, &port))) {
+	snprintf(host, sizeof host, "%.*s", len, text);
+	if (len >= (int)sizeof host || inet_pton(AF_INET, host, &address->net) != 1 ||
+		(colon && !decimal_read(colon + 1, 0, UINT16_MAX, &number))) {
 		*refused = reply_problem(MHD_HTTP_BAD_REQUEST,
 			"%s: \"%.40s\" is not an IPv4 address or address:port; give one like "
 			"100.64.0.2 "
@@ -55,24 +52,48 @@ static bool read_endpoint(const struct request *rq, const char *name, struct end
 			name, text);
 		return false;
 	}
-	*out = (struct endpoint){true, colon != NULL, {in.s_addr}, be16_of((uint16_t)port)};
+	f->fields |= (uint8_t)(colon ? field | field << 1 : field);
+	*port = be16_of((uint16_t)number);
 	return true;
+}
+
+static bool read_protocol(const struct request *rq, struct session_filter *f, struct reply *refused)
+{
+	const char *text = request_parameter(rq, "protocol");
+
+	if (!text)
+		return true;
+	f->fields |= FILTER_L4;
+	for (f->l4 = 0; f->l4 < N_L4; f->l4++)
+		if (strcmp(text, protocol_name[f->l4]) == 0)
+			return true;
+	*refused =
+		reply_problem(MHD_HTTP_BAD_REQUEST, "protocol: \"%.40s\" is none; give tcp, udp, icmp or other", text);
+	return false;
+}
+
+_Static_assert(FILTER_INSIDE_PORT == FILTER_INSIDE << 1 && FILTER_NAT_PORT == FILTER_NAT << 1 &&
+		       FILTER_REMOTE_PORT == FILTER_REMOTE << 1,
+	"read_endpoint");
+
+bool request_filter(const struct request *rq, struct session_filter *f, struct reply *refused)
+{
+	*f = (struct session_filter){.fields = 0};
+	return read_endpoint(rq, "inside", FILTER_INSIDE, &f->inside, &f->inside_port, f, refused) &&
+	       read_endpoint(rq, "nat", FILTER_NAT, &f->nat, &f->nat_port, f, refused) &&
+	       read_endpoint(rq, "remote", FILTER_REMOTE, &f->remote, &f->remote_port, f, refused) &&
+	       read_protocol(rq, f, refused);
 }
 
 static bool read_query(const struct request *rq, struct session_query *q, struct reply *refused)
 {
 	q->limit = LIMIT_DEFAULT;
-	return read_endpoint(rq, "inside", &q->inside, refused) && read_endpoint(rq, "nat", &q->nat, refused) &&
+	return request_filter(rq, &q->filter, refused) &&
 	       request_number(rq, "limit", 1, LIMIT_MAX, &q->limit, refused) &&
 	       request_number(rq, "cursor", 0, UINT32_MAX, &q->cursor, refused);
 }
 
 /* ---- the answer ---- */
-
-static bool endpoint_matches(const struct endpoint *e, be32_t address, be16_t port)
-{
-	return !e->given || (e->address.net == address.net && (!e->with_port || e->port.net == port.net));
-}
 
 /* A copy that was the same session from first to last byte; false when it changed hands meanwhile. */
 static bool copy_session(const struct arena *a, uint32_t index, struct session *out)
@@ -119,11 +140,10 @@ static struct json_object *adopters(uint64_t set)
 
 static struct json_object *session_row(const struct session *s, uint64_t now_s)
 {
-	static const char *const protocol[N_L4] = {"tcp", "udp", "icmp", "other"};
 	struct json_object *o = json_object_new_object();
 	uint64_t age = now_s > session_created_s(s) ? now_s - session_created_s(s) : 0;
 
-	json_object_object_add(o, "protocol", json_object_new_string(protocol[s->l4]));
+	json_object_object_add(o, "protocol", json_object_new_string(protocol_name[s->l4]));
 	add_endpoint(o, "inside", s->inside, s->inside_port, true);
 	add_endpoint(o, "nat", s->nat, s->nat_port, true);
 	add_endpoint(o, "remote", s->remote, s->remote_port, s->l4 != L4_ICMP);
@@ -137,13 +157,6 @@ static struct json_object *session_row(const struct session *s, uint64_t now_s)
 	return o;
 }
 
-/* A session without a flow only keeps a mapping for others: it is not listed. */
-static bool matches(const struct session_query *q, const struct session *s)
-{
-	return (s->flags & SESSION_FLOW) && s->l4 < N_L4 && endpoint_matches(&q->inside, s->inside, s->inside_port) &&
-	       endpoint_matches(&q->nat, s->nat, s->nat_port);
-}
-
 /* Fills `rows` and returns where to go on; 0 when all have been seen. */
 static uint32_t collect(const struct arena *a, const struct session_query *q, struct json_object *rows)
 {
@@ -154,7 +167,7 @@ static uint32_t collect(const struct arena *a, const struct session_query *q, st
 	for (; (i = slab_next_live(a, SLAB_session, i)); i++) {
 		if (looked++ == LOOK_MAX)
 			return i;
-		if (!copy_session(a, i, &s) || !matches(q, &s))
+		if (!copy_session(a, i, &s) || s.l4 >= N_L4 || !filter_matches(&q->filter, &s))
 			continue;
 		if (json_object_array_length(rows) == q->limit)
 			return i;

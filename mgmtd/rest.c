@@ -8,8 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char methods_allowed[] = "GET, HEAD";
-
 /* Every answer carries these. The dashboard loads nothing from elsewhere and is nobody's frame. */
 static const struct {
 	const char *name, *value;
@@ -23,7 +21,7 @@ static const struct {
 
 struct rest {
 	struct MHD_Daemon *daemon;
-	const struct api *api;
+	struct api *api;
 };
 
 /* ---- checking a request ---- */
@@ -69,11 +67,37 @@ static enum MHD_Result check_parameter(void *context, enum MHD_ValueKind kind, c
 	return c->refused.status ? MHD_NO : MHD_YES;
 }
 
-/* Who asks. The server listens on loopback only and knows no tokens: everyone there may look, nobody may change. */
+/* Who asks. The server listens on loopback only and knows no tokens: everyone there may look and operate, nobody may
+ * administer. */
 static enum role role_of(const struct request *rq)
 {
 	(void)rq;
-	return ROLE_VIEWER;
+	return ROLE_OPERATOR;
+}
+
+/* True for a Host that names loopback: of a page elsewhere whose name was made to mean this machine, it is the name. */
+static bool is_loopback(const char *host)
+{
+	size_t name = strcspn(host, ":");
+	char text[INET_ADDRSTRLEN];
+	struct in_addr in;
+
+	if (strncmp(host, "localhost", name) == 0 && name == strlen("localhost"))
+		return true;
+	snprintf(text, sizeof text, "%.*s", (int)(name < sizeof text ? name : 0), host);
+	return inet_pton(AF_INET, text, &in) == 1 && ntohl(in.s_addr) >> 24 == 127;
+}
+
+/* Whoever sits at this machine looks at pages of other sites, too: none of them may change anything here. */
+static bool is_from_elsewhere(const struct request *rq)
+{
+	const char *host = MHD_lookup_connection_value(rq->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
+	const char *origin = MHD_lookup_connection_value(rq->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ORIGIN);
+	static const char scheme[] = "http://";
+
+	if (!host || !is_loopback(host))
+		return true;
+	return origin && (strncmp(origin, scheme, strlen(scheme)) != 0 || strcmp(origin + strlen(scheme), host) != 0);
 }
 
 static struct reply serve_route(const struct request *rq, const struct rest_route *route)
@@ -82,13 +106,17 @@ static struct reply serve_route(const struct request *rq, const struct rest_rout
 
 	if (route->role == ROLE_NOBODY || role_of(rq) < route->role)
 		return reply_problem(MHD_HTTP_FORBIDDEN, "%s needs a higher role", route->path);
+	if (strcmp(route->method, MHD_HTTP_METHOD_GET) != 0 && is_from_elsewhere(rq))
+		return reply_problem(MHD_HTTP_FORBIDDEN,
+			"%s %s is for this machine only: ask for it by its loopback address, from no other site",
+			route->method, route->path);
 	MHD_get_connection_values_n(rq->connection, MHD_GET_ARGUMENT_KIND, check_parameter, &check);
-	return check.refused.status ? check.refused : route->get(rq);
+	return check.refused.status ? check.refused : route->answer(rq);
 }
 
-static struct reply serve(const struct request *rq)
+static struct reply serve(const struct request *rq, const char *method)
 {
-	const struct rest_route *route = rest_route_find(rq->path);
+	const struct rest_route *route = rest_route_find(method, rq->path);
 
 	if (route)
 		return serve_route(rq, route);
@@ -98,20 +126,33 @@ static struct reply serve(const struct request *rq)
 	return static_file(rq);
 }
 
+static bool method_is_served(const char *method, const char *path)
+{
+	return strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0 ||
+	       rest_route_find(method, path);
+}
+
+static struct reply refuse_method(const char *method, const char *path)
+{
+	const char *allowed = rest_route_find(MHD_HTTP_METHOD_DELETE, path) ? "GET, HEAD, DELETE" : "GET, HEAD";
+	struct reply r =
+		reply_problem(MHD_HTTP_METHOD_NOT_ALLOWED, "%.20s is not served here; %s are", method, allowed);
+
+	reply_header(&r, MHD_HTTP_HEADER_ALLOW, allowed);
+	return r;
+}
+
 /* What can be refused before a body arrives; status 0 when nothing is wrong. */
-static struct reply refuse_early(struct MHD_Connection *connection, const char *method)
+static struct reply refuse_early(struct MHD_Connection *connection, const char *method, const char *path)
 {
 	const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
-	struct reply r = {0};
 
-	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
-		r = reply_problem(MHD_HTTP_METHOD_NOT_ALLOWED, "%.20s is not served; %s are", method, methods_allowed);
-		reply_header(&r, MHD_HTTP_HEADER_ALLOW, methods_allowed);
-	} else if ((length && strcmp(length, "0") != 0) ||
-		   MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_TRANSFER_ENCODING)) {
-		r = reply_problem(MHD_HTTP_BAD_REQUEST, "the request has a body, which means nothing here");
-	}
-	return r;
+	if (!method_is_served(method, path))
+		return refuse_method(method, path);
+	if ((length && strcmp(length, "0") != 0) ||
+		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_TRANSFER_ENCODING))
+		return reply_problem(MHD_HTTP_BAD_REQUEST, "the request has a body, which means nothing here");
+	return (struct reply){0};
 }
 
 /* ---- the library's side ---- */
@@ -141,9 +182,9 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 	struct reply refused;
 
 	if (*seen)
-		return queue(connection, serve(&rq));
+		return queue(connection, serve(&rq, method));
 	*seen = r;
-	refused = refuse_early(connection, method);
+	refused = refuse_early(connection, method, path);
 	return refused.status ? queue(connection, refused) : MHD_YES;
 }
 
@@ -158,7 +199,7 @@ static void on_library_log(void *context, const char *format, va_list args)
 	log_debug("http: %s", line);
 }
 
-struct rest *rest_open(int listen_fd, const struct api *api)
+struct rest *rest_open(int listen_fd, struct api *api)
 {
 	struct rest *r = calloc(1, sizeof *r);
 

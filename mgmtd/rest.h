@@ -27,14 +27,15 @@ enum {
 enum role { ROLE_NOBODY, ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
 
 struct rest_route {
+	const char *method; /* GET serves HEAD too; any other one changes something */
 	const char *path;
 	enum role role;
 	const char *parameters[REST_PARAMETERS_MAX]; /* what the query may hold; NULL-terminated */
-	struct reply (*get)(const struct request *rq);
+	struct reply (*answer)(const struct request *rq);
 };
 
-/* The row with exactly this path; NULL when there is none. */
-const struct rest_route *rest_route_find(const char *path);
+/* The row with exactly this path and method; NULL when there is none. */
+const struct rest_route *rest_route_find(const char *method, const char *path);
 
 struct rest_error {
 	char text[256];
@@ -47,7 +48,7 @@ void rest_address(int listen_fd, char *out, size_t size);
 
 struct rest;
 
-struct rest *rest_open(int listen_fd, const struct api *api);
+struct rest *rest_open(int listen_fd, struct api *api);
 void rest_close(struct rest *r); /* NULL is fine */
 
 #endif

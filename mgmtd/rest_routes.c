@@ -4,23 +4,28 @@
 #include <string.h>
 
 static const struct rest_route routes[] = {
-	{"/api/v1/health", ROLE_VIEWER, {NULL}, api_health},
-	{"/api/v1/config", ROLE_VIEWER, {NULL}, api_config},
-	{"/api/v1/config/schema", ROLE_VIEWER, {NULL}, api_config_schema},
-	{"/api/v1/engines", ROLE_VIEWER, {NULL}, api_engines},
-	{"/api/v1/sessions", ROLE_VIEWER, {"inside", "nat", "limit", "cursor", NULL}, api_sessions},
-	{"/api/v1/pools", ROLE_VIEWER, {NULL}, api_pools},
-	{"/api/v1/stats", ROLE_VIEWER, {NULL}, api_stats},
-	{"/api/v1/stats/schema", ROLE_VIEWER, {NULL}, api_stats_schema},
-	{"/api/v1/stats/history", ROLE_VIEWER, {"counter", "from", "to", "step", NULL}, api_stats_history},
-	{"/api/v1/metrics", ROLE_VIEWER, {NULL}, api_metrics},
-	{"/metrics", ROLE_VIEWER, {NULL}, api_metrics},
+	{"GET", "/api/v1/health", ROLE_VIEWER, {NULL}, api_health},
+	{"GET", "/api/v1/config", ROLE_VIEWER, {NULL}, api_config},
+	{"GET", "/api/v1/config/schema", ROLE_VIEWER, {NULL}, api_config_schema},
+	{"GET", "/api/v1/engines", ROLE_VIEWER, {NULL}, api_engines},
+	{"GET", "/api/v1/sessions", ROLE_VIEWER, {"inside", "nat", "remote", "protocol", "limit", "cursor", NULL},
+		api_sessions},
+	{"DELETE", "/api/v1/sessions", ROLE_OPERATOR, {"inside", "nat", "remote", "protocol", NULL},
+		api_sessions_clear},
+	{"GET", "/api/v1/pools", ROLE_VIEWER, {NULL}, api_pools},
+	{"GET", "/api/v1/stats", ROLE_VIEWER, {NULL}, api_stats},
+	{"GET", "/api/v1/stats/schema", ROLE_VIEWER, {NULL}, api_stats_schema},
+	{"GET", "/api/v1/stats/history", ROLE_VIEWER, {"counter", "from", "to", "step", NULL}, api_stats_history},
+	{"GET", "/api/v1/metrics", ROLE_VIEWER, {NULL}, api_metrics},
+	{"GET", "/metrics", ROLE_VIEWER, {NULL}, api_metrics},
 };
 
-const struct rest_route *rest_route_find(const char *path)
+const struct rest_route *rest_route_find(const char *method, const char *path)
 {
+	if (strcmp(method, "HEAD") == 0) /* answered like GET, without the body */
+		method = "GET";
 	for (unsigned i = 0; i < sizeof routes / sizeof routes[0]; i++)
-		if (strcmp(routes[i].path, path) == 0)
+		if (strcmp(routes[i].path, path) == 0 && strcmp(routes[i].method, method) == 0)
 			return &routes[i];
 	return NULL;
 }

@@ -24,11 +24,9 @@ static bool is_first(const struct packet *p)
 
 /* ---- turned round ---- */
 
-enum { HEADERS_MAX = sizeof(struct eth_header) + 60 + sizeof(struct tcp_header) };
-
 struct headers {
 	unsigned size;
-	uint8_t bytes[HEADERS_MAX];
+	uint8_t bytes[NAT_HEADERS_MAX];
 };
 
 static void save(struct headers *h, const struct packet *p)

@@ -84,6 +84,8 @@ void nat_touch(struct nat *n, const struct flow *f, local_place place);
 /* The same in another engine's table. Nothing keeps that engine from ending the session meanwhile: what was noted of TCP
  * may then be of the next session there, which at worst may idle as long as an established one. */
 void nat_mark(const struct nat *n, const struct flow *f, local_place place, uint32_t index);
+/* What may be rewritten of a packet that is turned round: all headers, with options, of which the MSS is one. */
+enum { NAT_HEADERS_MAX = sizeof(struct eth_header) + 60 + 60 };
 /* A SYN's MSS, where the configuration wants it lowered. */
 void nat_clamp_mss(const struct nat *n, struct packet *p, const struct flow *f);
 /* The link towards an address; N_VERDICTS: ready. */

@@ -181,8 +181,6 @@ void nat_mark(const struct nat *n, const struct flow *f, local_place place, uint
 
 /* ---- turned round ---- */
 
-enum { HEADERS_MAX = sizeof(struct eth_header) + 60 + 60 }; /* with all options: the MSS is one */
-
 /* The sender's session may be a guest's; the other one is anybody's, or made by the host. */
 static enum verdict turn_round(struct nat *n, struct packet *p)
 {
@@ -207,8 +205,8 @@ static enum verdict turn_round(struct nat *n, struct packet *p)
  * see each other's NAT endpoint (RFC 4787 REQ-9). A packet that has to wait, or is refused, stays as it came. */
 static enum verdict hairpin(struct nat *n, struct packet *p, const struct flow *f, struct session *s, local_place place)
 {
-	unsigned size = p->len < HEADERS_MAX ? p->len : HEADERS_MAX;
-	uint8_t before[HEADERS_MAX];
+	unsigned size = p->len < NAT_HEADERS_MAX ? p->len : NAT_HEADERS_MAX;
+	uint8_t before[NAT_HEADERS_MAX];
 
 	memcpy(before, p->data, size);
 	nat_touch(n, f, place);

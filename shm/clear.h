@@ -18,8 +18,7 @@
  * Death      mgmtd, before `last`: the request was never made, the next one takes its place. An engine: its successor, or
  *            the engine whose guest it is, begins again with the first request not done; what was ended stays ended, and
  *            sessions that are younger than the request are not its business.
- * Price      who has adopted a session lets it go at its next packet, or when idle by its own clock: until then its port
- *            stays taken. A session made in the very second of the request, after it, may be ended too.
+ * Price      a session made in the very second of the request, after it, may be ended too.
  */
 #ifndef CORENAT_SHM_CLEAR_H
 #define CORENAT_SHM_CLEAR_H

@@ -95,7 +95,7 @@ static void print_actor(
 		pages->of[n][SLAB_session], pages->of[n][SLAB_port_table]);
 }
 
-int ctl_arena_info(const struct config *c)
+int ctl_arena_info(const struct config *c, const struct ctl_options *o)
 {
 	static struct page_use pages;
 	static struct session_use sessions;

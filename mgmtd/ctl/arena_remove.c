@@ -76,7 +76,7 @@ static bool remove_mailboxes(const char *arena_name)
 	return ok;
 }
 
-int ctl_arena_remove(const struct config *c)
+int ctl_arena_remove(const struct config *c, const struct ctl_options *o)
 {
 	if (!remove_arena(c->arena.name))
 		return CTL_FAILED;

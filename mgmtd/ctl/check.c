@@ -130,7 +130,7 @@ static int verdict(int64_t violations, const struct check_counts *n, span_t took
 	return violations ? CTL_FAILED : 0;
 }
 
-/* ---- the commands ---- */
+/* ---- the command ---- */
 
 static bool anybody(const struct arena *a)
 {
@@ -140,7 +140,7 @@ static bool anybody(const struct arena *a)
 	return false;
 }
 
-static int check(const struct config *c, bool exact)
+int ctl_check(const struct config *c, const struct ctl_options *o)
 {
 	static struct check_counts counts;
 	struct progress progress = {.counts = &counts};
@@ -153,9 +153,9 @@ static int check(const struct config *c, bool exact)
 		return CTL_FAILED;
 	}
 	bool live = anybody(a);
-	if (live && exact)
+	if (live && o->exact)
 		log_warning("processes run: what they are in the middle of will look like violations");
-	enum check_mode mode = live && !exact ? CHECK_LIVE : CHECK_EXACT;
+	enum check_mode mode = live && !o->exact ? CHECK_LIVE : CHECK_EXACT;
 	printf("arena          %s, %s\n", a->name,
 		mode == CHECK_LIVE ? "live: what three looks find alike counts" : "at rest: exact");
 	fflush(stdout);
@@ -167,14 +167,4 @@ static int check(const struct config *c, bool exact)
 	int status = verdict(violations, &counts, mono_since(mono_now(), began));
 	arena_close(a);
 	return status;
-}
-
-int ctl_check(const struct config *c)
-{
-	return check(c, false);
-}
-
-int ctl_check_exact(const struct config *c)
-{
-	return check(c, true);
 }

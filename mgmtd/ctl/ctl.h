@@ -13,10 +13,18 @@
 
 enum { CTL_FAILED = 1 };
 
-int ctl_arena_info(const struct config *c);
-int ctl_arena_map(const struct config *c);
-int ctl_arena_remove(const struct config *c);
-int ctl_check(const struct config *c);
-int ctl_check_exact(const struct config *c);
+/* What stood on the command line besides the command and the configuration; NULL or false when it did not. */
+struct ctl_options {
+	bool exact;                                   /* check: nothing runs */
+	bool json;                                    /* sessions: as the API answers */
+	const char *inside, *nat, *remote, *protocol; /* sessions: which */
+};
+
+int ctl_arena_info(const struct config *c, const struct ctl_options *o);
+int ctl_arena_map(const struct config *c, const struct ctl_options *o);
+int ctl_arena_remove(const struct config *c, const struct ctl_options *o);
+int ctl_check(const struct config *c, const struct ctl_options *o);
+int ctl_sessions_list(const struct config *c, const struct ctl_options *o);
+int ctl_sessions_clear(const struct config *c, const struct ctl_options *o);
 
 #endif

@@ -143,6 +143,8 @@ static void check_only_changed(const struct given *g, const struct view *was, co
 	was->ip->checksum = is->ip->checksum;
 	memcpy(was->sum, is->sum, sizeof(uint16_t));
 	memcpy(was->l4 + port, is->l4 + port, sizeof(be16_t));
+	if (out && !(was->ip->fragment.net & htons(IP4_DF)))
+		was->ip->id = is->ip->id; /* RFC 6864 */
 	if (out)
 		was->ip->src = is->ip->src;
 	else
