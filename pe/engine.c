@@ -103,6 +103,19 @@ static mono_t wait_until(const struct engine *e, const struct packet *p, mono_t 
 		now, p->verdict == VERDICT_held_fragment ? span_s(e->nat.config.fragment_timeout_s) : hold_time);
 }
 
+/* Counted here, and not each time it is tried again. */
+static void keep(struct engine *e, struct packet *p, mono_t since)
+{
+	uint8_t why = p->verdict;
+	unsigned waiting = e->n_held + e->n_syns;
+
+	if (why == VERDICT_held_syn)
+		hold_syn(e, p, since);
+	else
+		hold(e, p, wait_until(e, p, since));
+	e->nat.verdicts[why] += e->n_held + e->n_syns - waiting;
+}
+
 /* Sorts a translated burst into what is sent on each side, dropped and held, keeping order. `since`: when those that are
  * to be held came. */
 static void dispatch(struct engine *e, struct packet *burst, unsigned n, mono_t since)
@@ -117,10 +130,9 @@ static void dispatch(struct engine *e, struct packet *burst, unsigned n, mono_t 
 			send_cut(e, p);
 		else if (p->forward)
 			out[p->out][n_out[p->out]++] = *p;
-		else if (p->verdict == VERDICT_held || p->verdict == VERDICT_held_fragment)
-			hold(e, p, wait_until(e, p, since));
-		else if (p->verdict == VERDICT_held_syn)
-			hold_syn(e, p, since);
+		else if (p->verdict == VERDICT_held || p->verdict == VERDICT_held_fragment ||
+			 p->verdict == VERDICT_held_syn)
+			keep(e, p, since);
 		else
 			dropped[n_dropped++] = *p;
 	}
@@ -174,15 +186,13 @@ static void end_syns(struct engine *e, mono_t now)
 static unsigned receive(struct engine *e, enum side side, mono_t now)
 {
 	struct packet burst[BURST_MAX];
-	unsigned n = e->io->ops->rx(e->io, side, burst, BURST_MAX), waiting;
+	unsigned n = e->io->ops->rx(e->io, side, burst, BURST_MAX);
 
 	if (!n)
 		return 0;
 	count_packets(e, rx_packets[side], burst, n);
 	nat_burst(&e->nat, burst, n, now);
-	waiting = e->n_held + e->n_syns;
 	dispatch(e, burst, n, now);
-	e->nat.verdicts[VERDICT_held] += e->n_held + e->n_syns - waiting;
 	return n;
 }
 

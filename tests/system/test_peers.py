@@ -3,6 +3,7 @@ engines."""
 
 import subprocess
 import sys
+import time
 
 from beyond import BeyondCase
 from corenat_lab import services, topology
@@ -11,6 +12,7 @@ from harness import ECHO, POOL, PROGRAMS, wait_for
 STUN = [("203.0.113.14", 3478), ("203.0.113.15", 3478)]  # coturn, on both addresses also at port 3479
 STUN_ALT_PORT = 3479
 STRANGER = "203.0.113.16"
+MEET = [sys.executable, str(PROGRAMS / "meet_tcp.py")]
 
 RESTRICTED, SYMMETRIC, ADDRESS_RESTRICTED = (topology.subscriber(k) for k in (4, 5, 6))
 PUBLISHED, WHOLE = "198.51.100.13", "198.51.100.14"  # by ports, of sub3; 1:1, of sub2
@@ -125,8 +127,39 @@ class Peers(BeyondCase):
                 self.out(sub, [sys.executable, PROGRAMS / "datagrams.py", WHOLE, str(ECHO[1]), *sizes])
 
     def test_traceroute_between_subscribers(self):
-        said = self.out("sub1", ["traceroute", "-n", "-q", "1", "-w", "3", "-m", "5", WHOLE])
+        said = self.out("sub1", ["traceroute", "-n", "-q", "1", "-N", "1", "-w", "3", "-m", "5", WHOLE])
         self.assertEqual([line.split()[1] for line in said.splitlines()[1:]], [topology.INSIDE_GATEWAY, WHOLE])
+
+    # ---- TCP from both ends at once ----
+
+    def tcp_endpoint(self, sub, port):
+        """Where TCP from a subscriber's port is seen outside; the server is in the way of no other connection."""
+        self.serve("inet", "httpd.py", services.IPERF, 8080)
+        said = self.out(sub, [*MEET, "0.0.0.0", port, services.IPERF, "8080", "GET /me HTTP/1.0\r\n\r\n"])
+        return said.split()[-1].split(":")
+
+    def test_tcp_opened_from_both_ends(self):
+        """RFC 5382 REQ-2 and REQ-4: the SYN from outside comes first, where no filter lets it in, and waits for ours."""
+        nat, nat_port = self.tcp_endpoint("sub4", "6100")
+        held = self.total("held_syn")
+        outside = self.lab.popen("inet", [*MEET, STRANGER, "7200", nat, nat_port, "from-outside"],
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(outside.communicate)
+        wait_for("the SYN is held", lambda: self.total("held_syn") > held)
+        self.assertEqual(self.out("sub4", [*MEET, "0.0.0.0", "6100", STRANGER, "7200", "from-inside"]).strip(),
+                         "from-outside")
+        self.assertEqual(outside.communicate(timeout=30)[0].strip(), "from-inside")
+        self.assertEqual(outside.returncode, 0)
+
+    def test_tcp_that_nobody_inside_opens_is_refused_in_the_end(self):
+        nat, nat_port = self.tcp_endpoint("sub4", "6200")
+        refused = self.total("drop_syn_unanswered")
+        begin = time.monotonic()
+        done = self.lab.exec("inet", ["curl", "-sS", "-m", "30", "--interface", STRANGER, f"http://{nat}:{nat_port}/"],
+                             capture_output=True, text=True)
+        self.assertEqual(done.returncode, 7, done.stderr)  # not timed out
+        self.assertGreater(time.monotonic() - begin, 5.5, "RFC 5382 REQ-4: not before six seconds")
+        self.assertGreater(self.total("drop_syn_unanswered"), refused)
 
     # ---- published ----
 

@@ -1,4 +1,5 @@
-"""httpd.py ADDRESS PORT: GET /N gives N bytes, always the same ones; PUT answers with the SHA-256 of what it got.
+"""httpd.py ADDRESS PORT: GET /N gives N bytes, always the same ones, GET /me the client's address:port;
+PUT answers with the SHA-256 of what it got.
 
 Prints a line when it listens.
 """
@@ -20,6 +21,9 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
+        if self.path == "/me":
+            self.answer("{}:{}".format(*self.client_address).encode())
+            return
         self.answer(random.Random(1).randbytes(int(self.path[1:] or 0)))
 
     def do_PUT(self):
