@@ -62,8 +62,7 @@ struct session {
 	union {
 		uint32_t link;           /*  4 [F] */
 		_Atomic uint32_t waits;  /*  4 [O] while DYING and waiting: the next that waits */
-		_Atomic uint8_t timeout; /* 4 [I] enum timeout_class of the rule, until DYING: an adopter that has
-					    not seen that yet may take any class from it */
+		_Atomic uint8_t timeout; /*  4 [I] enum timeout_class, the rule's; any number once it is DYING */
 	};
 	be32_t inside;                     /*  8 [I] */
 	be32_t remote;                     /* 12 [I] the destination of the outbound direction */
