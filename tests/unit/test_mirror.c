@@ -75,7 +75,7 @@ static void turn(void)
 
 static struct link_header adjacency(enum side side, const char *address)
 {
-	uint32_t i = nexthop_find(t.nh, side, ip(address));
+	uint32_t i = nexthop_find(t.nh, side, 0, ip(address));
 
 	return i == ADJACENCY_NONE ? (struct link_header){0} : nexthop_read(t.nh, i);
 }
@@ -84,7 +84,7 @@ static struct link_header adjacency(enum side side, const char *address)
 static void wait_state(enum side side, const char *address, enum adjacency_state state, bool used)
 {
 	for (mono_t end = mono_after(mono_now(), span_ms(WAIT_MS)); !mono_due(mono_now(), end);) {
-		uint32_t i = nexthop_find(t.nh, side, ip(address));
+		uint32_t i = nexthop_find(t.nh, side, 0, ip(address));
 
 		turn();
 		if (used && i != ADJACENCY_NONE)
@@ -277,10 +277,10 @@ static void request_resolves(void **state)
 	struct link_header link;
 
 	(void)state;
-	assert_int_equal(nexthop_find(t.nh, SIDE_INSIDE, ip("10.1.0.2")), ADJACENCY_NONE);
-	assert_true(nexthop_request(t.nh, 1, SIDE_INSIDE, ip("10.1.0.2")));
+	assert_int_equal(nexthop_find(t.nh, SIDE_INSIDE, 0, ip("10.1.0.2")), ADJACENCY_NONE);
+	assert_true(nexthop_request(t.nh, 1, SIDE_INSIDE, 0, ip("10.1.0.2")));
 	mirror_run(t.mirror, mono_now());
-	assert_int_not_equal(nexthop_find(t.nh, SIDE_INSIDE, ip("10.1.0.2")), ADJACENCY_NONE);
+	assert_int_not_equal(nexthop_find(t.nh, SIDE_INSIDE, 0, ip("10.1.0.2")), ADJACENCY_NONE);
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_RESOLVED, false);
 	link = adjacency(SIDE_INSIDE, "10.1.0.2");
 	assert_memory_equal(link.dst, peer_mac, MAC_SIZE);
@@ -292,17 +292,17 @@ static void request_resolves(void **state)
 static void nobody_there_fails(void **state)
 {
 	(void)state;
-	nexthop_request(t.nh, 0, SIDE_OUTSIDE, ip("192.0.2.77"));
+	nexthop_request(t.nh, 0, SIDE_OUTSIDE, 0, ip("192.0.2.77"));
 	mirror_run(t.mirror, mono_now());
 	assert_int_equal(adjacency(SIDE_OUTSIDE, "192.0.2.77").state, ADJACENCY_UNRESOLVED);
 	wait_state(SIDE_OUTSIDE, "192.0.2.77", ADJACENCY_FAILED, false);
 	/* Asked again, now that it has come. */
 	peer_sh("ip addr add 192.0.2.77/24 dev p-out");
-	nexthop_request(t.nh, 0, SIDE_OUTSIDE, ip("192.0.2.77"));
+	nexthop_request(t.nh, 0, SIDE_OUTSIDE, 0, ip("192.0.2.77"));
 	wait_state(SIDE_OUTSIDE, "192.0.2.77", ADJACENCY_RESOLVED, false);
 	/* No neighbour can have these. */
-	nexthop_request(t.nh, 0, SIDE_OUTSIDE, ip("224.0.0.5"));
-	nexthop_request(t.nh, 0, SIDE_OUTSIDE, ip("255.255.255.255"));
+	nexthop_request(t.nh, 0, SIDE_OUTSIDE, 0, ip("224.0.0.5"));
+	nexthop_request(t.nh, 0, SIDE_OUTSIDE, 0, ip("255.255.255.255"));
 	mirror_run(t.mirror, mono_now());
 	assert_int_equal(adjacency(SIDE_OUTSIDE, "224.0.0.5").state, ADJACENCY_FAILED);
 }
@@ -310,7 +310,7 @@ static void nobody_there_fails(void **state)
 static void dead_neighbour_in_use_is_noticed(void **state)
 {
 	(void)state;
-	nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.3"));
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.3"));
 	wait_state(SIDE_INSIDE, "10.1.0.3", ADJACENCY_RESOLVED, false);
 	peer_sh("ip addr del 10.1.0.3/24 dev p-in");
 	wait_state(SIDE_INSIDE, "10.1.0.3", ADJACENCY_FAILED, true);
@@ -322,15 +322,15 @@ static void neighbour_moves_to_another_mac(void **state)
 	mono_t end;
 
 	(void)state;
-	nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.2"));
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.2"));
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_RESOLVED, false);
 	peer_sh("ip link set p-in address 02:00:00:00:00:22");
 	for (end = mono_after(mono_now(), span_ms(WAIT_MS)); !mono_due(mono_now(), end);) {
-		atomic_store(&t.nh->adjacency[nexthop_find(t.nh, SIDE_INSIDE, ip("10.1.0.2"))].used, 1);
+		atomic_store(&t.nh->adjacency[nexthop_find(t.nh, SIDE_INSIDE, 0, ip("10.1.0.2"))].used, 1);
 		if (memcmp(adjacency(SIDE_INSIDE, "10.1.0.2").dst, new_mac, MAC_SIZE) == 0)
 			break;
 		if (adjacency(SIDE_INSIDE, "10.1.0.2").state == ADJACENCY_FAILED)
-			nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.2"));
+			nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.2"));
 		turn();
 	}
 	assert_false(mono_due(mono_now(), end));
@@ -340,11 +340,11 @@ static void neighbour_moves_to_another_mac(void **state)
 static void flushed_neighbour_in_use_comes_back(void **state)
 {
 	(void)state;
-	nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.2"));
-	nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.3"));
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.2"));
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.3"));
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_RESOLVED, true);
 	wait_state(SIDE_INSIDE, "10.1.0.3", ADJACENCY_RESOLVED, false);
-	atomic_store(&t.nh->adjacency[nexthop_find(t.nh, SIDE_INSIDE, ip("10.1.0.2"))].used, 1);
+	atomic_store(&t.nh->adjacency[nexthop_find(t.nh, SIDE_INSIDE, 0, ip("10.1.0.2"))].used, 1);
 	sh("ip neigh del 10.1.0.2 dev t-in; ip neigh del 10.1.0.3 dev t-in");
 	mirror_run(t.mirror, mono_now());
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_RESOLVED, false);
@@ -368,7 +368,7 @@ static void own_link_changes(void **state)
 	assert_int_equal(adjacency(SIDE_INSIDE, "10.1.0.50").state, ADJACENCY_RESOLVED);
 
 	/* With its address the kernel forgets all neighbours; one in use is asked for again. */
-	nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.2"));
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.2"));
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_RESOLVED, true);
 	sh("ip link set t-in address 02:00:00:00:01:77");
 	mirror_run(t.mirror, mono_now());
@@ -381,20 +381,20 @@ static void own_link_changes(void **state)
 static void link_goes_and_comes(void **state)
 {
 	(void)state;
-	nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.2"));
-	nexthop_request(t.nh, 0, SIDE_OUTSIDE, ip("192.0.2.2"));
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.2"));
+	nexthop_request(t.nh, 0, SIDE_OUTSIDE, 0, ip("192.0.2.2"));
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_RESOLVED, false);
 	wait_state(SIDE_OUTSIDE, "192.0.2.2", ADJACENCY_RESOLVED, false);
 	sh("ip link del t-in; ip link del t-out");
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_FAILED, false);
 	wait_state(SIDE_OUTSIDE, "192.0.2.2", ADJACENCY_FAILED, false);
 	wait_route("10.1.0.7", ROUTE_NONE, NULL);
-	nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.2"));
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.2"));
 	turn();
 	assert_int_equal(adjacency(SIDE_INSIDE, "10.1.0.2").state, ADJACENCY_FAILED);
 	make_links();
 	wait_route("10.1.0.7", ROUTE_ONLINK, NULL);
-	nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.2"));
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.2"));
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_RESOLVED, false);
 }
 
@@ -408,7 +408,7 @@ static void open_before_the_links_exist(void **state)
 	wait_route("10.1.0.7", ROUTE_NONE, NULL);
 	make_links();
 	wait_route("10.1.0.7", ROUTE_ONLINK, NULL);
-	nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.2"));
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.2"));
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_RESOLVED, false);
 }
 
@@ -423,9 +423,9 @@ static void restart_puts_right_what_was_left(void **state)
 	   "ip neigh add 10.1.0.61 lladdr 02:00:00:00:00:61 dev t-in nud permanent; "
 	   "ip neigh add 10.1.0.62 lladdr 02:00:00:00:00:62 dev t-in nud permanent");
 	wait_state(SIDE_INSIDE, "10.1.0.62", ADJACENCY_RESOLVED, false);
-	gone = nexthop_find(t.nh, SIDE_INSIDE, ip("10.1.0.60"));
-	half = nexthop_find(t.nh, SIDE_INSIDE, ip("10.1.0.61"));
-	stays = nexthop_find(t.nh, SIDE_INSIDE, ip("10.1.0.62"));
+	gone = nexthop_find(t.nh, SIDE_INSIDE, 0, ip("10.1.0.60"));
+	half = nexthop_find(t.nh, SIDE_INSIDE, 0, ip("10.1.0.61"));
+	stays = nexthop_find(t.nh, SIDE_INSIDE, 0, ip("10.1.0.62"));
 	generation = atomic_load(&t.nh->generation);
 	mirror_close(t.mirror);
 	sh("ip neigh del 10.1.0.60 dev t-in");
@@ -438,7 +438,7 @@ static void restart_puts_right_what_was_left(void **state)
 	assert_int_equal(nexthop_read(t.nh, half).state, ADJACENCY_RESOLVED);
 	assert_int_equal(nexthop_read(t.nh, half).dst[5], 0x61);
 	assert_int_equal(nexthop_read(t.nh, stays).state, ADJACENCY_RESOLVED);
-	assert_int_equal(nexthop_find(t.nh, SIDE_INSIDE, ip("10.1.0.60")), gone);
+	assert_int_equal(nexthop_find(t.nh, SIDE_INSIDE, 0, ip("10.1.0.60")), gone);
 	/* Same routes: no new generation, so no session looks its next hop up again. */
 	assert_int_equal(atomic_load(&t.nh->generation), generation);
 }
