@@ -181,24 +181,42 @@ static void link_is(struct mirror *m, struct mirror_link *link, const struct net
 	rewrite_link(m, link);
 }
 
-/* Whether that is what the place is for. The links of VLANs go with the one they are on. */
-static bool is_its(const struct mirror *m, const struct mirror_link *link, const struct netlink_link *new)
+/* "cgn-in.100" is 100 to an inside interface cgn-in; 0 when it is no such name. */
+static uint16_t realm_in_name(const char *inside, const char *name)
 {
-	if (link->realm == 0)
-		return strcmp(link->is.name, new->name) == 0;
-	return new->vlan == link->realm &&new->lower != 0 && new->lower == m->link[SIDE_INSIDE].is.index;
+	size_t len = strlen(inside);
+	char again[IF_NAMESIZE];
+	unsigned long id = 0;
+
+	if (strncmp(name, inside, len) == 0 && name[len] == '.')
+		id = strtoul(name + len + 1, NULL, 10);
+	if (id < VLAN_MIN || id > VLAN_MAX)
+		return 0;
+	snprintf(again, sizeof(again), "%lu", id);
+	return strcmp(again, name + len + 1) == 0 ? (uint16_t)id : 0;
+}
+
+/* The realm whose interface a link is; 0: none's. VLANs that the kernel does not make itself are told by the name. */
+static uint16_t realm_of(const struct mirror *m, const struct netlink_link *link)
+{
+	const struct netlink_link *inside = &m->link[SIDE_INSIDE].is;
+
+	if (link->vlan == 0)
+		return realm_in_name(inside->name, link->name);
+	return link->vlan <= VLAN_MAX && link->lower != 0 && link->lower == inside->index ? link->vlan : 0;
 }
 
 static void on_link(void *data, const struct netlink_link *new)
 {
 	struct mirror *m = data;
+	uint16_t realm = realm_of(m, new);
 
-	if (new->vlan != 0 && new->vlan <= VLAN_MAX && !new->gone &&new->lower != 0 &&
-		new->lower == m->link[SIDE_INSIDE].is.index)
-		link_of_realm(m, SIDE_INSIDE, new->vlan);
+	if (realm != 0 && !new->gone)
+		link_of_realm(m, SIDE_INSIDE, realm);
 	for (unsigned i = 0; i < m->n_links; i++) {
 		struct mirror_link *link = &m->link[i];
-		bool its = is_its(m, link, new), same = link->is.index == new->index;
+		bool its = link->realm ? realm == link->realm : strcmp(link->is.name, new->name) == 0;
+		bool same = link->is.index == new->index;
 
 		if (link->is.index != 0 && same && (new->gone || !its))
 			link_gone(m, link); /* deleted, or renamed, or moved */

@@ -50,8 +50,8 @@ static void decode_link_info(const struct nlattr *info, struct netlink_link *lin
 	mnl_attr_for_each_nested(attr, info)
 	{
 		if (mnl_attr_get_type(attr) == IFLA_INFO_KIND)
-			vlan = mnl_attr_get_payload_len(attr) >= sizeof("vlan") &&
-			       memcmp(mnl_attr_get_payload(attr), "vlan", sizeof("vlan")) == 0;
+			vlan = mnl_attr_get_payload_len(attr) >= strlen("vlan") &&
+			       strncmp(mnl_attr_get_payload(attr), "vlan", mnl_attr_get_payload_len(attr)) == 0;
 		else if (mnl_attr_get_type(attr) == IFLA_INFO_DATA)
 			data = attr;
 	}
