@@ -341,6 +341,18 @@ static void test_rules_by_realm(struct lab *l)
 	}
 }
 
+/* A realm's addresses mean nothing outside: only the untagged are exempt. */
+static void test_bypass_is_for_the_untagged(struct lab *l)
+{
+	for (unsigned r = 0; r < N_REALMS; r++) {
+		struct lab_packet p = in_realm(realms[r], lab_udp(lab_host(1, 5000), lab_server(1, 53)));
+		struct lab_packet out = lab_ok(l, &p), back = lab_answer(&out);
+
+		assert_int_equal(lab_same(out.src, p.src), realms[r] == 0);
+		assert_int_equal(lab_ok(l, &back).vlan, realms[r]);
+	}
+}
+
 static void test_statics_by_realm(struct lab *l)
 {
 	static const struct {
@@ -380,6 +392,8 @@ int main(void)
 				 "{\"name\":\"two\",\"addresses\":[\"198.51.100.16\"]}]",
 			.more = REALMS ",\"rules\":[{\"realm\":\"a\",\"action\":\"drop\"},{\"realm\":\"untagged\"},"
 				       "{\"realm\":\"any\",\"pool\":\"two\"}]"),
+		LAB_TEST(test_bypass_is_for_the_untagged, .bypass = true,
+			.more = REALMS ",\"rules\":[{\"action\":\"bypass\"}]"),
 		LAB_TEST(test_statics_by_realm, .more = REALMS
 						",\"static\":["
 						"{\"protocol\":\"udp\",\"inside\":\"100.64.0.1\",\"inside_port\":8080,"

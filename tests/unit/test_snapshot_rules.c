@@ -89,7 +89,8 @@ static bool matches(const struct config_rule *r, const struct flow *f)
 	if ((r->protocol == RULE_TCP && f->l4 != L4_TCP) || (r->protocol == RULE_UDP && f->l4 != L4_UDP) ||
 		(r->protocol == RULE_ICMP && f->l4 != L4_ICMP) || (r->protocol == RULE_OTHER && f->l4 != L4_OTHER))
 		return false;
-	if (r->realm[0] == 'u' ? f->realm != 0 : r->realm[0] == 'r' && f->realm != r->realm[1] - '0')
+	if (r->action == ACTION_BYPASS || r->realm[0] == 'u' ? f->realm != 0
+							     : r->realm[0] == 'r' && f->realm != r->realm[1] - '0')
 		return false;
 	if (names_ports && (!has_ports || f->port < r->port_first || f->port > r->port_last))
 		return false;
