@@ -138,6 +138,17 @@ static void test_inside_decides(void **state)
 	io->ops->close(io);
 }
 
+/* An interface that takes tags off would mix the realms. */
+static void test_inside_keeps_tags(void **state)
+{
+	(void)state;
+	assert_int_equal(system("ethtool -K in0 rxvlan on"), 0);
+	struct io *io = open_io(0);
+
+	assert_int_equal(system("ethtool -k in0 | grep -q '^rx-vlan-offload: off'"), 0);
+	io->ops->close(io);
+}
+
 static void test_outside_decides(void **state)
 {
 	struct io *io = open_io(0);
@@ -572,6 +583,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_inside_decides),
+		cmocka_unit_test(test_inside_keeps_tags),
 		cmocka_unit_test(test_outside_decides),
 		cmocka_unit_test(test_forwards_both_ways),
 		cmocka_unit_test(test_overload_leaks_no_frame),
