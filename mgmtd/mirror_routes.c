@@ -146,7 +146,7 @@ static bool choose(const struct collection *c, struct route_set *set)
 		if (last != NULL && last->realm == this->route.realm && last->prefix == this->route.prefix &&
 			last->length == this->route.length)
 			continue;
-		if (covers(cover, this) && this->table_order > cover->table_order)
+		if (cover != NULL && this->table_order > cover->table_order && covers(cover, this))
 			continue;
 		if (set->n == ROUTES_MAX)
 			return false;
