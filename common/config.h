@@ -29,9 +29,17 @@ enum {
 	CONFIG_RULE_PAIRS_MAX = 511,   /* inside prefix with destination prefix, of all rules together */
 	CONFIG_RULE_TIMEOUTS_MAX = 10, /* distinct ones of all rules */
 	CONFIG_STATICS_MAX = 1024,
+	CONFIG_REALMS_MAX = 64,
+	CONFIG_REALM_PREFIXES_MAX = 16, /* of one realm */
+	VLAN_MIN = 1,
+	VLAN_MAX = 4094,      /* IEEE 802.1Q: 0 is no VLAN, 4095 reserved */
 	RSS_KEY_SIZE = 52,    /* bytes; 40 is usual, some NICs take 52 */
 	RSS_TABLE_MAX = 2048, /* entries of the indirection table */
 };
+
+/* Names no realm can have: what is not tagged, and, in a rule, all of them. */
+#define CONFIG_REALM_UNTAGGED "untagged"
+#define CONFIG_REALM_ANY "any"
 
 struct prefix {
 	uint32_t addr; /* host order, host bits zero */
@@ -59,6 +67,14 @@ struct rss {
 struct config_interface {
 	char name[CONFIG_NAME_SIZE];
 	struct rss rss;
+};
+
+/* Subscribers behind a VLAN of the inside interface. Its number in sessions is the VLAN's: it never changes its meaning. */
+struct config_realm {
+	char name[CONFIG_NAME_SIZE];
+	uint16_t vlan;
+	struct prefix prefixes[CONFIG_REALM_PREFIXES_MAX]; /* may overlap those of other realms */
+	uint32_t n_prefixes;
 };
 
 struct config_pool {
@@ -99,7 +115,8 @@ enum rule_action { ACTION_TRANSLATE, ACTION_BYPASS, ACTION_DROP };
 
 /* What a new session must be to follow this rule, and what then happens to it. */
 struct config_rule {
-	char name[CONFIG_NAME_SIZE]; /* may be empty */
+	char name[CONFIG_NAME_SIZE];  /* may be empty */
+	char realm[CONFIG_NAME_SIZE]; /* a realm's, "untagged" or "any" */
 	struct prefix inside[CONFIG_RULE_PREFIXES_MAX];
 	uint32_t n_inside; /* 0: any */
 	struct prefix destination[CONFIG_RULE_PREFIXES_MAX];
@@ -122,6 +139,7 @@ struct config_static {
 	uint32_t inside, nat;           /* host order */
 	uint16_t inside_port, nat_port; /* the first of `ports` consecutive ones; 0 for STATIC_ANY */
 	uint16_t ports;
+	char realm[CONFIG_NAME_SIZE]; /* of `inside`: a realm's, or "untagged", which an empty one means too */
 };
 
 enum huge_pages { HUGE_AUTO, HUGE_REQUIRED, HUGE_OFF };
@@ -147,6 +165,8 @@ struct config {
 		struct prefix prefixes[CONFIG_PREFIXES_MAX]; /* inside.prefixes: the subscribers */
 		uint32_t n_prefixes;
 	} net;
+	struct config_realm realms[CONFIG_REALMS_MAX];
+	uint32_t n_realms;
 	struct config_pool pools[CONFIG_POOLS_MAX];
 	uint32_t n_pools;
 	struct {
@@ -218,6 +238,11 @@ uint64_t ranges_count(const struct address_range *ranges, uint32_t n);
 
 /* Walks what is left of a pool's ranges without those excluded: start with *range and *at zero. */
 bool config_pool_next(const struct config_pool *p, uint32_t *range, uint64_t *at, struct address_range *piece);
+
+/* The VLAN of a realm by its name, 0 of "untagged"; -1 when there is none of that name ("any" is none). */
+int config_realm_vlan(const struct config *c, const char *name);
+/* The VLAN of a rule's realm, -1 for any of them. */
+int config_rule_realm(const struct config *c, const struct config_rule *r);
 
 /* Whether a rule looks at ports; then it can only match protocols that have some. */
 bool config_rule_has_ports(const struct config_rule *r);

@@ -47,12 +47,16 @@ const char *option_in_group(const struct option *option, const char *group);
 
 /* The rules between options. */
 bool config_check(const struct config *c, struct config_error *err);
+/* Of config_realms.c: names, VLANs and prefixes of realms, and inside.prefixes. */
+bool config_check_realms(const struct config *c, struct config_error *err);
 /* Those of config_nat.c: of pools[].exclude and pools[].drain, and the rest of the NAT behaviour. */
 bool config_check_pool_parts(const struct config *c, struct config_error *err);
 bool config_check_nat(const struct config *c, struct config_error *err);
 
 /* True when they overlap; *common is where. */
 bool range_overlap(struct address_range a, struct address_range b, struct address_range *common);
+/* The first part of `range` that no host on the Internet or behind this box may have (RFC 6890). */
+bool find_reserved(struct address_range range, struct address_range *found);
 /* Names that appear in paths of the API and in file names keep to letters, digits, '.', '_' and '-'. */
 bool is_plain_name(const char *name);
 /* As the document writes it. */

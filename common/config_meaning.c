@@ -53,6 +53,21 @@ bool config_pool_next(const struct config_pool *p, uint32_t *range, uint64_t *at
 	return false;
 }
 
+int config_realm_vlan(const struct config *c, const char *name)
+{
+	if (name[0] == '\0' || strcmp(name, CONFIG_REALM_UNTAGGED) == 0)
+		return 0;
+	for (uint32_t i = 0; i < c->n_realms; i++)
+		if (strcmp(c->realms[i].name, name) == 0)
+			return c->realms[i].vlan;
+	return -1;
+}
+
+int config_rule_realm(const struct config *c, const struct config_rule *r)
+{
+	return strcmp(r->realm, CONFIG_REALM_ANY) == 0 || r->realm[0] == '\0' ? -1 : config_realm_vlan(c, r->realm);
+}
+
 bool config_rule_has_ports(const struct config_rule *r)
 {
 	return r->port_first != 0 || r->port_last != UINT16_MAX;

@@ -142,6 +142,23 @@ static bool check_rule_pool(const struct config *c, uint32_t rule, struct config
 		c->rules[rule].pool);
 }
 
+static bool check_rule_realm(const struct config *c, uint32_t rule, struct config_error *err)
+{
+	const struct config_rule *r = &c->rules[rule];
+
+	if (r->action == ACTION_BYPASS && config_rule_realm(c, r) > 0)
+		return config_refuse(err,
+			"rules[%u].realm: \"%s\" has addresses of its own, which the outside does not know; give "
+			"translate, "
+			"drop, or no realm",
+			rule, r->realm);
+	if (strcmp(r->realm, CONFIG_REALM_ANY) == 0 || config_rule_realm(c, r) >= 0)
+		return true;
+	return config_refuse(err,
+		"rules[%u].realm: there is no realm \"%s\"; give the name of one in realms, \"untagged\" or \"any\"",
+		rule, r->realm);
+}
+
 /* A type and, beside it, a mapping or filtering that is not the type's. */
 static bool check_rule_type(const struct config *c, uint32_t rule, struct config_error *err)
 {
@@ -215,7 +232,7 @@ static bool check_rules(const struct config *c, struct config_error *err)
 {
 	for (uint32_t i = 0; i < c->n_rules; i++)
 		if (!check_rule_name(c, i, err) || !check_rule_ports(c, i, err) || !check_rule_pool(c, i, err) ||
-			!check_rule_type(c, i, err) || !check_rule_timeout(c, i, err))
+			!check_rule_realm(c, i, err) || !check_rule_type(c, i, err) || !check_rule_timeout(c, i, err))
 			return false;
 	return check_rules_fit(c, err);
 }
@@ -249,14 +266,24 @@ static bool check_static_ports(const struct config *c, uint32_t entry, struct co
 		wrong, UINT16_MAX + 1 - wrong, inside ? "inside_port" : "nat_port");
 }
 
-static bool is_subscriber(const struct config *c, uint32_t host)
+static bool in_prefixes(const struct prefix *prefixes, uint32_t n, uint32_t host)
 {
-	for (uint32_t i = 0; i < c->net.n_prefixes; i++) {
-		struct address_range range = prefix_range(c->net.prefixes[i]);
+	for (uint32_t i = 0; i < n; i++) {
+		struct address_range range = prefix_range(prefixes[i]);
 
 		if (ranges_find(&range, 1, host))
 			return true;
 	}
+	return false;
+}
+
+static bool is_subscriber(const struct config *c, int vlan, uint32_t host)
+{
+	if (vlan == 0)
+		return in_prefixes(c->net.prefixes, c->net.n_prefixes, host);
+	for (uint32_t i = 0; i < c->n_realms; i++)
+		if (c->realms[i].vlan == vlan)
+			return in_prefixes(c->realms[i].prefixes, c->realms[i].n_prefixes, host);
 	return false;
 }
 
@@ -271,10 +298,15 @@ static bool is_nat_address(const struct config *c, uint32_t host)
 static bool check_static_addresses(const struct config *c, uint32_t entry, struct config_error *err)
 {
 	const struct config_static *s = &c->statics[entry];
-	bool inside = is_subscriber(c, s->inside);
+	int vlan = config_realm_vlan(c, s->realm);
+	bool inside = is_subscriber(c, vlan, s->inside);
 	uint32_t wrong = inside ? s->nat : s->inside;
 	char text[40];
 
+	if (vlan < 0)
+		return config_refuse(err,
+			"static[%u].realm: there is no realm \"%s\"; give the name of one in realms, or \"untagged\"",
+			entry, s->realm);
 	if (inside && is_nat_address(c, s->nat))
 		return true;
 	range_format((struct address_range){wrong, wrong}, text, sizeof(text));
@@ -282,8 +314,8 @@ static bool check_static_addresses(const struct config *c, uint32_t entry, struc
 		return config_refuse(err,
 			"static[%u].nat: %s is in no pool, or excluded there; give one of the addresses in pools",
 			entry, text);
-	return config_refuse(
-		err, "static[%u].inside: %s is in none of inside.prefixes; give a subscriber's address", entry, text);
+	return config_refuse(err, "static[%u].inside: %s is in none of %s%s; give a subscriber's address", entry, text,
+		vlan ? "the prefixes of realm " : "inside.prefixes", vlan ? s->realm : "");
 }
 
 /* Whether two mappings claim the same on one side: the protocol of one address, port by port, or all of it. */
@@ -291,7 +323,7 @@ static bool same_claim(const struct config_static *a, const struct config_static
 {
 	uint32_t a_port = inside ? a->inside_port : a->nat_port, b_port = inside ? b->inside_port : b->nat_port;
 
-	if (inside ? a->inside != b->inside : a->nat != b->nat)
+	if (inside ? a->inside != b->inside || strcmp(a->realm, b->realm) != 0 : a->nat != b->nat)
 		return false;
 	if (a->protocol == STATIC_ANY || b->protocol == STATIC_ANY)
 		return true;

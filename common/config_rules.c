@@ -104,50 +104,6 @@ static bool check_rss(const struct config *c, struct config_error *err)
 	return true;
 }
 
-/* The first part of `range` that no host on the Internet or behind this box may have (RFC 6890). */
-static bool find_reserved(struct address_range range, struct address_range *found)
-{
-	static const struct address_range reserved[] = {
-		{0x00000000, 0x00ffffff}, /* this network */
-		{0x7f000000, 0x7fffffff}, /* loopback */
-		{0xe0000000, 0xffffffff}, /* multicast, reserved, broadcast */
-	};
-
-	for (unsigned i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
-		if (range_overlap(range, reserved[i], found))
-			return true;
-	return false;
-}
-
-static bool check_prefixes(const struct config *c, struct config_error *err)
-{
-	struct address_range common;
-	char a[40], b[40];
-
-	for (uint32_t i = 0; i < c->net.n_prefixes; i++) {
-		struct address_range range = prefix_range(c->net.prefixes[i]);
-
-		range_format(range, a, sizeof(a));
-		if (find_reserved(range, &common)) {
-			range_format(common, b, sizeof(b));
-			return config_refuse(err,
-				"inside.prefixes[%u]: %s holds %s, which is not unicast; give "
-				"prefixes of "
-				"subscribers",
-				i, a, b);
-		}
-		for (uint32_t j = 0; j < i; j++)
-			if (range_overlap(range, prefix_range(c->net.prefixes[j]), &common)) {
-				range_format(prefix_range(c->net.prefixes[j]), b, sizeof(b));
-				return config_refuse(err,
-					"inside.prefixes[%u]: %s overlaps %s (entry %u); give each "
-					"address once",
-					i, a, b, j);
-			}
-	}
-	return true;
-}
-
 static bool check_pool_names(const struct config *c, struct config_error *err)
 {
 	for (uint32_t i = 0; i < c->n_pools; i++) {
@@ -192,11 +148,34 @@ static bool check_pool_overlap(
 	return true;
 }
 
+/* `range` against the subscribers of one realm, 0 being those that are not tagged. */
+static bool check_pool_private(const struct config *c, uint32_t pool, uint32_t entry, uint32_t realm,
+	struct address_range range, struct config_error *err)
+{
+	const struct prefix *prefixes = realm ? c->realms[realm - 1].prefixes : c->net.prefixes;
+	uint32_t n = realm ? c->realms[realm - 1].n_prefixes : c->net.n_prefixes;
+	struct address_range common;
+	char a[40], b[40];
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (!range_overlap(range, prefix_range(prefixes[i]), &common))
+			continue;
+		range_format(common, a, sizeof(a));
+		range_format(prefix_range(prefixes[i]), b, sizeof(b));
+		return config_refuse(err,
+			"pools[%u].addresses[%u]: %s of pool \"%s\" is in subscriber prefix %s (%s%s); give addresses "
+			"outside of it",
+			pool, entry, a, c->pools[pool].name, b, realm ? "realm " : "inside.prefixes",
+			realm ? c->realms[realm - 1].name : "");
+	}
+	return true;
+}
+
 static bool check_pool_range(
 	const struct config *c, uint32_t pool, uint32_t entry, struct address_range range, struct config_error *err)
 {
 	struct address_range common;
-	char a[40], b[40];
+	char a[40];
 
 	if (find_reserved(range, &common)) {
 		range_format(common, a, sizeof(a));
@@ -206,16 +185,9 @@ static bool check_pool_range(
 			"are routed to this box",
 			pool, entry, a, c->pools[pool].name);
 	}
-	for (uint32_t i = 0; i < c->net.n_prefixes; i++)
-		if (range_overlap(range, prefix_range(c->net.prefixes[i]), &common)) {
-			range_format(common, a, sizeof(a));
-			range_format(prefix_range(c->net.prefixes[i]), b, sizeof(b));
-			return config_refuse(err,
-				"pools[%u].addresses[%u]: %s of pool \"%s\" is in subscriber "
-				"prefix %s "
-				"(inside.prefixes); give addresses outside of it",
-				pool, entry, a, c->pools[pool].name, b);
-		}
+	for (uint32_t realm = 0; realm <= c->n_realms; realm++)
+		if (!check_pool_private(c, pool, entry, realm, range, err))
+			return false;
 	return check_pool_overlap(c, pool, entry, range, err);
 }
 
@@ -303,7 +275,7 @@ bool config_check(const struct config *c, struct config_error *err)
 		check_cpus,
 		check_interfaces,
 		check_rss,
-		check_prefixes,
+		config_check_realms,
 		check_pool_names,
 		check_pool_addresses,
 		config_check_pool_parts,

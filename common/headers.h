@@ -9,6 +9,9 @@
 
 enum {
 	ETHERTYPE_IPV4 = 0x0800,
+	ETHERTYPE_VLAN = 0x8100,         /* IEEE 802.1Q: customer */
+	ETHERTYPE_SERVICE_VLAN = 0x88a8, /* 802.1ad: the outer one of two */
+	VLAN_ID_MASK = 0x0fff,           /* of vlan_tag.control */
 	PROTO_ICMP = 1,
 	PROTO_TCP = 6,
 	PROTO_UDP = 17,
@@ -32,6 +35,11 @@ enum {
 struct eth_header {
 	uint8_t dst[6], src[6];
 	be16_t type;
+} __attribute__((packed));
+
+/* Between the addresses and the type of what it marks. */
+struct vlan_tag {
+	be16_t type, control;
 } __attribute__((packed));
 
 struct ip4_header {
@@ -62,7 +70,8 @@ struct icmp_header {
 	be16_t id, sequence;
 } __attribute__((packed));
 
-_Static_assert(sizeof(struct eth_header) == 14 && sizeof(struct ip4_header) == 20, "wire format");
+_Static_assert(sizeof(struct vlan_tag) == 4 && sizeof(struct eth_header) == 14 && sizeof(struct ip4_header) == 20,
+	"wire format");
 _Static_assert(sizeof(struct tcp_header) == 20 && sizeof(struct udp_header) == 8, "wire format");
 
 #endif

@@ -37,6 +37,7 @@ enum {
 #define AT_POOL(field) {offsetof(struct config_pool, field), sizeof(((struct config_pool *)0)->field)}
 #define AT_RULE(field) {offsetof(struct config_rule, field), sizeof(((struct config_rule *)0)->field)}
 #define AT_STATIC(field) {offsetof(struct config_static, field), sizeof(((struct config_static *)0)->field)}
+#define AT_REALM(field) {offsetof(struct config_realm, field), sizeof(((struct config_realm *)0)->field)}
 #define LENGTH_MAX(field) (sizeof(((struct config *)0)->field) - 1)
 
 /* The same rows for both interfaces: how the NIC spreads packets over its queues. */
@@ -91,6 +92,18 @@ const struct option options[] = {
 	 .value = AT(net.side[SIDE_OUTSIDE].name), .min = 1, .max = INTERFACE_LENGTH_MAX,
 	 .change = OPTION_RESTART, .help = "interface towards the Internet"},
 	RSS_ROWS("outside", net.side[SIDE_OUTSIDE].rss),
+
+	{.path = "realms", .type = OPTION_OBJECTS, .value = AT(realms), .count = AT(n_realms),
+	 .min = 0, .max = CONFIG_REALMS_MAX, .initial = "[]", .unit = "realms",
+	 .change = OPTION_LIVE,
+	 .help = "subscribers behind VLANs of the inside interface; addresses may be the same in several"},
+	{.path = "realms[].name", .type = OPTION_STRING, .value = AT_REALM(name), .min = 1,
+	 .max = CONFIG_NAME_SIZE - 1, .change = OPTION_LIVE, .help = "name of the realm"},
+	{.path = "realms[].vlan", .type = OPTION_INTEGER, .value = AT_REALM(vlan),
+	 .min = VLAN_MIN, .max = VLAN_MAX, .change = OPTION_LIVE, .help = "VLAN id of the realm"},
+	{.path = "realms[].prefixes", .type = OPTION_PREFIXES, .value = AT_REALM(prefixes),
+	 .count = AT_REALM(n_prefixes), .min = 1, .max = CONFIG_REALM_PREFIXES_MAX,
+	 .unit = "prefixes", .change = OPTION_LIVE, .help = "IPv4 prefixes of its subscribers"},
 
 	{.path = "pools", .type = OPTION_OBJECTS, .value = AT(pools), .count = AT(n_pools),
 	 .min = 1, .max = CONFIG_POOLS_MAX, .unit = "pools", .change = OPTION_LIVE,
@@ -178,6 +191,9 @@ const struct option options[] = {
 	{.path = "rules[].name", .type = OPTION_STRING, .value = AT_RULE(name), .min = 0,
 	 .max = CONFIG_NAME_SIZE - 1, .initial = "\"\"", .change = OPTION_LIVE,
 	 .help = "name of the rule"},
+	{.path = "rules[].realm", .type = OPTION_STRING, .value = AT_RULE(realm), .min = 1,
+	 .max = CONFIG_NAME_SIZE - 1, .initial = "\"any\"", .change = OPTION_LIVE,
+	 .help = "matches subscribers of this realm; untagged: those of inside.prefixes, any: all"},
 	{.path = "rules[].inside", .type = OPTION_PREFIXES, .value = AT_RULE(inside),
 	 .count = AT_RULE(n_inside), .min = 0, .max = CONFIG_RULE_PREFIXES_MAX, .initial = "[]",
 	 .unit = "prefixes", .change = OPTION_LIVE, .help = "matches these subscribers; empty: any"},
@@ -222,6 +238,9 @@ const struct option options[] = {
 	{.path = "static[].protocol", .type = OPTION_CHOICE, .value = AT_STATIC(protocol),
 	 .choices = static_choices, .change = OPTION_LIVE,
 	 .help = "protocol, or any for the whole address with all protocols, 1:1"},
+	{.path = "static[].realm", .type = OPTION_STRING, .value = AT_STATIC(realm), .min = 1,
+	 .max = CONFIG_NAME_SIZE - 1, .initial = "\"untagged\"", .change = OPTION_LIVE,
+	 .help = "realm of the subscriber; untagged: one of inside.prefixes"},
 	{.path = "static[].inside", .type = OPTION_ADDRESS, .value = AT_STATIC(inside),
 	 .change = OPTION_LIVE, .help = "IPv4 address of the subscriber"},
 	{.path = "static[].nat", .type = OPTION_ADDRESS, .value = AT_STATIC(nat),

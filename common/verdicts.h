@@ -46,6 +46,7 @@
 	V(drop_fragment_timeout, "policy", "fragment whose first one did not come in time")                            \
 	V(drop_fragment, "config", "fragment: ports unknown")                                                          \
 	V(drop_not_ipv4, "malformed", "not an IPv4 packet")                                                            \
+	V(drop_vlan, "malformed", "VLAN tag on the outside, or two tags")                                              \
 	V(drop_short_l3, "malformed", "packet ends inside the IPv4 header, or header length lies")                     \
 	V(drop_short_l4, "malformed", "packet ends inside the transport header")                                       \
 	V(drop_icmp_checksum, "malformed", "ICMP error with a wrong checksum")                                         \

@@ -57,6 +57,19 @@ static bool read_endpoint(const struct request *rq, const char *name, uint8_t fi
 	return true;
 }
 
+static bool read_realm(const struct request *rq, struct session_filter *f, struct reply *refused)
+{
+	uint64_t realm = 0;
+
+	if (!request_parameter(rq, "realm"))
+		return true;
+	f->fields |= FILTER_REALM;
+	if (!request_number(rq, "realm", 0, VLAN_MAX, &realm, refused))
+		return false;
+	f->realm = (uint16_t)realm;
+	return true;
+}
+
 static bool read_protocol(const struct request *rq, struct session_filter *f, struct reply *refused)
 {
 	const char *text = request_parameter(rq, "protocol");
@@ -82,7 +95,7 @@ bool request_filter(const struct request *rq, struct session_filter *f, struct r
 	return read_endpoint(rq, "inside", FILTER_INSIDE, &f->inside, &f->inside_port, f, refused) &&
 	       read_endpoint(rq, "nat", FILTER_NAT, &f->nat, &f->nat_port, f, refused) &&
 	       read_endpoint(rq, "remote", FILTER_REMOTE, &f->remote, &f->remote_port, f, refused) &&
-	       read_protocol(rq, f, refused);
+	       read_protocol(rq, f, refused) && read_realm(rq, f, refused);
 }
 
 static bool read_query(const struct request *rq, struct session_query *q, struct reply *refused)
@@ -144,6 +157,7 @@ static struct json_object *session_row(const struct session *s, uint64_t now_s)
 	uint64_t age = now_s > session_created_s(s) ? now_s - session_created_s(s) : 0;
 
 	json_object_object_add(o, "protocol", json_object_new_string(protocol_name[s->l4]));
+	json_object_object_add(o, "realm", json_object_new_int(s->realm));
 	add_endpoint(o, "inside", s->inside, s->inside_port, true);
 	add_endpoint(o, "nat", s->nat, s->nat_port, true);
 	add_endpoint(o, "remote", s->remote, s->remote_port, s->l4 != L4_ICMP);

@@ -9,6 +9,9 @@
  * Errors     mirror_open: NULL and errno. Later ones are logged and tried again; a missing interface is waited for.
  * Use        m = mirror_open(nh, engines, names); for (;;) { poll(mirror_fd(m), MIRROR_TICK_MS); mirror_run(m, now); }
  *
+ * Realms     a VLAN link (802.1Q) on the inside interface is the interface of the realm of that number; so is, where
+ *            VLANs are made by other means, a link of another kind named like one: cgn-in.100. What leads over it holds
+ *            in its realm only, whatever table it is in: a VRF's, or main. Realm 0 is all the rest.
  * Routes     the kernel looks a destination up in its local table, then in main; so does the mirror. Of routes to the
  *            same prefix the lowest metric counts; of a multipath route the first usable hop on our interfaces. A way
  *            out by any other interface is no way for an engine: ROUTE_NONE. Rules and further tables are not followed.

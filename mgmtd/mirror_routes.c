@@ -12,6 +12,8 @@
 /* Candidates before duplicates and shadowed ones go; more than fit the set, so that those do not count. */
 enum { CANDIDATES_MAX = 2 * ROUTES_MAX };
 
+enum table_order { ORDER_LOCAL, ORDER_MAIN, ORDER_OTHER };
+
 struct candidate {
 	struct route route;
 	uint32_t table_order; /* tables are asked in this order */
@@ -29,6 +31,12 @@ static uint32_t mask_of(unsigned length)
 	return length == 0 ? 0 : UINT32_MAX << (32 - length);
 }
 
+/* Whose interface a hop leaves by, if it is one of ours and usable. */
+static const struct mirror_link *link_of_hop(const struct mirror *m, const struct netlink_hop *hop)
+{
+	return hop->dead || hop->foreign ? NULL : mirror_link(m, hop->index);
+}
+
 /* False when all hops are dead: the kernel then goes on as if the route were not there. */
 static bool set_next_hop(const struct mirror *m, const struct netlink_route *from, struct route *route)
 {
@@ -37,16 +45,27 @@ static bool set_next_hop(const struct mirror *m, const struct netlink_route *fro
 	route->kind = ROUTE_NONE;
 	for (uint32_t i = 0; i < from->n_hops && route->kind == ROUTE_NONE; i++) {
 		const struct netlink_hop *hop = &from->hop[i];
-		enum side side = mirror_side(m, hop->index);
+		const struct mirror_link *link = link_of_hop(m, hop);
 
 		alive |= !hop->dead;
-		if (side == N_SIDES || hop->dead || hop->foreign)
+		if (link == NULL)
 			continue;
 		route->kind = hop->gateway ? ROUTE_GATEWAY : ROUTE_ONLINK;
 		route->gateway = hop->gateway;
-		route->side = (uint8_t)side;
+		route->side = (uint8_t)link->side;
+		route->realm = link->realm;
 	}
 	return alive;
+}
+
+/* The kernel's business; `own`: it is an address of that interface, if that is one of ours. */
+static void set_local(const struct mirror *m, const struct netlink_route *from, struct route *route, bool own)
+{
+	const struct mirror_link *link = from->n_hops ? mirror_link(m, from->hop[0].index) : NULL;
+
+	route->kind = ROUTE_LOCAL;
+	route->side = (uint8_t)(link && own ? link->side : N_SIDES);
+	route->realm = link ? link->realm : 0;
 }
 
 static void on_route(void *data, const struct netlink_route *from)
@@ -56,6 +75,8 @@ static void on_route(void *data, const struct netlink_route *from)
 
 	/* Routes by type of service are none for a NAT; throw means "ask the next table". */
 	if (from->tos != 0 || from->type == RTN_THROW)
+		return;
+	if (c->table_order == ORDER_OTHER && (from->table == RT_TABLE_LOCAL || from->table == RT_TABLE_MAIN))
 		return;
 	if (c->n == CANDIDATES_MAX) {
 		c->left_out++;
@@ -68,14 +89,12 @@ static void on_route(void *data, const struct netlink_route *from)
 	to->priority = from->priority;
 	switch (from->type) {
 	case RTN_LOCAL: /* an address of the interface it names, which engines answer from */
-		to->route.kind = ROUTE_LOCAL;
-		to->route.side = (uint8_t)(from->n_hops ? mirror_side(c->mirror, from->hop[0].index) : N_SIDES);
+		set_local(c->mirror, from, &to->route, true);
 		break;
 	case RTN_BROADCAST:
 	case RTN_ANYCAST:
 	case RTN_MULTICAST:
-		to->route.kind = ROUTE_LOCAL;
-		to->route.side = N_SIDES;
+		set_local(c->mirror, from, &to->route, false);
 		break;
 	case RTN_UNICAST:
 		if (!set_next_hop(c->mirror, from, &to->route))
@@ -84,14 +103,16 @@ static void on_route(void *data, const struct netlink_route *from)
 	default:
 		to->route.kind = ROUTE_NONE;
 	}
-	c->n++;
+	/* Tables that are asked by rules only concern realms alone: VRFs have their routes there. */
+	c->n += c->table_order != ORDER_OTHER || to->route.realm != 0;
 }
 
-/* Shorter prefixes first within an address, so that whatever covers a route stands before it. */
+/* Realm by realm; shorter prefixes first within an address, so that whatever covers a route stands before it. */
 static int compare(const void *a, const void *b)
 {
 	const struct candidate *x = a, *y = b;
 	const uint32_t keys[][2] = {
+		{x->route.realm, y->route.realm},
 		{x->route.prefix, y->route.prefix},
 		{x->route.length, y->route.length},
 		{x->table_order, y->table_order},
@@ -102,6 +123,13 @@ static int compare(const void *a, const void *b)
 		if (keys[i][0] != keys[i][1])
 			return keys[i][0] < keys[i][1] ? -1 : 1;
 	return 0;
+}
+
+/* Whether `cover` is there and holds what `c` leads to. */
+static bool covers(const struct candidate *cover, const struct candidate *c)
+{
+	return cover != NULL && cover->route.realm == c->route.realm &&
+	       (c->route.prefix & mask_of(cover->route.length)) == cover->route.prefix;
 }
 
 /* Fills the set from the sorted candidates; false when they do not fit. Left out are further routes to the same prefix,
@@ -115,16 +143,15 @@ static bool choose(const struct collection *c, struct route_set *set)
 		const struct candidate *this = &c->candidate[i];
 		const struct route *last = set->n ? &set->route[set->n - 1] : NULL;
 
-		if (last != NULL && last->prefix == this->route.prefix && last->length == this->route.length)
+		if (last != NULL && last->realm == this->route.realm && last->prefix == this->route.prefix &&
+			last->length == this->route.length)
 			continue;
-		if (cover != NULL && this->table_order > cover->table_order &&
-			(this->route.prefix & mask_of(cover->route.length)) == cover->route.prefix)
+		if (cover != NULL && this->table_order > cover->table_order && covers(cover, this))
 			continue;
 		if (set->n == ROUTES_MAX)
 			return false;
 		set->route[set->n++] = this->route;
-		if (this->table_order == 0 &&
-			(cover == NULL || (this->route.prefix & mask_of(cover->route.length)) != cover->route.prefix))
+		if (this->table_order == ORDER_LOCAL && !covers(cover, this))
 			cover = this;
 	}
 	return true;
@@ -141,11 +168,12 @@ static bool is_in_force(struct nexthop *nh, const struct route_set *set)
 
 static int collect(struct mirror *m, struct collection *c)
 {
-	static const uint32_t tables[] = {RT_TABLE_LOCAL, RT_TABLE_MAIN};
+	static const uint32_t tables[] = {
+		[ORDER_LOCAL] = RT_TABLE_LOCAL, [ORDER_MAIN] = RT_TABLE_MAIN, [ORDER_OTHER] = RT_TABLE_UNSPEC};
 	static const struct netlink_visitor visitor = {.route = on_route};
 
 	c->mirror = m;
-	for (c->table_order = 0; c->table_order < 2; c->table_order++) {
+	for (c->table_order = 0; c->table_order < sizeof(tables) / sizeof(tables[0]); c->table_order++) {
 		int err = netlink_dump_routes(m->netlink, tables[c->table_order], &visitor, c);
 
 		if (err != 0)

@@ -203,6 +203,15 @@ int netlink_get_link(struct netlink *nl, const char *name, const struct netlink_
 	return ask(nl, msg, v, data);
 }
 
+int netlink_dump_links(struct netlink *nl, const struct netlink_visitor *v, void *data)
+{
+	char buffer[256];
+	struct nlmsghdr *msg = start(buffer, RTM_GETLINK, NLM_F_DUMP);
+
+	mnl_nlmsg_put_extra_header(msg, sizeof(struct ifinfomsg));
+	return ask(nl, msg, v, data);
+}
+
 int netlink_dump_neighbours(struct netlink *nl, uint32_t index, const struct netlink_visitor *v, void *data)
 {
 	char buffer[256];
@@ -222,7 +231,8 @@ int netlink_dump_routes(struct netlink *nl, uint32_t table, const struct netlink
 	int err;
 
 	rt->rtm_family = AF_INET;
-	mnl_attr_put_u32(msg, RTA_TABLE, table);
+	if (table != RT_TABLE_UNSPEC)
+		mnl_attr_put_u32(msg, RTA_TABLE, table);
 	err = ask(nl, msg, v, data);
 	return err == -ENOENT ? 0 : err; /* a table without routes need not exist */
 }

@@ -26,8 +26,10 @@ struct netlink_link {
 	char name[IF_NAMESIZE];
 	uint8_t mac[NETLINK_MAC_SIZE];
 	uint32_t mtu;
-	bool ethernet; /* mac is meaningful */
-	bool gone;     /* deleted */
+	bool ethernet;  /* mac is meaningful */
+	uint32_t lower; /* index of the link that a VLAN link is on; 0: none of this namespace */
+	uint16_t vlan;  /* its 802.1Q id; 0: no VLAN link */
+	bool gone;      /* deleted */
 };
 
 struct netlink_neighbour {
@@ -76,7 +78,9 @@ int netlink_events(struct netlink *nl, const struct netlink_visitor *v, void *da
 
 /* -ENODEV when there is no link of that name. */
 int netlink_get_link(struct netlink *nl, const char *name, const struct netlink_visitor *v, void *data);
+int netlink_dump_links(struct netlink *nl, const struct netlink_visitor *v, void *data);
 int netlink_dump_neighbours(struct netlink *nl, uint32_t index, const struct netlink_visitor *v, void *data);
+/* Table 0: of all tables. */
 int netlink_dump_routes(struct netlink *nl, uint32_t table, const struct netlink_visitor *v, void *data);
 
 /* Tells the kernel that a neighbour is wanted: it resolves a new one, and probes one it has not heard of lately. */

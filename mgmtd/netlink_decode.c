@@ -3,6 +3,8 @@
 
 #include <libmnl/libmnl.h>
 #include <linux/if_arp.h>
+#include <linux/if_ether.h>
+#include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
@@ -24,11 +26,45 @@ static uint32_t take_u32(const struct nlattr *attr)
 	return v;
 }
 
+/* The id of an 802.1Q link, the only kind whose tag engines put on. */
+static uint16_t decode_vlan(const struct nlattr *data)
+{
+	const struct nlattr *attr;
+	uint16_t id = 0, protocol = htons(ETH_P_8021Q);
+
+	mnl_attr_for_each_nested(attr, data)
+	{
+		if (mnl_attr_get_type(attr) == IFLA_VLAN_ID)
+			take(attr, &id, sizeof(id));
+		else if (mnl_attr_get_type(attr) == IFLA_VLAN_PROTOCOL)
+			take(attr, &protocol, sizeof(protocol));
+	}
+	return protocol == htons(ETH_P_8021Q) ? id : 0;
+}
+
+static void decode_link_info(const struct nlattr *info, struct netlink_link *link)
+{
+	const struct nlattr *attr, *data = NULL;
+	bool vlan = false;
+
+	mnl_attr_for_each_nested(attr, info)
+	{
+		if (mnl_attr_get_type(attr) == IFLA_INFO_KIND)
+			vlan = mnl_attr_get_payload_len(attr) >= strlen("vlan") &&
+			       strncmp(mnl_attr_get_payload(attr), "vlan", mnl_attr_get_payload_len(attr)) == 0;
+		else if (mnl_attr_get_type(attr) == IFLA_INFO_DATA)
+			data = attr;
+	}
+	if (vlan && data != NULL)
+		link->vlan = decode_vlan(data);
+}
+
 static void decode_link(const struct nlmsghdr *msg, const struct netlink_visitor *v, void *data)
 {
 	const struct ifinfomsg *info = mnl_nlmsg_get_payload(msg);
 	struct netlink_link link = {.gone = msg->nlmsg_type == RTM_DELLINK};
 	const struct nlattr *attr;
+	bool elsewhere = false;
 
 	if (v->link == NULL || mnl_nlmsg_get_payload_len(msg) < sizeof(*info) || info->ifi_family != AF_UNSPEC)
 		return;
@@ -49,8 +85,19 @@ static void decode_link(const struct nlmsghdr *msg, const struct netlink_visitor
 		case IFLA_MTU:
 			link.mtu = take_u32(attr);
 			break;
+		case IFLA_LINK:
+			link.lower = take_u32(attr);
+			break;
+		case IFLA_LINK_NETNSID: /* the one below is in another namespace */
+			elsewhere = true;
+			break;
+		case IFLA_LINKINFO:
+			decode_link_info(attr, &link);
+			break;
 		}
 	}
+	if (elsewhere)
+		link.lower = 0;
 	v->link(data, &link);
 }
 

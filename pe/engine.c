@@ -1,5 +1,7 @@
 #include "pe/engine.h"
 
+#include "pe/vlan.h"
+
 #include <string.h>
 
 static const span_t hold_time = {1000000000u};
@@ -53,6 +55,8 @@ static void send_cut(struct engine *e, struct packet *p)
 		e->io, piece, p->len / (p->mtu / 2u) + 1 < BURST_MAX ? p->len / (p->mtu / 2u) + 1 : BURST_MAX);
 	unsigned n = fragment_split(p, p->mtu, piece, room), sent = 0;
 
+	for (unsigned i = 0; i < n && p->vlan; i++)
+		vlan_put(&piece[i]);
 	if (n)
 		sent = e->io->ops->tx(e->io, p->out, piece, n);
 	count_packets(e, tx_packets[p->out], piece, sent);
@@ -70,8 +74,8 @@ static bool may_wait(struct engine *e, const struct packet *p)
 
 	if (e->n_held == HELD_MAX)
 		return false;
-	return p->verdict != VERDICT_held_fragment ||
-	       fragment_take(&e->fragments, e->nat.seed, flow_ip4(p)->src, c->fragments_held, c->fragments_per_source);
+	return p->verdict != VERDICT_held_fragment || fragment_take(&e->fragments, e->nat.seed, fragment_source(p),
+							      c->fragments_held, c->fragments_per_source);
 }
 
 /* Keeps it until `until`, or drops it when too many wait already. */
@@ -125,8 +129,11 @@ static void dispatch(struct engine *e, struct packet *burst, unsigned n, mono_t 
 
 	for (unsigned i = 0; i < n; i++) {
 		struct packet *p = &burst[i];
+		bool cut = p->forward && p->mtu && p->verdict != VERDICT_drop_too_big;
 
-		if (p->forward && p->mtu && p->verdict != VERDICT_drop_too_big)
+		if (p->forward && p->vlan && !cut)
+			vlan_put(p);
+		if (cut)
 			send_cut(e, p);
 		else if (p->forward)
 			out[p->out][n_out[p->out]++] = *p;
@@ -149,7 +156,7 @@ static void retry_one(struct engine *e, struct held *h, mono_t now)
 	struct packet *p = &h->packet;
 
 	if (p->verdict == VERDICT_held_fragment)
-		fragment_put(&e->fragments, e->nat.seed, flow_ip4(p)->src);
+		fragment_put(&e->fragments, e->nat.seed, fragment_source(p));
 	p->waited = mono_due(now, h->until);
 	nat_burst(&e->nat, p, 1, now);
 	if (p->forward || (p->verdict != VERDICT_held && p->verdict != VERDICT_held_fragment))

@@ -2,23 +2,28 @@
 
 #include <stdlib.h>
 
-static uint32_t last_of(const struct route *r)
+static uint64_t first_of(const struct route *r)
 {
-	return r->prefix | ((uint32_t)(0xffffffffull >> r->length));
+	return (uint64_t)r->realm << 32 | r->prefix;
 }
 
-/* By first address; the wider prefix first, so that what it encloses follows it. */
+static uint64_t last_of(const struct route *r)
+{
+	return first_of(r) | 0xffffffffull >> r->length;
+}
+
+/* By first place; the wider prefix first, so that what it encloses follows it. */
 static int by_prefix(const void *x, const void *y)
 {
 	const struct route *a = x, *b = y;
 
-	if (a->prefix != b->prefix)
-		return a->prefix < b->prefix ? -1 : 1;
+	if (first_of(a) != first_of(b))
+		return first_of(a) < first_of(b) ? -1 : 1;
 	return (a->length > b->length) - (a->length < b->length);
 }
 
 /* From `first` on, `route` rules; replaces an interval that would be empty. */
-static void cut(struct fib *f, uint32_t first, uint32_t route)
+static void cut(struct fib *f, uint64_t first, uint32_t route)
 {
 	if (f->n && f->interval[f->n - 1].first == first)
 		f->n--;
@@ -34,18 +39,18 @@ static void build(struct fib *f)
 	f->n = 0;
 	cut(f, 0, FIB_NO_ROUTE);
 	for (uint32_t i = 0; i <= f->set.n; i++) {
-		while (depth && (i == f->set.n || f->set.route[i].prefix > last_of(&f->set.route[open[depth - 1]]))) {
-			uint32_t end = last_of(&f->set.route[open[--depth]]);
+		while (depth &&
+			(i == f->set.n || first_of(&f->set.route[i]) > last_of(&f->set.route[open[depth - 1]]))) {
+			uint64_t end = last_of(&f->set.route[open[--depth]]);
 
-			if (end != UINT32_MAX)
-				cut(f, end + 1, depth ? open[depth - 1] : FIB_NO_ROUTE);
+			cut(f, end + 1, depth ? open[depth - 1] : FIB_NO_ROUTE);
 		}
 		if (i == f->set.n)
 			break;
 		if (depth && by_prefix(&f->set.route[i], &f->set.route[open[depth - 1]]) == 0)
 			depth--;
 		open[depth++] = i;
-		cut(f, f->set.route[i].prefix, i);
+		cut(f, first_of(&f->set.route[i]), i);
 	}
 }
 
@@ -56,8 +61,9 @@ void fib_load(struct fib *f, const struct nexthop *nh)
 	build(f);
 }
 
-struct route fib_find(const struct fib *f, uint32_t address)
+struct route fib_find(const struct fib *f, uint16_t realm, uint32_t address)
 {
+	uint64_t place = (uint64_t)realm << 32 | address;
 	uint32_t lo = 0, hi = f->n;
 
 	if (!f->n)
@@ -65,7 +71,7 @@ struct route fib_find(const struct fib *f, uint32_t address)
 	while (hi - lo > 1) {
 		uint32_t mid = lo + (hi - lo) / 2;
 
-		if (f->interval[mid].first <= address)
+		if (f->interval[mid].first <= place)
 			lo = mid;
 		else
 			hi = mid;

@@ -1,9 +1,10 @@
 /* fib: an engine's private copy of the routes, as sorted intervals.
  *
- * What       longest-prefix match by binary search over the address space cut where any prefix begins or ends.
- * Units      host-order addresses.
+ * What       longest-prefix match by binary search over the address spaces of all realms, one behind the other, cut
+ *            where any prefix begins or ends.
+ * Units      host-order addresses; realm << 32 | address is a place.
  * Ownership  the engine's. Calls: its thread. fib_load copies out of the arena. Errors: none.
- * Use        r = fib_find(&fib, dst); if (r.kind == ROUTE_GATEWAY) ...
+ * Use        r = fib_find(&fib, realm, dst); if (r.kind == ROUTE_GATEWAY) ...
  */
 #ifndef CORENAT_PE_FIB_H
 #define CORENAT_PE_FIB_H
@@ -11,7 +12,7 @@
 #include "shm/nexthop.h"
 
 struct fib_interval {
-	uint32_t first; /* up to the next interval's first - 1 */
+	uint64_t first; /* place; up to the next interval's first - 1 */
 	uint32_t route; /* index into set.route; FIB_NO_ROUTE */
 };
 
@@ -27,6 +28,6 @@ struct fib {
 /* Takes the routes in force. */
 void fib_load(struct fib *f, const struct nexthop *nh);
 /* kind ROUTE_NONE when nothing matches. */
-struct route fib_find(const struct fib *f, uint32_t address);
+struct route fib_find(const struct fib *f, uint16_t realm, uint32_t address);
 
 #endif

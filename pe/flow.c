@@ -118,6 +118,8 @@ static enum verdict parse(struct flow *f, const struct packet *p)
 	f->port_at = FLOW_NO_PORT;
 	memcpy(&f->key.a, &ip->src, sizeof f->key.a); /* source and destination, like the session's pairs */
 	f->key.b = (uint64_t)f->l4 << 48 | (uint64_t)f->dir << 56;
+	if (f->dir == DIR_OUTBOUND)
+		f->key.b |= (uint64_t)p->vlan << 32;
 	return l4_rows[f->l4].parse(f, p->data + f->l4_at);
 }
 

@@ -30,6 +30,12 @@ struct flow {
 	bool opens;       /* it may be the first packet of a session */
 };
 
+/* Of who sent it; 0 from the outside. */
+static inline uint16_t flow_realm(const struct flow *f)
+{
+	return (uint16_t)(f->key.b >> 32);
+}
+
 enum l4 flow_l4(uint8_t protocol);
 
 enum verdict flow_parse(struct flow *f, const struct packet *p);

@@ -95,6 +95,7 @@ static bool cut_one(struct cut *c, struct packet *out)
 	out->out = c->p->out;
 	out->verdict = c->p->verdict;
 	out->forward = c->p->forward;
+	out->vlan = c->p->vlan;
 	c->done += bytes;
 	return true;
 }
@@ -121,12 +122,12 @@ unsigned fragment_split(const struct packet *p, uint16_t mtu, struct packet *out
 
 /* ---- waiting ---- */
 
-static uint16_t *counter_of(struct fragment_quota *q, uint64_t seed, be32_t source)
+static uint16_t *counter_of(struct fragment_quota *q, uint64_t seed, uint64_t source)
 {
 	return &q->waiting[XXH3_64bits_withSeed(&source, sizeof source, seed) % FRAGMENT_COUNTERS];
 }
 
-bool fragment_take(struct fragment_quota *q, uint64_t seed, be32_t source, uint32_t limit, uint32_t per_source)
+bool fragment_take(struct fragment_quota *q, uint64_t seed, uint64_t source, uint32_t limit, uint32_t per_source)
 {
 	uint16_t *n = counter_of(q, seed, source);
 
@@ -137,7 +138,7 @@ bool fragment_take(struct fragment_quota *q, uint64_t seed, be32_t source, uint3
 	return true;
 }
 
-void fragment_put(struct fragment_quota *q, uint64_t seed, be32_t source)
+void fragment_put(struct fragment_quota *q, uint64_t seed, uint64_t source)
 {
 	uint16_t *n = counter_of(q, seed, source);
 

@@ -11,11 +11,12 @@
 #ifndef CORENAT_PE_FRAGMENT_H
 #define CORENAT_PE_FRAGMENT_H
 
+#include "common/headers.h"
 #include "pe/packet.h"
 
 /* Cuts the IPv4 packet of a frame, itself whole or a fragment, into fragments of at most `mtu` bytes, in order (RFC 791
  * §3.2, RFC 4787 REQ-13a). out[i].data is a buffer of out[i].len bytes; of each one written, len becomes the frame's,
- * side, out, verdict and forward those of `p`; frame stays. A packet that is small enough is one fragment, a copy.
+ * side, out, vlan, verdict and forward those of `p`; frame stays. A packet that is small enough is one fragment, a copy.
  * Returns how many: 0 when it needs more than `max` or larger buffers, may not be cut (DF), or is no sound packet (a
  * wrong header checksum, offsets beyond what IPv4 can say). Buffers may then have been written to. */
 unsigned fragment_split(const struct packet *p, uint16_t mtu, struct packet *out, unsigned max);
@@ -24,13 +25,19 @@ unsigned fragment_split(const struct packet *p, uint16_t mtu, struct packet *out
  * with. */
 enum { FRAGMENT_COUNTERS = 2048 };
 
+/* Of a packet that waits: the address, and the realm it is in. */
+static inline uint64_t fragment_source(const struct packet *p)
+{
+	return (uint64_t)p->vlan << 32 | ((const struct ip4_header *)(p->data + sizeof(struct eth_header)))->src.net;
+}
+
 struct fragment_quota {
 	uint32_t total;
 	uint16_t waiting[FRAGMENT_COUNTERS];
 };
 
-bool fragment_take(struct fragment_quota *q, uint64_t seed, be32_t source, uint32_t limit, uint32_t per_source);
+bool fragment_take(struct fragment_quota *q, uint64_t seed, uint64_t source, uint32_t limit, uint32_t per_source);
 /* For each one taken, once. */
-void fragment_put(struct fragment_quota *q, uint64_t seed, be32_t source);
+void fragment_put(struct fragment_quota *q, uint64_t seed, uint64_t source);
 
 #endif

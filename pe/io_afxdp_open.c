@@ -4,7 +4,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/ethtool.h>
 #include <linux/if_xdp.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -217,6 +219,27 @@ static void warn_of_mtu(const char *interface)
 	close(fd);
 }
 
+/* A realm is told by the tag in the frame: an interface that takes tags off would make all subscribers untagged ones. */
+static void keep_tags(const char *interface)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ethtool_value flags = {.cmd = ETHTOOL_GFLAGS};
+	struct ifreq request = {.ifr_data = (char *)&flags};
+
+	if (fd < 0)
+		return;
+	snprintf(request.ifr_name, sizeof request.ifr_name, "%s", interface);
+	if (!ioctl(fd, SIOCETHTOOL, &request) && (flags.data & ETH_FLAG_RXVLAN)) {
+		flags.cmd = ETHTOOL_SFLAGS;
+		flags.data &= ~(uint32_t)ETH_FLAG_RXVLAN;
+		if (ioctl(fd, SIOCETHTOOL, &request))
+			log_warning("%s: takes VLAN tags off (`ethtool -K %s rxvlan off` fails: %s), so realms cannot "
+				    "be told",
+				interface, interface, strerror(errno));
+	}
+	close(fd);
+}
+
 /* From here on packets come: the rings must be ready. */
 static int enter(struct io_afxdp *a, const struct io_afxdp_params *params)
 {
@@ -277,6 +300,7 @@ struct io *io_afxdp_open(const struct io_afxdp_params *params)
 	err = make_frames(a);
 	if (err)
 		log_error("no memory for %u packet frames of %d bytes: %s", a->n_frames, FRAME_SIZE, strerror(-err));
+	keep_tags(params->interface[SIDE_INSIDE]);
 	if (!err)
 		err = xdp_open(&a->xdp, &xdp);
 	if (!err)

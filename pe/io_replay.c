@@ -16,7 +16,7 @@ struct io_replay {
 	struct queue in[N_SIDES];
 	uint64_t free[REPLAY_FRAMES]; /* frames nobody has */
 	unsigned n_free;
-	uint8_t frame[REPLAY_FRAMES][REPLAY_FRAME_BYTES];
+	uint8_t frame[REPLAY_FRAMES][VLAN_TAG_SIZE + REPLAY_FRAME_BYTES]; /* room for a tag first, as packet.h wants */
 };
 
 static unsigned replay_rx(struct io *io, enum side side, struct packet *burst, unsigned max)
@@ -60,7 +60,8 @@ static unsigned replay_take(struct io *io, struct packet *out, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		uint64_t frame = r->free[--r->n_free];
 
-		out[i] = (struct packet){.data = r->frame[frame], .frame = frame, .len = REPLAY_FRAME_BYTES};
+		out[i] = (struct packet){
+			.data = r->frame[frame] + VLAN_TAG_SIZE, .frame = frame, .len = REPLAY_FRAME_BYTES};
 	}
 	return n;
 }
@@ -119,9 +120,11 @@ bool io_replay_give(struct io *io, enum side side, const uint8_t *data, uint32_t
 	if (len > REPLAY_FRAME_BYTES || !r->n_free)
 		return false;
 	uint64_t frame = r->free[--r->n_free];
-	memcpy(r->frame[frame], data, len);
+	uint8_t *at = r->frame[frame] + VLAN_TAG_SIZE;
+
+	memcpy(at, data, len);
 	q->packet[(q->first + q->n) % REPLAY_FRAMES] =
-		(struct packet){.data = r->frame[frame], .frame = frame, .len = len, .side = (uint8_t)side};
+		(struct packet){.data = at, .frame = frame, .len = len, .side = (uint8_t)side};
 	q->n++;
 	return true;
 }

@@ -30,9 +30,11 @@ struct live {
 	struct mailbox *mailbox;
 	struct engine engine;
 	mono_t last_packet, look, report;
-	struct io_stats reported;        /* what io had counted when it was last asked */
-	struct prefix local[ROUTES_MAX]; /* the appliance's own addresses, for the XDP program */
-	struct prefix bypass[NAT_BYPASS_PREFIXES];
+	struct io_stats reported; /* what io had counted when it was last asked */
+	/* For the XDP program. */
+	struct snapshot_prefix subscribers[SNAPSHOT_PREFIXES_MAX];
+	struct snapshot_prefix local[ROUTES_MAX]; /* the appliance's own addresses */
+	struct snapshot_prefix bypass[NAT_BYPASS_PREFIXES];
 };
 
 /* ---- opening ---- */
@@ -134,10 +136,15 @@ static void tell_xdp(struct live *l)
 		const struct route *r = &n->fib.set.route[i];
 
 		if (r->kind == ROUTE_LOCAL)
-			l->local[n_local++] = (struct prefix){r->prefix, r->length};
+			l->local[n_local++] = (struct snapshot_prefix){r->realm, r->prefix, r->length};
+	}
+	/* Of no realm: what is tagged for none does not get past the engine either. */
+	for (uint32_t i = 0; i < n->config.n_prefixes; i++) {
+		l->subscribers[i] = n->config.prefixes[i];
+		l->subscribers[i].realm = 0;
 	}
 	struct xdp_rules rules = {
-		.subscribers = n->config.prefixes,
+		.subscribers = l->subscribers,
 		.n_subscribers = n->config.n_prefixes,
 		.local = l->local,
 		.n_local = n_local,

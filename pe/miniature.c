@@ -11,27 +11,41 @@ static const struct {
 	be32_t address;
 	struct link_header link;
 } routers[N_SIDES] = {
-	[SIDE_INSIDE] = {{0x020200c0}, {{2, 0, 0, 0, 1, 2}, {2, 0, 0, 0, 1, 1}, 1500, SIDE_INSIDE, ADJACENCY_RESOLVED}},
+	[SIDE_INSIDE] = {{0x020200c0},
+		{{2, 0, 0, 0, 1, 2}, {2, 0, 0, 0, 1, 1}, 1500, SIDE_INSIDE, ADJACENCY_RESOLVED, 0}},
 	[SIDE_OUTSIDE] = {{0x010200c0},
-		{{2, 0, 0, 0, 2, 2}, {2, 0, 0, 0, 2, 1}, 1500, SIDE_OUTSIDE, ADJACENCY_RESOLVED}},
+		{{2, 0, 0, 0, 2, 2}, {2, 0, 0, 0, 2, 1}, 1500, SIDE_OUTSIDE, ADJACENCY_RESOLVED, 0}},
 };
+
+/* The same router inside in every realm. */
+static void add_realm(
+	struct nexthop *nh, struct route_set *set, uint16_t vlan, const struct prefix *prefixes, uint32_t n)
+{
+	struct link_header link = routers[SIDE_INSIDE].link;
+
+	link.vlan = vlan;
+	nexthop_set_adjacency(nh, routers[SIDE_INSIDE].address, &link);
+	for (uint32_t i = 0; i < n; i++)
+		set->route[set->n++] = (struct route){.prefix = prefixes[i].addr,
+			.gateway = be32_host(routers[SIDE_INSIDE].address),
+			.length = prefixes[i].len,
+			.kind = ROUTE_GATEWAY,
+			.side = SIDE_INSIDE,
+			.realm = vlan};
+}
 
 static void add_routes(struct arena *a, const struct config *c)
 {
 	struct nexthop *nh = arena_region(a, ARENA_nexthop);
 	struct route_set *set = nexthop_spare_routes(nh);
 
-	for (int side = 0; side < N_SIDES; side++)
-		nexthop_set_adjacency(nh, routers[side].address, &routers[side].link);
+	nexthop_set_adjacency(nh, routers[SIDE_OUTSIDE].address, &routers[SIDE_OUTSIDE].link);
 	set->n = 0;
-	set->route[set->n++] =
-		(struct route){0, be32_host(routers[SIDE_OUTSIDE].address), 0, ROUTE_GATEWAY, SIDE_OUTSIDE, 0};
-	for (uint32_t i = 0; i < c->net.n_prefixes; i++) {
-		const struct prefix *p = &c->net.prefixes[i];
-
-		set->route[set->n++] = (struct route){
-			p->addr, be32_host(routers[SIDE_INSIDE].address), p->len, ROUTE_GATEWAY, SIDE_INSIDE, 0};
-	}
+	set->route[set->n++] = (struct route){
+		.gateway = be32_host(routers[SIDE_OUTSIDE].address), .kind = ROUTE_GATEWAY, .side = SIDE_OUTSIDE};
+	add_realm(nh, set, 0, c->net.prefixes, c->net.n_prefixes);
+	for (uint32_t i = 0; i < c->n_realms; i++)
+		add_realm(nh, set, c->realms[i].vlan, c->realms[i].prefixes, c->realms[i].n_prefixes);
 	nexthop_publish_routes(nh);
 }
 

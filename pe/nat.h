@@ -60,8 +60,8 @@ struct nat {
 	struct nexthop *nexthop;
 	bool configured;
 	struct snapshot config;
-	struct steering steering[N_SIDES];                /* who receives what comes in on each side */
-	be32_t own[N_SIDES];                              /* the appliance's address on each side; 0: it has none */
+	struct steering steering[N_SIDES]; /* who receives what comes in on each side */
+	be32_t own[N_SIDES][VLAN_MAX + 1]; /* the appliance's address on each side, in each realm; 0: it has none */
 	struct nat_address address[CONFIG_ADDRESSES_MAX]; /* config.n_addresses of them, sorted */
 	struct fib fib;
 	struct pending pending;
@@ -89,7 +89,7 @@ bool nat_configure(struct nat *n);
 bool nat_load_routes(struct nat *n);
 
 /* Translates burst[0..count), all received on the same side, count <= BURST_MAX: each gets forward, out and verdict.
- * Bytes are changed only where forward is set. */
+ * Bytes are changed only where forward is set, but that a VLAN tag is taken off (packet.h). */
 void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now);
 
 /* The time of an unsolicited SYN that was held is up: when the connection was opened from the inside meanwhile it is
@@ -108,7 +108,7 @@ void nat_unhost(struct nat *n, struct nat *guest);
 /* The subscribers that rules exempt from translation, whose own addresses are therefore known outside: what the XDP program
  * must hand over besides the pools. Returns how many prefixes. A subscriber prefix may be there by parts. */
 enum { NAT_BYPASS_PREFIXES = CONFIG_PREFIXES_MAX + SNAPSHOT_RULES_MAX };
-unsigned nat_bypass_prefixes(const struct nat *n, struct prefix out[NAT_BYPASS_PREFIXES]);
+unsigned nat_bypass_prefixes(const struct nat *n, struct snapshot_prefix out[NAT_BYPASS_PREFIXES]);
 
 /* Counts a packet's last word: after transmission, which may still fail. */
 void nat_count(struct nat *n, enum verdict v);

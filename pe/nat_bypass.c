@@ -1,4 +1,5 @@
-/* Packets that a rule exempts from translation (RFC 6888 REQ-6): routed as they are, both ways, without a session. */
+/* Packets that a rule exempts from translation (RFC 6888 REQ-6): routed as they are, both ways, without a session. Only
+ * untagged subscribers can be exempt: addresses of a realm mean nothing outside of it, and rules are compiled so. */
 #include "pe/nat_internal.h"
 
 #include <string.h>
@@ -18,12 +19,13 @@ static struct session session_of(enum dir dir, struct flow_key key, enum l4 l4)
 		.remote = address[!inside],
 		.inside_port = port[inside],
 		.remote_port = port[!inside],
+		.realm = (uint16_t)(key.b >> 32),
 		.l4 = (uint8_t)l4};
 }
 
 static bool is_exempt(const struct nat *n, const struct session *s)
 {
-	return nat_is_subscriber(n, s->inside) && !nat_is_pool_address(n, s->remote) &&
+	return nat_is_subscriber(n, s->realm, s->inside) && !nat_is_pool_address(n, s->remote) &&
 	       nat_rule_for(n, s)->action == ACTION_BYPASS && !nat_static_inside(n, s);
 }
 
@@ -38,7 +40,7 @@ bool nat_bypasses(const struct nat *n, const struct flow *f)
 static enum verdict route(struct nat *n, struct packet *p, enum dir dir)
 {
 	struct link_header link;
-	enum verdict refused = nat_link_to(n, dir, flow_ip4(p)->dst, &link);
+	enum verdict refused = nat_link_to(n, dir, 0, flow_ip4(p)->dst, &link);
 
 	if (refused == N_VERDICTS)
 		refused = nat_fit(p, be16_host(flow_ip4(p)->total_size), link.mtu);
@@ -71,24 +73,25 @@ enum verdict nat_bypass_error(struct nat *n, struct packet *p, const struct quot
 
 /* ---- what the XDP program must know ---- */
 
-static bool prefix_holds(const struct prefix *wide, const struct prefix *p)
+static bool prefix_holds(const struct snapshot_prefix *wide, const struct snapshot_prefix *p)
 {
 	return wide->len <= p->len && ((wide->addr ^ p->addr) & ~(uint32_t)(0xffffffffull >> wide->len)) == 0;
 }
 
 /* Whom the rule exempts of one subscriber prefix: it is the wider of the two, or lies within, or they have nothing in
  * common. */
-static bool in_common(const struct prefix *subscribers, const struct snapshot_rule *r, struct prefix *out)
+static bool in_common(
+	const struct snapshot_prefix *subscribers, const struct snapshot_rule *r, struct snapshot_prefix *out)
 {
-	struct prefix inside = {r->inside, (uint8_t)__builtin_popcount(r->inside_mask)};
+	struct snapshot_prefix inside = {r->realm, r->inside, (uint32_t)__builtin_popcount(r->inside_mask)};
 
-	if (r->action != ACTION_BYPASS)
+	if (r->action != ACTION_BYPASS || subscribers->realm != r->realm)
 		return false;
 	*out = prefix_holds(&inside, subscribers) ? *subscribers : inside;
 	return prefix_holds(subscribers, out);
 }
 
-unsigned nat_bypass_prefixes(const struct nat *n, struct prefix out[NAT_BYPASS_PREFIXES])
+unsigned nat_bypass_prefixes(const struct nat *n, struct snapshot_prefix out[NAT_BYPASS_PREFIXES])
 {
 	const struct snapshot *c = &n->config;
 	unsigned found = 0;
@@ -97,7 +100,7 @@ unsigned nat_bypass_prefixes(const struct nat *n, struct prefix out[NAT_BYPASS_P
 		bool whole = false; /* it is listed, and once is enough */
 
 		for (uint32_t r = 0; r < c->n_rules && !whole; r++) {
-			struct prefix p;
+			struct snapshot_prefix p;
 
 			if (!in_common(&c->prefixes[i], &c->rules[r], &p))
 				continue;

@@ -1,5 +1,6 @@
 /* The burst: parse all, look up all, translate all, then the few that have no session yet. */
 #include "pe/nat_internal.h"
+#include "pe/vlan.h"
 
 /* ---- lookup ---- */
 
@@ -25,7 +26,7 @@ static const enum verdict hit_verdict[N_DIRS] = {VERDICT_fwd_out_hit, VERDICT_fw
  * own address has none. */
 static enum verdict first_packet(struct nat *n, struct packet *p, const struct flow *f)
 {
-	if (f->dir == DIR_INBOUND && nat_is_subscriber(n, flow_ip4(p)->dst))
+	if (f->dir == DIR_INBOUND && nat_is_subscriber(n, 0, flow_ip4(p)->dst))
 		return nat_bypasses(n, f) ? nat_bypass(n, p, f) : VERDICT_drop_no_session;
 
 	local_place place = nat_find_hosted(&n, f);
@@ -40,13 +41,24 @@ static enum verdict first_packet(struct nat *n, struct packet *p, const struct f
 	return place ? nat_translate(n, p, f, place, verdict) : verdict;
 }
 
+/* Most frames have no tag: whether this one has is asked only when it looks like no IPv4 packet. */
+static enum verdict parse(struct flow *f, struct packet *p)
+{
+	enum verdict refused = flow_parse(f, p);
+
+	if (refused != VERDICT_drop_not_ipv4 || !vlan_is_tagged(p))
+		return refused;
+	refused = vlan_take(p);
+	return refused == N_VERDICTS ? flow_parse(f, p) : refused;
+}
+
 /* What is refused here keeps a hash of 0: looked up with the rest, and not looked at again. */
 static void burst_parse(const struct nat *n, struct packet *burst, struct flow *flow, uint64_t *hash, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
 		burst[i].forward = 0;
 		burst[i].mtu = 0;
-		burst[i].verdict = (uint8_t)flow_parse(&flow[i], &burst[i]);
+		burst[i].verdict = (uint8_t)parse(&flow[i], &burst[i]);
 		hash[i] = burst[i].verdict == N_VERDICTS ? flow_key_hash(flow[i].key, n->seed) : 0;
 		flow[i].hash = hash[i];
 	}

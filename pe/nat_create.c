@@ -7,17 +7,18 @@
 
 static const enum side side_towards[N_DIRS] = {SIDE_OUTSIDE, SIDE_INSIDE};
 
-uint32_t nat_next_hop(struct nat *n, enum dir dir, be32_t destination, enum verdict *refused)
+uint32_t nat_next_hop(struct nat *n, enum dir dir, uint16_t realm, be32_t destination, enum verdict *refused)
 {
-	struct route r = fib_find(&n->fib, be32_host(destination));
+	uint16_t in = dir == DIR_INBOUND ? realm : 0;
+	struct route r = fib_find(&n->fib, in, be32_host(destination));
 
 	*refused = VERDICT_drop_no_route;
 	if ((r.kind != ROUTE_GATEWAY && r.kind != ROUTE_ONLINK) || r.side != side_towards[dir])
 		return ADJACENCY_NONE;
 	be32_t hop = r.kind == ROUTE_GATEWAY ? be32_of(r.gateway) : destination;
-	uint32_t i = nexthop_find(n->nexthop, r.side, hop);
+	uint32_t i = nexthop_find(n->nexthop, r.side, in, hop);
 	if (i == ADJACENCY_NONE) {
-		nexthop_request(n->nexthop, n->engine, r.side, hop);
+		nexthop_request(n->nexthop, n->engine, r.side, in, hop);
 		*refused = VERDICT_held;
 	}
 	return i;
@@ -112,6 +113,7 @@ uint32_t nat_behaviour_for(const struct snapshot_rule *rule, enum l4 l4)
 
 static void fill_outbound(struct session *s, const struct flow *f)
 {
+	s->realm = flow_realm(f);
 	memcpy(&s->inside, &f->key.a, sizeof f->key.a);
 	memcpy(&s->inside_port, &f->key.b, 2 * sizeof(be16_t));
 	s->l4 = f->l4;
@@ -125,7 +127,7 @@ static enum verdict may_create(
 
 	if (!n->configured || n->config.n_addresses == 0)
 		return VERDICT_drop_no_config;
-	if (!nat_is_subscriber(n, want->inside))
+	if (!nat_is_subscriber(n, want->realm, want->inside))
 		return VERDICT_drop_not_subscriber;
 	*rule = nat_rule_for(n, want);
 	if ((*rule)->action == ACTION_BYPASS && nat_bypasses(n, f))
@@ -136,7 +138,7 @@ static enum verdict may_create(
 		return VERDICT_drop_rule;
 	if (nat_is_pool_address(n, want->remote))
 		return N_VERDICTS;
-	uint32_t hop = nat_next_hop(n, DIR_OUTBOUND, want->remote, &refused);
+	uint32_t hop = nat_next_hop(n, DIR_OUTBOUND, want->realm, want->remote, &refused);
 	want->next_hop[DIR_OUTBOUND] = nat_hop_word(n, hop);
 	return hop == ADJACENCY_NONE ? refused : N_VERDICTS;
 }
@@ -201,6 +203,7 @@ static void fill_static(struct session *s, const struct snapshot_static *fixed)
 {
 	uint16_t offset = (uint16_t)(be16_host(s->nat_port) - fixed->nat_port);
 
+	s->realm = (uint16_t)fixed->realm;
 	s->inside = be32_of(fixed->inside);
 	s->inside_port = fixed->l4 == N_L4 ? s->nat_port : be16_of((uint16_t)(fixed->inside_port + offset));
 }

@@ -40,7 +40,7 @@ static void look(struct nat *n, struct flow *f, struct prospect *x)
 	if (f->dir != DIR_OUTBOUND || !n->config.n_addresses)
 		return;
 	f->draw = nat_random(n);
-	x->s = (struct session){.l4 = f->l4};
+	x->s = (struct session){.l4 = f->l4, .realm = flow_realm(f)};
 	memcpy(&x->s.inside, &f->key.a, sizeof f->key.a);
 	memcpy(&x->s.inside_port, &f->key.b, 2 * sizeof(be16_t));
 	x->rule = nat_rule_for(n, &x->s);

@@ -14,7 +14,8 @@ static struct fragment_key key_of(const struct packet *p)
 		.dst = ip->dst,
 		.id = ip->id,
 		.protocol = ip->protocol,
-		.dir = p->side == SIDE_INSIDE ? DIR_OUTBOUND : DIR_INBOUND};
+		.dir = p->side == SIDE_INSIDE ? DIR_OUTBOUND : DIR_INBOUND,
+		.realm = p->side == SIDE_INSIDE ? p->vlan : 0};
 }
 
 static bool is_first(const struct packet *p)
@@ -91,6 +92,7 @@ static void leave_word(
 		.session = index,
 		.generation = index ? s->generation : 0,
 		.id = ip->id,
+		.realm = index ? s->realm : 0,
 	};
 
 	fragments_put(&n->fragments, &word, n->now, span_s(n->config.fragment_timeout_s));
@@ -116,7 +118,7 @@ static enum verdict first(struct nat *n, struct packet *p)
 	if (verdict != N_VERDICTS)
 		return verdict;
 	f.hash = flow_key_hash(f.key, n->seed);
-	if (f.dir == DIR_INBOUND && nat_is_subscriber(n, key.dst))
+	if (f.dir == DIR_INBOUND && nat_is_subscriber(n, 0, key.dst))
 		return nat_bypasses(n, &f) ? first_bypassed(n, p, &f) : VERDICT_drop_no_session;
 	uint32_t index = session_for(n, &f, &s, &verdict);
 	if (!index)
@@ -130,7 +132,7 @@ static enum verdict first(struct nat *n, struct packet *p)
 		return turn_round(n, p, &before, first);
 	}
 	struct link_header link;
-	enum verdict refused = nat_link_to(n, f.dir, f.dir == DIR_OUTBOUND ? s.remote : s.inside, &link);
+	enum verdict refused = nat_link_to(n, f.dir, s.realm, f.dir == DIR_OUTBOUND ? s.remote : s.inside, &link);
 	if (refused == N_VERDICTS)
 		refused = nat_fit(p, f.size, link.mtu);
 	if (refused != N_VERDICTS)
@@ -184,7 +186,7 @@ static enum verdict later(struct nat *n, struct packet *p)
 		return turn_round(n, p, &before, later);
 	}
 	enum verdict refused =
-		nat_link_to(n, key.dir, key.dir == DIR_OUTBOUND ? flow_ip4(p)->dst : word.address, &link);
+		nat_link_to(n, key.dir, word.realm, key.dir == DIR_OUTBOUND ? flow_ip4(p)->dst : word.address, &link);
 	if (refused == N_VERDICTS)
 		refused = nat_fit(p, be16_host(flow_ip4(p)->total_size), link.mtu);
 	if (refused != N_VERDICTS)
@@ -200,7 +202,7 @@ enum verdict nat_fragment(struct nat *n, struct packet *p)
 		return VERDICT_drop_no_config;
 	if (flow_ip4(p)->ttl <= 1)
 		return VERDICT_drop_ttl;
-	if (p->side == SIDE_INSIDE && !nat_is_subscriber(n, flow_ip4(p)->src))
+	if (p->side == SIDE_INSIDE && !nat_is_subscriber(n, p->vlan, flow_ip4(p)->src))
 		return VERDICT_drop_not_subscriber;
 	return is_first(p) ? first(n, p) : later(n, p);
 }

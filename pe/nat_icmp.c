@@ -120,7 +120,7 @@ static enum verdict pass_as(struct nat *n, struct packet *p, enum side side)
 	if (q.dir == DIR_OUTBOUND && nat_is_pool_address(n, flow_ip4(p)->dst))
 		return turn_round(n, p, &q, &s);
 	struct link_header link;
-	refused = nat_link_to(n, q.dir, q.dir == DIR_OUTBOUND ? flow_ip4(p)->dst : s.inside, &link);
+	refused = nat_link_to(n, q.dir, s.realm, q.dir == DIR_OUTBOUND ? flow_ip4(p)->dst : s.inside, &link);
 	if (refused != N_VERDICTS)
 		return refused;
 	rewrite(p, &q, &s);
@@ -158,8 +158,10 @@ static const struct answer {
 /* The appliance's address on that side; where it has none, one that the sender knows to be behind it. */
 static be32_t answer_from(const struct nat *n, const struct packet *p)
 {
-	if (n->own[p->side].net)
-		return n->own[p->side];
+	be32_t own = n->own[p->side][p->vlan];
+
+	if (own.net)
+		return own;
 	return p->side == SIDE_OUTSIDE ? flow_ip4(p)->dst : n->config.addresses[0].address;
 }
 

@@ -50,7 +50,7 @@ static inline void nat_set_time(struct nat *n, mono_t now)
 
 /* The way out for a session in one direction: adjacency index, or ADJACENCY_NONE and why in *refused (held: the question
  * is under way). */
-uint32_t nat_next_hop(struct nat *n, enum dir dir, be32_t destination, enum verdict *refused);
+uint32_t nat_next_hop(struct nat *n, enum dir dir, uint16_t realm, be32_t destination, enum verdict *refused);
 
 /* An adjacency as sessions keep it: good while the routes are the same. */
 static inline uint32_t nat_hop_word(const struct nat *n, uint32_t hop)
@@ -88,8 +88,8 @@ void nat_mark(const struct nat *n, const struct flow *f, local_place place, uint
 enum { NAT_HEADERS_MAX = sizeof(struct eth_header) + 60 + 60 };
 /* A SYN's MSS, where the configuration wants it lowered. */
 void nat_clamp_mss(const struct nat *n, struct packet *p, const struct flow *f);
-/* The link towards an address; N_VERDICTS: ready. */
-enum verdict nat_link_to(struct nat *n, enum dir dir, be32_t destination, struct link_header *link);
+/* The link towards an address, inside one of `realm`; N_VERDICTS: ready. */
+enum verdict nat_link_to(struct nat *n, enum dir dir, uint16_t realm, be32_t destination, struct link_header *link);
 /* Ethernet header, TTL, forward. */
 void nat_onto_link(struct packet *p, const struct link_header *link);
 /* Whether `size` bytes of IPv4 fit; if not the packet is marked to be cut, or refused when it may not be. */
@@ -102,7 +102,7 @@ bool nat_still_good(struct nat *n, local_place place);
 
 /* ---- nat_rule.c ---- */
 
-bool nat_is_subscriber(const struct nat *n, be32_t address);
+bool nat_is_subscriber(const struct nat *n, uint16_t realm, be32_t address);
 bool nat_is_pool_address(const struct nat *n, be32_t address);
 /* The first rule that matches a session as it begins; there always is one. */
 const struct snapshot_rule *nat_rule_for(const struct nat *n, const struct session *s);

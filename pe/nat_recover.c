@@ -224,8 +224,9 @@ static void find_own_addresses(struct nat *n)
 	for (uint32_t i = 0; i < n->fib.set.n; i++) {
 		const struct route *r = &n->fib.set.route[i];
 
-		if (r->kind == ROUTE_LOCAL && r->length == 32 && r->side < N_SIDES && !n->own[r->side].net)
-			n->own[r->side] = be32_of(r->prefix);
+		if (r->kind == ROUTE_LOCAL && r->length == 32 && r->side < N_SIDES && r->realm <= VLAN_MAX &&
+			!n->own[r->side][r->realm].net)
+			n->own[r->side][r->realm] = be32_of(r->prefix);
 	}
 }
 

@@ -3,17 +3,23 @@
 
 #include <string.h>
 
-static bool in_prefix(uint32_t address, const struct prefix *p)
+/* Only the last prefix that does not begin behind the address can hold it. */
+bool nat_is_subscriber(const struct nat *n, uint16_t realm, be32_t address)
 {
-	return ((address ^ p->addr) & ~(uint32_t)(0xffffffffull >> p->len)) == 0;
-}
+	const struct snapshot_prefix *list = n->config.prefixes, *at;
+	uint32_t lo = 0, hi = n->config.n_prefixes, host = be32_host(address);
 
-bool nat_is_subscriber(const struct nat *n, be32_t address)
-{
-	for (uint32_t i = 0; i < n->config.n_prefixes; i++)
-		if (in_prefix(be32_host(address), &n->config.prefixes[i]))
-			return true;
-	return false;
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		at = &list[mid];
+		if (at->realm < realm || (at->realm == realm && at->addr <= host))
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	at = lo ? &list[lo - 1] : NULL;
+	return at && at->realm == realm && ((host ^ at->addr) & ~(uint32_t)(0xffffffffull >> at->len)) == 0;
 }
 
 bool nat_is_pool_address(const struct nat *n, be32_t address)
@@ -32,7 +38,8 @@ static bool matches(const struct snapshot_rule *r, const struct session *s)
 {
 	uint16_t port = be16_host(s->remote_port);
 
-	return ((be32_host(s->inside) ^ r->inside) & r->inside_mask) == 0 &&
+	return ((s->realm ^ r->realm) & r->realm_mask) == 0 &&
+	       ((be32_host(s->inside) ^ r->inside) & r->inside_mask) == 0 &&
 	       ((be32_host(s->remote) ^ r->remote) & r->remote_mask) == 0 && (r->protocols >> s->l4 & 1) &&
 	       port >= r->port_first && port <= r->port_last;
 }
@@ -48,17 +55,20 @@ const struct snapshot_rule *nat_rule_for(const struct nat *n, const struct sessi
 
 /* ---- static mappings ---- */
 
-/* Sorted by address, protocol and first port: the last entry that does not begin after the endpoint. */
+/* Sorted by address, realm (inside), protocol and first port: the last entry that does not begin after the endpoint. */
 struct endpoint {
 	uint32_t address;
+	uint32_t realm; /* 0 outside */
 	uint16_t port;
 	uint8_t l4;
 };
 
-static int order(uint32_t address, uint8_t l4, uint16_t port, const struct endpoint *e)
+static int order(uint32_t address, uint32_t realm, uint8_t l4, uint16_t port, const struct endpoint *e)
 {
 	if (address != e->address)
 		return address < e->address ? -1 : 1;
+	if (realm != e->realm)
+		return realm < e->realm ? -1 : 1;
 	if (l4 != e->l4)
 		return l4 < e->l4 ? -1 : 1;
 	return (port > e->port) - (port < e->port);
@@ -72,8 +82,8 @@ static const struct snapshot_static *last_before(
 	while (lo < hi) {
 		uint32_t mid = lo + (hi - lo) / 2;
 		const struct snapshot_static *at = &list[mid];
-		int is = side == SIDE_INSIDE ? order(at->inside, at->l4, at->inside_port, e)
-					     : order(at->nat, at->l4, at->nat_port, e);
+		int is = side == SIDE_INSIDE ? order(at->inside, at->realm, at->l4, at->inside_port, e)
+					     : order(at->nat, 0, at->l4, at->nat_port, e);
 
 		if (is <= 0)
 			lo = mid + 1;
@@ -83,34 +93,39 @@ static const struct snapshot_static *last_before(
 	return lo ? &list[lo - 1] : NULL;
 }
 
-static const struct snapshot_static *find_static(
-	const struct snapshot_static *list, uint32_t n, enum side side, be32_t address, be16_t port, enum l4 l4)
+static bool is_at(const struct snapshot_static *x, enum side side, const struct endpoint *e)
 {
-	struct endpoint whole = {be32_host(address), 0, N_L4}, one = {whole.address, be16_host(port), (uint8_t)l4};
-	const struct snapshot_static *at = last_before(list, n, side, &one);
-	uint16_t first = !at ? 0 : side == SIDE_INSIDE ? at->inside_port : at->nat_port;
+	return x->l4 == e->l4 &&
+	       (side == SIDE_INSIDE ? x->inside == e->address && x->realm == e->realm : x->nat == e->address);
+}
 
-	if (at && (side == SIDE_INSIDE ? at->inside : at->nat) == one.address && at->l4 == l4 &&
-		one.port - first < at->ports)
+static const struct snapshot_static *find_static(
+	const struct snapshot_static *list, uint32_t n, enum side side, const struct endpoint *one)
+{
+	struct endpoint whole = {one->address, one->realm, 0, N_L4};
+	const struct snapshot_static *at = last_before(list, n, side, one);
+
+	if (at && is_at(at, side, one) &&
+		one->port - (side == SIDE_INSIDE ? at->inside_port : at->nat_port) < at->ports)
 		return at;
 	at = last_before(list, n, side, &whole);
-	return at && (side == SIDE_INSIDE ? at->inside : at->nat) == whole.address && at->l4 == N_L4 ? at : NULL;
+	return at && is_at(at, side, &whole) ? at : NULL;
 }
 
 const struct snapshot_static *nat_static_inside(const struct nat *n, const struct session *s)
 {
 	const struct snapshot *c = &n->config;
+	struct endpoint e = {be32_host(s->inside), s->realm, be16_host(s->inside_port), s->l4};
 
-	return c->n_static
-		       ? find_static(c->static_by_inside, c->n_static, SIDE_INSIDE, s->inside, s->inside_port, s->l4)
-		       : NULL;
+	return c->n_static ? find_static(c->static_by_inside, c->n_static, SIDE_INSIDE, &e) : NULL;
 }
 
 const struct snapshot_static *nat_static_nat(const struct nat *n, be32_t nat, be16_t port, enum l4 l4)
 {
 	const struct snapshot *c = &n->config;
+	struct endpoint e = {be32_host(nat), 0, be16_host(port), (uint8_t)l4};
 
-	return c->n_static ? find_static(c->static_by_nat, c->n_static, SIDE_OUTSIDE, nat, port, l4) : NULL;
+	return c->n_static ? find_static(c->static_by_nat, c->n_static, SIDE_OUTSIDE, &e) : NULL;
 }
 
 /* ---- ports ---- */

@@ -84,6 +84,7 @@ void nat_onto_link(struct packet *p, const struct link_header *link)
 	ip->ttl--;
 	ip->checksum = csum_apply(ip->checksum, CSUM_DELTA_TTL);
 	p->out = link->side;
+	p->vlan = link->vlan;
 	p->forward = 1;
 }
 
@@ -96,7 +97,7 @@ static uint32_t next_hop_of(struct nat *n, struct session *s, const struct flow 
 
 	if ((uint16_t)cached == (uint16_t)n->fib.generation && cached >> 16 != ADJACENCY_NONE)
 		return cached >> 16;
-	uint32_t i = nat_next_hop(n, f->dir, f->dir == DIR_OUTBOUND ? s->remote : s->inside, refused);
+	uint32_t i = nat_next_hop(n, f->dir, s->realm, f->dir == DIR_OUTBOUND ? s->remote : s->inside, refused);
 	if (i != ADJACENCY_NONE)
 		atomic_store_explicit(&s->next_hop[f->dir], nat_hop_word(n, i), memory_order_relaxed);
 	return i;
@@ -108,7 +109,7 @@ static bool link_ready(struct nat *n, uint32_t index, const struct link_header *
 	struct adjacency *a = &n->nexthop->adjacency[index];
 
 	if (link->state != ADJACENCY_RESOLVED) {
-		nexthop_request(n->nexthop, n->engine, link->side, a->address);
+		nexthop_request(n->nexthop, n->engine, link->side, link->vlan, a->address);
 		return false;
 	}
 	if (!atomic_load_explicit(&a->used, memory_order_relaxed))
@@ -116,10 +117,10 @@ static bool link_ready(struct nat *n, uint32_t index, const struct link_header *
 	return true;
 }
 
-enum verdict nat_link_to(struct nat *n, enum dir dir, be32_t destination, struct link_header *link)
+enum verdict nat_link_to(struct nat *n, enum dir dir, uint16_t realm, be32_t destination, struct link_header *link)
 {
 	enum verdict refused;
-	uint32_t hop = nat_next_hop(n, dir, destination, &refused);
+	uint32_t hop = nat_next_hop(n, dir, realm, destination, &refused);
 
 	if (hop == ADJACENCY_NONE)
 		return refused;

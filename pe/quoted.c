@@ -112,7 +112,7 @@ enum verdict quoted_parse(struct quoted *q, const struct packet *p)
 		return refused;
 	be32_t ends[2] = {q->dst, q->src};
 	be16_t ports[2] = {q->dport, q->sport};
-	q->key = flow_key_of(ends, ports, 0, q->l4, q->dir);
+	q->key = flow_key_of(ends, ports, q->dir == DIR_OUTBOUND ? p->vlan : 0, q->l4, q->dir);
 	return N_VERDICTS;
 }
 

@@ -4,6 +4,7 @@
 #include "pe/engine.h"
 #include "pe/io_replay.h"
 #include "pe/miniature.h"
+#include "pe/vlan.h"
 
 #include <pcap/pcap.h>
 #include <stdio.h>
@@ -113,12 +114,19 @@ static bool engines_open(struct replay *r, uint64_t seed)
 
 /* ---- running ---- */
 
+/* NICs hash what is behind a tag. */
+static uint32_t tag_size(const uint8_t *data, uint32_t len)
+{
+	return len >= sizeof(struct eth_header) && vlan_type(((const struct eth_header *)data)->type) ? VLAN_TAG_SIZE
+												      : 0;
+}
+
 /* The engine whose queue this packet would land on. */
 static unsigned receiver(const struct replay *r, enum side side, const uint8_t *data, uint32_t len)
 {
-	const struct ip4_header *ip = (const struct ip4_header *)(data + sizeof(struct eth_header));
+	uint32_t l4 = sizeof(struct eth_header) + tag_size(data, len);
+	const struct ip4_header *ip = (const struct ip4_header *)(data + l4);
 	be16_t port[2] = {{0}, {0}};
-	uint32_t l4 = sizeof(struct eth_header);
 
 	if (len < l4 + sizeof *ip)
 		return 0;

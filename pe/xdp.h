@@ -16,7 +16,7 @@
 #ifndef CORENAT_PE_XDP_H
 #define CORENAT_PE_XDP_H
 
-#include "common/config.h"
+#include "shm/snapshot.h"
 
 struct xdp;
 
@@ -39,13 +39,14 @@ bool xdp_is_native(const struct xdp *x, enum side side);
 
 /* Which packets are ours. Counts are list lengths. */
 struct xdp_rules {
-	const struct prefix *subscribers; /* inside: sources that go to the engine */
+	const struct snapshot_prefix
+		*subscribers; /* inside: sources that go to the engine, whatever their tag: realm 0 */
 	unsigned n_subscribers;
-	const struct prefix *local; /* inside: destinations that stay with the kernel */
+	const struct snapshot_prefix *local; /* inside: destinations that stay with the kernel */
 	unsigned n_local;
 	const struct address_range *pool; /* outside: destinations that go to the engine */
 	unsigned n_pool;
-	const struct prefix
+	const struct snapshot_prefix
 		*bypass; /* outside: subscribers' own addresses that go to the engine, unless they are local */
 	unsigned n_bypass;
 };

@@ -6,6 +6,7 @@
 #include "pe/xdp_dir.h"
 #include "pe/xdp_internal.h"
 #include "shm/nexthop.h"
+#include "shm/snapshot.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -17,7 +18,7 @@
 
 static_assert(XDP_QUEUES == ENGINE_MAX, "one queue per engine");
 static_assert(XDP_INSIDE == (int)SIDE_INSIDE && XDP_OUTSIDE == (int)SIDE_OUTSIDE, "sides");
-static_assert(XDP_SUBSCRIBERS_MAX == 2 * CONFIG_PREFIXES_MAX, "room for the old and the new");
+static_assert(XDP_SUBSCRIBERS_MAX == 2 * SNAPSHOT_PREFIXES_MAX, "room for the old and the new");
 static_assert(XDP_LOCAL_MAX == 2 * ROUTES_MAX, "room for the old and the new");
 static_assert(XDP_POOL_MAX == 2 * CONFIG_ADDRESSES_MAX, "room for the old and the new");
 static_assert(XDP_BYPASS_MAX == 2 * NAT_BYPASS_PREFIXES, "room for the old and the new");
@@ -34,7 +35,9 @@ static int compare(const void *a, const void *b)
 	return memcmp(a, b, sizeof(struct xdp_prefix));
 }
 
-static int list_add(struct prefix_list *l, uint32_t addr, unsigned bits)
+enum { REALM_BITS = 32 };
+
+static int list_add(struct prefix_list *l, uint32_t realm, uint32_t addr, unsigned bits)
 {
 	if (l->len == l->room) {
 		size_t room = l->room ? 2 * l->room : 64;
@@ -45,7 +48,7 @@ static int list_add(struct prefix_list *l, uint32_t addr, unsigned bits)
 		l->at = at;
 		l->room = room;
 	}
-	l->at[l->len++] = (struct xdp_prefix){.len = bits, .addr = htonl(addr)};
+	l->at[l->len++] = (struct xdp_prefix){.len = REALM_BITS + bits, .realm = realm, .addr = htonl(addr)};
 	return 0;
 }
 
@@ -81,7 +84,7 @@ static int list_add_range(struct prefix_list *l, struct address_range r)
 
 		if (fits < host_bits)
 			host_bits = fits;
-		err = list_add(l, (uint32_t)first, 32 - host_bits);
+		err = list_add(l, 0, (uint32_t)first, 32 - host_bits);
 		if (err)
 			return err;
 		first += 1ull << host_bits;
@@ -89,10 +92,10 @@ static int list_add_range(struct prefix_list *l, struct address_range r)
 	return 0;
 }
 
-static int list_of_prefixes(struct prefix_list *l, const struct prefix *p, unsigned n)
+static int list_of_prefixes(struct prefix_list *l, const struct snapshot_prefix *p, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
-		int err = list_add(l, p[i].addr, p[i].len);
+		int err = list_add(l, p[i].realm, p[i].addr, p[i].len);
 
 		if (err)
 			return err;
@@ -119,7 +122,7 @@ static int list_of_map(struct prefix_list *l, int map)
 	const void *from = NULL;
 
 	while (!bpf_map_get_next_key(map, from, &next)) {
-		int err = list_add(l, ntohl(next.addr), next.len);
+		int err = list_add(l, next.realm, ntohl(next.addr), next.len - REALM_BITS);
 
 		if (err)
 			return err;

@@ -103,6 +103,24 @@ static bool check_parts(struct check *c, const struct snapshot *s, uint32_t n_ad
 	return ok && next == n_addresses;
 }
 
+/* Engines find a subscriber's prefix by halving. */
+static void check_prefixes(struct check *c, const struct snapshot *s)
+{
+	for (uint32_t i = 0; i < PEEK(s->n_prefixes); i++) {
+		struct snapshot_prefix p = PEEK(s->prefixes[i]), before = i ? PEEK(s->prefixes[i - 1]) : p;
+
+		if (p.realm <= VLAN_MAX && p.len <= 32 &&
+			(i == 0 || before.realm < p.realm || (before.realm == p.realm && before.addr < p.addr)))
+			continue;
+		check_violated(c, CHECK_snapshot_valid, 0,
+			check_textf("configuration %u, which is in force", s->generation),
+			check_textf("subscriber prefix %u is %#x/%u of realm %u", i, p.addr, p.len, p.realm),
+			check_textf("the one before is %#x of realm %u; realms go to %u", before.addr, before.realm,
+				VLAN_MAX));
+		return;
+	}
+}
+
 static void check_snapshot(struct check *c)
 {
 	uint32_t g = atomic_load_explicit(&c->a->header->config_generation, memory_order_acquire);
@@ -111,17 +129,18 @@ static void check_snapshot(struct check *c)
 	if (!g)
 		return;
 	uint32_t n = PEEK(s->n_addresses), is = PEEK(s->generation);
-	if (is != g || n > CONFIG_ADDRESSES_MAX || PEEK(s->n_prefixes) > CONFIG_PREFIXES_MAX ||
+	if (is != g || n > CONFIG_ADDRESSES_MAX || PEEK(s->n_prefixes) > SNAPSHOT_PREFIXES_MAX ||
 		PEEK(s->n_ranges) > SNAPSHOT_RANGES_MAX) {
 		check_violated(c, CHECK_snapshot_valid, 0, check_textf("configuration %u, which is in force", g),
 			check_textf("its slot holds generation %u, %u addresses, %u prefixes, %u ranges", is, n,
 				s->n_prefixes, s->n_ranges),
-			check_textf("there are at most %u, %u, %u of them", CONFIG_ADDRESSES_MAX, CONFIG_PREFIXES_MAX,
+			check_textf("there are at most %u, %u, %u of them", CONFIG_ADDRESSES_MAX, SNAPSHOT_PREFIXES_MAX,
 				SNAPSHOT_RANGES_MAX));
 		return;
 	}
 	if (!check_parts(c, s, n))
 		return;
+	check_prefixes(c, s);
 	c->counts->addresses = n;
 	for (uint32_t i = 0; i < n; i++)
 		check_address(c, i, PEEK(s->addresses[i]));

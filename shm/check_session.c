@@ -94,9 +94,11 @@ static void rule_flags(struct check *c, const struct subject *x)
 {
 	unsigned flags = x->s.flags;
 
-	if (x->s.l4 >= N_L4 || (flags & ~(unsigned)FLAGS_KNOWN))
-		violated(c, x, CHECK_session_flags, check_textf("protocol %u, flags %#x", x->s.l4, flags),
-			check_textf("protocols are below %d, flags within %#x", N_L4, FLAGS_KNOWN));
+	if (x->s.l4 >= N_L4 || (flags & ~(unsigned)FLAGS_KNOWN) || x->s.realm > VLAN_MAX)
+		violated(c, x, CHECK_session_flags,
+			check_textf("protocol %u, flags %#x, realm %u", x->s.l4, flags, x->s.realm),
+			check_textf("protocols are below %d, flags within %#x, realms up to %d", N_L4, FLAGS_KNOWN,
+				VLAN_MAX));
 }
 
 /* What has neither a flow nor waits in its owner's list of the ending will never be freed. An ending session waits for

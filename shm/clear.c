@@ -18,6 +18,7 @@ bool filter_matches(const struct session_filter *f, const struct session *s)
 	differ |= f->remote.net != s->remote.net ? FILTER_REMOTE : 0;
 	differ |= f->remote_port.net != s->remote_port.net ? FILTER_REMOTE_PORT : 0;
 	differ |= f->l4 != s->l4 ? FILTER_L4 : 0;
+	differ |= f->realm != s->realm ? FILTER_REALM : 0;
 	return session_has(s, SESSION_FLOW) && !(differ & f->fields);
 }
 

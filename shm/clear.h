@@ -37,6 +37,7 @@ enum {
 	FILTER_REMOTE = 16,
 	FILTER_REMOTE_PORT = 32,
 	FILTER_L4 = 64,
+	FILTER_REALM = 128,
 };
 
 /* Which sessions are meant: those that agree with all members that count. */
@@ -46,8 +47,10 @@ struct session_filter {
 	uint8_t l4;     /* enum l4 */
 	uint8_t fields; /* FILTER_* */
 	uint32_t until; /* made in this second at the latest; set by clear_post */
+	uint16_t realm; /* VLAN id; 0: untagged */
+	uint16_t reserved[3];
 };
-_Static_assert(sizeof(struct session_filter) == 24, "whole words");
+_Static_assert(sizeof(struct session_filter) == 32, "whole words");
 
 /* True for a flow that is meant; whatever its age. */
 bool filter_matches(const struct session_filter *f, const struct session *s);
@@ -58,7 +61,7 @@ struct clear_slot {
 	uint32_t reserved;                                        /*  4 */
 	_Atomic uint64_t word[sizeof(struct session_filter) / 8]; /*  8 [Q] a struct session_filter */
 };
-_Static_assert(sizeof(struct clear_slot) == 32, "see map");
+_Static_assert(sizeof(struct clear_slot) == 40, "see map");
 
 struct clear_ring {
 	_Atomic uint32_t last;                                    /*  0 [M] number of the newest request */

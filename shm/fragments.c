@@ -110,7 +110,7 @@ static struct place find_place(
 			s.expires_ns = 0;
 		} else if (key_equal(&s.f.key, key)) {
 			return (struct place){e, s.seq, s.expires_ns};
-		} else if (s.f.key.src.net == key->src.net) {
+		} else if (s.f.key.src.net == key->src.net && s.f.key.realm == key->realm) {
 			of_source++;
 			prefer_older(&own, e, &s);
 		}

@@ -37,7 +37,9 @@ struct fragment_key {
 	be32_t src, dst;
 	be16_t id;
 	uint8_t protocol;
-	uint8_t dir; /* enum dir */
+	uint8_t dir;    /* enum dir */
+	uint16_t realm; /* outbound; inbound 0 */
+	uint16_t reserved;
 };
 
 struct fragment {
@@ -45,11 +47,10 @@ struct fragment {
 	be32_t address;      /* outbound: the new source; inbound: the new destination */
 	uint32_t session;    /* index; 0: none, the datagram goes untranslated */
 	uint32_t generation; /* of the session when this was written */
-	uint32_t next_hop;   /* like struct session's */
 	be16_t id;           /* the datagram's id from here on */
-	uint16_t reserved;
+	uint16_t realm;      /* of the session */
 };
-_Static_assert(sizeof(struct fragment_key) == 12, "hashed and compared as bytes");
+_Static_assert(sizeof(struct fragment_key) == 16, "hashed and compared as bytes");
 _Static_assert(sizeof(struct fragment) == 32, "four words");
 
 /* Legend  [S] claimed by compare-exchange, then its claimant's  [Q] under seq, as atomic words */

@@ -7,9 +7,9 @@
 
 enum { PROBES_MAX = 64 };
 
-static uint32_t slot_of(enum side side, be32_t address, unsigned probe)
+static uint32_t slot_of(enum side side, uint16_t realm, be32_t address, unsigned probe)
 {
-	uint32_t h = (be32_host(address) ^ (uint32_t)side << 31) * 2654435761u;
+	uint32_t h = (be32_host(address) ^ (uint32_t)side << 31 ^ (uint32_t)realm << 16) * 2654435761u;
 
 	return 1 + ((h >> 12) + probe) % (ADJACENCY_MAX - 1);
 }
@@ -35,24 +35,25 @@ static void link_store(struct adjacency *a, const struct link_header *link)
 }
 
 /* The slot of a neighbour, or of the free place where it would go; ADJACENCY_NONE when neither is near. */
-static uint32_t slot_find(const struct nexthop *nh, enum side side, be32_t address)
+static uint32_t slot_find(const struct nexthop *nh, enum side side, uint16_t realm, be32_t address)
 {
 	for (unsigned probe = 0; probe < PROBES_MAX; probe++) {
-		uint32_t i = slot_of(side, address, probe);
+		uint32_t i = slot_of(side, realm, address, probe);
 		const struct adjacency *a = &nh->adjacency[i];
 		struct link_header link = link_load(a);
 
 		if (link.state == ADJACENCY_FREE)
 			return i;
-		if (atomic_load_explicit(&a->address_word, memory_order_relaxed) == address.net && link.side == side)
+		if (atomic_load_explicit(&a->address_word, memory_order_relaxed) == address.net && link.side == side &&
+			link.vlan == realm)
 			return i;
 	}
 	return ADJACENCY_NONE;
 }
 
-uint32_t nexthop_find(const struct nexthop *nh, enum side side, be32_t address)
+uint32_t nexthop_find(const struct nexthop *nh, enum side side, uint16_t realm, be32_t address)
 {
-	uint32_t i = slot_find(nh, side, address);
+	uint32_t i = slot_find(nh, side, realm, address);
 
 	if (i == ADJACENCY_NONE || link_load(&nh->adjacency[i]).state == ADJACENCY_FREE)
 		return ADJACENCY_NONE;
@@ -72,7 +73,7 @@ static void adjacency_write(struct adjacency *a, be32_t address, const struct li
 
 uint32_t nexthop_set_adjacency(struct nexthop *nh, be32_t address, const struct link_header *link)
 {
-	uint32_t i = slot_find(nh, link->side, address);
+	uint32_t i = slot_find(nh, link->side, link->vlan, address);
 
 	assert(link->state != ADJACENCY_FREE);
 	if (i != ADJACENCY_NONE)
@@ -156,14 +157,14 @@ uint32_t nexthop_read_routes(const struct nexthop *nh, struct route_set *out)
 
 /* ---- requests ---- */
 
-bool nexthop_request(struct nexthop *nh, unsigned e, enum side side, be32_t address)
+bool nexthop_request(struct nexthop *nh, unsigned e, enum side side, uint16_t realm, be32_t address)
 {
 	struct nexthop_ring *r = &nh->ring[e];
 	uint32_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
 
 	if (head - atomic_load_explicit(&r->tail, memory_order_acquire) >= NEXTHOP_REQUESTS)
 		return false;
-	r->request[head % NEXTHOP_REQUESTS] = (struct nexthop_request){address, side};
+	r->request[head % NEXTHOP_REQUESTS] = (struct nexthop_request){address, side, realm};
 	atomic_store_explicit(&r->head, head + 1, memory_order_release);
 	return true;
 }

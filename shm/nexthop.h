@@ -1,13 +1,14 @@
 /* nexthop: routes and adjacencies, mirrored from the kernel for the engines.
  *
- * What       an adjacency is a neighbour on one side: its address and the Ethernet header that reaches it. A route
- *            maps a destination prefix to a gateway, to the link, or to the appliance itself.
+ * What       an adjacency is a neighbour on one side, inside in one realm: its address and the Ethernet header that
+ *            reaches it. A route maps a destination prefix, in one realm, to a gateway, to the link, or to the
+ *            appliance itself. A realm is the VLAN id of its interface; 0: the interface of the side itself.
  * Units      addresses in network order (be32_t) in adjacencies, host order in routes; MTU in bytes of IPv4.
  * Ownership  mgmtd writes adjacencies and routes; engines read them, set `used`, and post requests.
  * Calls      as said at each function. None blocks, none allocates.
  * Errors     ADJACENCY_NONE when absent or full.
  *
- * Adjacencies: the array is itself an open-addressed hash of (side, address); an index, once given, names that
+ * Adjacencies: the array is itself an open-addressed hash of (side, realm, address); an index, once given, names that
  * neighbour for the life of the arena, so sessions cache indexes.
  *   publish  seq odd (relaxed), release fence, write [Q] fields, seq even (release).
  *            [Q] fields are written and copied as atomic words: mgmtd alone may use their plain names.
@@ -47,8 +48,7 @@ enum adjacency_state {
 struct link_header {
 	uint8_t dst[MAC_SIZE], src[MAC_SIZE]; /* in wire order: copied in one go */
 	uint16_t mtu;
-	uint8_t side;
-	uint8_t state;
+	uint16_t side : 1, state : 3, vlan : 12;
 };
 
 /* Legend  [S] mgmtd, odd while it writes  [Q] under seq  [U] engines set, mgmtd clears */
@@ -83,6 +83,7 @@ struct route {
 	uint8_t kind; /* enum route_kind */
 	uint8_t side; /* enum side of the interface it leaves by, or whose address it is; N_SIDES: no interface of ours */
 	uint8_t reserved;
+	uint32_t realm; /* in which it holds: that of the interface it leaves by */
 };
 
 struct route_set {
@@ -92,7 +93,8 @@ struct route_set {
 
 struct nexthop_request {
 	be32_t address;
-	uint32_t side;
+	uint16_t side;
+	uint16_t realm;
 };
 
 struct nexthop_ring {
@@ -126,12 +128,12 @@ bool nexthop_take_used(struct nexthop *nh, uint32_t i);
 
 /* Copies the routes and returns their generation. */
 uint32_t nexthop_read_routes(const struct nexthop *nh, struct route_set *out);
-bool nexthop_request(struct nexthop *nh, unsigned e, enum side side, be32_t address);
+bool nexthop_request(struct nexthop *nh, unsigned e, enum side side, uint16_t realm, be32_t address);
 
 /* ---- anyone ---- */
 
 /* The index of a neighbour, whatever its state; ADJACENCY_NONE when mgmtd has not heard of it. */
-uint32_t nexthop_find(const struct nexthop *nh, enum side side, be32_t address);
+uint32_t nexthop_find(const struct nexthop *nh, enum side side, uint16_t realm, be32_t address);
 /* A consistent copy; state is UNRESOLVED when the writer is (or died) in the middle of it. */
 struct link_header nexthop_read(const struct nexthop *nh, uint32_t index);
 

@@ -120,6 +120,7 @@ bool snapshot_compile(struct arena *a, const struct config *c, struct snapshot *
 	}
 	memset(out, 0, sizeof *out);
 	snapshot_add_values(out, c);
+	snapshot_add_subscribers(out, c);
 	snapshot_add_rules(out, c);
 	snapshot_add_statics(out, c);
 	for (uint32_t p = 0; p < c->n_pools; p++)

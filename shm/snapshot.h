@@ -26,6 +26,7 @@ struct snapshot_address {
 enum {
 	/* What is left of a pool's ranges: each one excluded cuts one in two at most. */
 	SNAPSHOT_RANGES_MAX = CONFIG_POOLS_MAX * 2 * CONFIG_RANGES_MAX,
+	SNAPSHOT_PREFIXES_MAX = CONFIG_PREFIXES_MAX + CONFIG_REALMS_MAX * CONFIG_REALM_PREFIXES_MAX,
 	SNAPSHOT_RULES_MAX = CONFIG_RULE_PAIRS_MAX + 1, /* and the one that matches everything */
 };
 
@@ -42,6 +43,13 @@ enum timeout_class {
 };
 _Static_assert(N_TIMEOUTS == 16, "four bits");
 
+/* Subscribers. Those of one realm do not overlap. */
+struct snapshot_prefix {
+	uint32_t realm; /* VLAN id; 0: untagged */
+	uint32_t addr;  /* host order */
+	uint32_t len;
+};
+
 /* One rule with one of its inside prefixes and one of its destination prefixes. */
 struct snapshot_rule {
 	uint32_t inside, inside_mask; /* host order, like all here */
@@ -54,8 +62,9 @@ struct snapshot_rule {
 	uint8_t pool;
 	uint8_t timeout; /* class; N_TIMEOUTS: the protocol's */
 	uint8_t reserved;
+	uint16_t realm, realm_mask; /* of the session's; mask 0: any */
 };
-_Static_assert(sizeof(struct snapshot_rule) == 28, "no holes: snapshots are compared");
+_Static_assert(sizeof(struct snapshot_rule) == 32, "no holes: snapshots are compared");
 
 /* Its part of addresses[]; those behind the usable ones are drained, or 1:1 and thus taken. */
 struct snapshot_pool {
@@ -68,8 +77,9 @@ struct snapshot_static {
 	uint16_t inside_port, nat_port, ports;
 	uint8_t l4; /* enum l4; N_L4: whole address, all protocols, ports all 0 */
 	uint8_t reserved;
+	uint32_t realm; /* of `inside` */
 };
-_Static_assert(sizeof(struct snapshot_static) == 16, "no holes: snapshots are compared");
+_Static_assert(sizeof(struct snapshot_static) == 20, "no holes: snapshots are compared");
 
 struct snapshot {
 	uint32_t generation;
@@ -91,12 +101,12 @@ struct snapshot {
 	uint32_t fragments_per_source;
 	uint32_t fragment_timeout_s;
 	struct rss rss[N_SIDES];
-	struct prefix prefixes[CONFIG_PREFIXES_MAX];
-	struct address_range ranges[SNAPSHOT_RANGES_MAX]; /* of all pools: what the XDP program must know */
+	struct snapshot_prefix prefixes[SNAPSHOT_PREFIXES_MAX]; /* sorted by realm, addr */
+	struct address_range ranges[SNAPSHOT_RANGES_MAX];       /* of all pools: what the XDP program must know */
 	struct snapshot_pool pools[CONFIG_POOLS_MAX];
 	struct snapshot_address addresses[CONFIG_ADDRESSES_MAX];
 	struct snapshot_rule rules[SNAPSHOT_RULES_MAX];              /* the first that matches decides */
-	struct snapshot_static static_by_inside[CONFIG_STATICS_MAX]; /* sorted by inside, l4, inside_port */
+	struct snapshot_static static_by_inside[CONFIG_STATICS_MAX]; /* sorted by inside, realm, l4, inside_port */
 	struct snapshot_static static_by_nat[CONFIG_STATICS_MAX];    /* sorted by nat, l4, nat_port */
 };
 

@@ -13,6 +13,8 @@
 
 /* Everything that is a plain number. */
 void snapshot_add_values(struct snapshot *s, const struct config *c);
+/* The subscribers of all realms, sorted. */
+void snapshot_add_subscribers(struct snapshot *s, const struct config *c);
 /* The rules multiplied out over their prefixes, and the one that matches what is left. */
 void snapshot_add_rules(struct snapshot *s, const struct config *c);
 /* Both arrays of static mappings, sorted. */

@@ -8,8 +8,6 @@
 void snapshot_add_values(struct snapshot *s, const struct config *c)
 {
 	s->engines = c->arena.engines;
-	s->n_prefixes = c->net.n_prefixes;
-	memcpy(s->prefixes, c->net.prefixes, sizeof s->prefixes);
 	for (int side = 0; side < N_SIDES; side++)
 		s->rss[side] = c->net.side[side].rss;
 	s->timeout_s[TIMEOUT_UDP] = c->nat.udp_timeout_s;
@@ -28,6 +26,34 @@ void snapshot_add_values(struct snapshot *s, const struct config *c)
 	s->fragments_held = c->nat.fragments_held;
 	s->fragments_per_source = c->nat.fragments_per_source;
 	s->fragment_timeout_s = c->nat.fragment_timeout_s;
+}
+
+/* ---- subscribers ---- */
+
+static int compare(uint64_t a, uint64_t b)
+{
+	return (a > b) - (a < b);
+}
+
+static int by_realm(const void *a, const void *b)
+{
+	const struct snapshot_prefix *x = a, *y = b;
+
+	return compare((uint64_t)x->realm << 32 | x->addr, (uint64_t)y->realm << 32 | y->addr);
+}
+
+static void add_prefixes(struct snapshot *s, uint32_t realm, const struct prefix *prefixes, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		s->prefixes[s->n_prefixes++] = (struct snapshot_prefix){realm, prefixes[i].addr, prefixes[i].len};
+}
+
+void snapshot_add_subscribers(struct snapshot *s, const struct config *c)
+{
+	add_prefixes(s, 0, c->net.prefixes, c->net.n_prefixes);
+	for (uint32_t i = 0; i < c->n_realms; i++)
+		add_prefixes(s, c->realms[i].vlan, c->realms[i].prefixes, c->realms[i].n_prefixes);
+	qsort(s->prefixes, s->n_prefixes, sizeof s->prefixes[0], by_realm);
 }
 
 /* ---- rules ---- */
@@ -89,6 +115,7 @@ static void add_pairs(struct snapshot *s, const struct config_rule *r, struct sn
 static void add_rule(struct snapshot *s, const struct config *c, const struct config_rule *r)
 {
 	enum behaviour mapping, filtering;
+	int realm = r->action == ACTION_BYPASS ? 0 : config_rule_realm(c, r); /* others mean nothing outside */
 
 	config_rule_behaviour(c, r, &mapping, &filtering);
 	add_pairs(s, r,
@@ -102,6 +129,8 @@ static void add_rule(struct snapshot *s, const struct config *c, const struct co
 			.pooling = (uint8_t)(r->pooling == POOLING_DEFAULT ? c->nat.pooling : r->pooling),
 			.pool = (uint8_t)config_rule_pool(c, r),
 			.timeout = timeout_class_of(s, r->timeout_s),
+			.realm = (uint16_t)(realm < 0 ? 0 : realm),
+			.realm_mask = realm < 0 ? 0 : UINT16_MAX,
 		});
 }
 
@@ -120,28 +149,24 @@ void snapshot_add_rules(struct snapshot *s, const struct config *c)
 
 /* ---- static mappings ---- */
 
-static int compare(uint64_t a, uint64_t b)
+static uint64_t order(uint32_t address, uint32_t realm, uint8_t l4, uint16_t port)
 {
-	return (a > b) - (a < b);
-}
-
-static uint64_t order(uint32_t address, uint8_t l4, uint16_t port)
-{
-	return (uint64_t)address << 32 | (uint32_t)l4 << 16 | port;
+	return (uint64_t)address << 32 | realm << 20 | (uint32_t)l4 << 16 | port;
 }
 
 static int by_inside(const void *a, const void *b)
 {
 	const struct snapshot_static *x = a, *y = b;
 
-	return compare(order(x->inside, x->l4, x->inside_port), order(y->inside, y->l4, y->inside_port));
+	return compare(
+		order(x->inside, x->realm, x->l4, x->inside_port), order(y->inside, y->realm, y->l4, y->inside_port));
 }
 
 static int by_nat(const void *a, const void *b)
 {
 	const struct snapshot_static *x = a, *y = b;
 
-	return compare(order(x->nat, x->l4, x->nat_port), order(y->nat, y->l4, y->nat_port));
+	return compare(order(x->nat, 0, x->l4, x->nat_port), order(y->nat, 0, y->l4, y->nat_port));
 }
 
 void snapshot_add_statics(struct snapshot *s, const struct config *c)
@@ -158,6 +183,7 @@ void snapshot_add_statics(struct snapshot *s, const struct config *c)
 			.nat_port = from->nat_port,
 			.ports = from->protocol == STATIC_ANY ? 0 : from->ports,
 			.l4 = l4[from->protocol],
+			.realm = (uint32_t)config_realm_vlan(c, from->realm),
 		};
 	}
 	s->n_static = c->n_statics;

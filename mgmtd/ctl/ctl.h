@@ -15,9 +15,9 @@ enum { CTL_FAILED = 1 };
 
 /* What stood on the command line besides the command and the configuration; NULL or false when it did not. */
 struct ctl_options {
-	bool exact;                                   /* check: nothing runs */
-	bool json;                                    /* sessions: as the API answers */
-	const char *inside, *nat, *remote, *protocol; /* sessions: which */
+	bool exact;                                           /* check: nothing runs */
+	bool json;                                            /* sessions: as the API answers */
+	const char *inside, *nat, *remote, *protocol, *realm; /* sessions: which */
 };
 
 int ctl_arena_info(const struct config *c, const struct ctl_options *o);

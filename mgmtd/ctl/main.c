@@ -29,7 +29,7 @@ static const struct command {
 
 static unsigned given(const struct ctl_options *o)
 {
-	bool filter = o->inside || o->nat || o->remote || o->protocol || o->json;
+	bool filter = o->inside || o->nat || o->remote || o->protocol || o->realm || o->json;
 
 	return (o->exact ? TAKES_EXACT : 0) | (filter ? TAKES_FILTER : 0);
 }
@@ -70,6 +70,7 @@ int main(int argc, char **argv)
 		{"nat", "IP[:PORT]", "sessions: of this NAT address", .text = &options.nat},
 		{"remote", "IP[:PORT]", "sessions: with this remote", .text = &options.remote},
 		{"protocol", "NAME", "sessions: tcp, udp, icmp or other", .text = &options.protocol},
+		{"realm", "VLAN", "sessions: of this realm; 0: untagged", .text = &options.realm},
 		{"json", NULL, "sessions: JSON, one line each", .flag = &options.json},
 		{.name = NULL},
 	};

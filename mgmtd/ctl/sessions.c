@@ -70,7 +70,7 @@ int ctl_sessions_list(const struct config *c, const struct ctl_options *o)
 
 	do {
 		const struct rest_parameter p[] = {{"inside", o->inside}, {"nat", o->nat}, {"remote", o->remote},
-			{"protocol", o->protocol}, {"limit", page}, {"cursor", next}};
+			{"protocol", o->protocol}, {"realm", o->realm}, {"limit", page}, {"cursor", next}};
 		struct json_object *answer = rest_call(c, "GET", path, p, sizeof p / sizeof p[0]);
 
 		if (!answer)
@@ -101,8 +101,8 @@ static void print_engines(struct json_object *answer, const char *key, const cha
 
 int ctl_sessions_clear(const struct config *c, const struct ctl_options *o)
 {
-	const struct rest_parameter p[] = {
-		{"inside", o->inside}, {"nat", o->nat}, {"remote", o->remote}, {"protocol", o->protocol}};
+	const struct rest_parameter p[] = {{"inside", o->inside}, {"nat", o->nat}, {"remote", o->remote},
+		{"protocol", o->protocol}, {"realm", o->realm}};
 	struct json_object *answer = rest_call(c, "DELETE", path, p, sizeof p / sizeof p[0]);
 
 	if (!answer)

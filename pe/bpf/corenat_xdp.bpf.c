@@ -1,6 +1,7 @@
 /* The XDP programs: which packets go to the engine of their queue, and which to the kernel.
  *
- * Inside, what a subscriber sends goes to the engine, unless it is for the appliance itself or for a group.
+ * Inside, what a subscriber sends, of whatever realm, goes to the engine, unless it is for the appliance itself or for a
+ * group. The appliance has addresses of its own in each realm, which is the VLAN id.
  * Outside, what is for a NAT address goes to the engine, and what is for a subscriber's own address that a rule exempts
  * from translation. Everything else is the kernel's.
  *
@@ -59,8 +60,10 @@ struct vlan_tag {
 	__be16 type;
 };
 
-/* Finds the IPv4 header behind up to two VLAN tags. KIND_ODD: it may be IPv4, but cannot be read. */
-static __always_inline enum kind find_ipv4(struct xdp_md *ctx, struct iphdr **out)
+#define VLAN_ID_MASK 0x0fff
+
+/* Finds the IPv4 header behind up to two VLAN tags, and the id in the first. KIND_ODD: it may be IPv4, but cannot be read. */
+static __always_inline enum kind find_ipv4(struct xdp_md *ctx, struct iphdr **out, __u32 *realm)
 {
 	void *end = (void *)(long)ctx->data_end;
 	struct ethhdr *eth = (void *)(long)ctx->data;
@@ -70,6 +73,7 @@ static __always_inline enum kind find_ipv4(struct xdp_md *ctx, struct iphdr **ou
 	if (at > end)
 		return KIND_ODD;
 	type = eth->h_proto;
+	*realm = 0;
 	for (int i = 0; i <= VLAN_TAGS_MAX; i++) {
 		struct vlan_tag *tag = at;
 
@@ -77,6 +81,8 @@ static __always_inline enum kind find_ipv4(struct xdp_md *ctx, struct iphdr **ou
 			break;
 		if (i == VLAN_TAGS_MAX || (void *)(tag + 1) > end)
 			return KIND_ODD;
+		if (i == 0)
+			*realm = bpf_ntohs(tag->tci) & VLAN_ID_MASK;
 		type = tag->type;
 		at = tag + 1;
 	}
@@ -86,9 +92,9 @@ static __always_inline enum kind find_ipv4(struct xdp_md *ctx, struct iphdr **ou
 	return (void *)(*out + 1) > end ? KIND_ODD : KIND_IPV4;
 }
 
-static __always_inline bool listed(void *prefixes, __be32 addr)
+static __always_inline bool listed(void *prefixes, __u32 realm, __be32 addr)
 {
-	struct xdp_prefix key = {.len = 32, .addr = addr};
+	struct xdp_prefix key = {.len = 64, .realm = realm, .addr = addr};
 
 	return bpf_map_lookup_elem(prefixes, &key) != 0;
 }
@@ -139,17 +145,18 @@ static __always_inline bool for_group(struct xdp_md *ctx, const struct iphdr *ip
 
 /* The appliance's own addresses. A NAT address is never one, though it may be configured on an interface
  * (hairpinning); nor does a packet with IP options count: a source route would have the kernel forward it. */
-static __always_inline bool for_appliance(const struct iphdr *ip)
+static __always_inline bool for_appliance(const struct iphdr *ip, __u32 realm)
 {
-	return ip->ihl == 5 && listed(&local, ip->daddr) && !listed(&pool, ip->daddr);
+	return ip->ihl == 5 && listed(&local, realm, ip->daddr) && !listed(&pool, 0, ip->daddr);
 }
 
 SEC("xdp")
 int corenat_inside(struct xdp_md *ctx)
 {
 	struct iphdr *ip;
+	__u32 realm;
 
-	switch (find_ipv4(ctx, &ip)) {
+	switch (find_ipv4(ctx, &ip, &realm)) {
 	case KIND_OTHER:
 		return to_kernel(ctx, XDP_INSIDE);
 	case KIND_ODD:
@@ -157,7 +164,7 @@ int corenat_inside(struct xdp_md *ctx)
 	case KIND_IPV4:
 		break;
 	}
-	if (!listed(&subscribers, ip->saddr) || for_group(ctx, ip) || for_appliance(ip))
+	if (!listed(&subscribers, 0, ip->saddr) || for_group(ctx, ip) || for_appliance(ip, realm))
 		return to_kernel(ctx, XDP_INSIDE);
 	return to_engine(ctx, XDP_INSIDE, &xsks_inside);
 }
@@ -166,10 +173,11 @@ SEC("xdp")
 int corenat_outside(struct xdp_md *ctx)
 {
 	struct iphdr *ip;
+	__u32 realm;
 
-	if (find_ipv4(ctx, &ip) != KIND_IPV4)
+	if (find_ipv4(ctx, &ip, &realm) != KIND_IPV4)
 		return to_kernel(ctx, XDP_OUTSIDE);
-	if (!listed(&pool, ip->daddr) && (!listed(&bypass, ip->daddr) || for_appliance(ip)))
+	if (!listed(&pool, 0, ip->daddr) && (!listed(&bypass, 0, ip->daddr) || for_appliance(ip, 0)))
 		return to_kernel(ctx, XDP_OUTSIDE);
 	return to_engine(ctx, XDP_OUTSIDE, &xsks_outside);
 }

@@ -18,7 +18,7 @@ enum {
 	XDP_OUTSIDE = 1,
 
 	/* Twice what the configuration allows: a sync adds the new before it removes the old. */
-	XDP_SUBSCRIBERS_MAX = 2 * 64,
+	XDP_SUBSCRIBERS_MAX = 2 * 1088,
 	XDP_LOCAL_MAX = 2 * 8192, /* ROUTES_MAX */
 	XDP_POOL_MAX = 2 * 4096,
 	XDP_BYPASS_MAX = 2 * (64 + 512), /* NAT_BYPASS_PREFIXES */
@@ -26,8 +26,9 @@ enum {
 
 /* Key of the longest-prefix maps. */
 struct xdp_prefix {
-	__u32 len;  /* bits, 0..32 */
-	__u32 addr; /* network order, host bits zero */
+	__u32 len;   /* bits: 32 of the realm, and 0..32 of the address */
+	__u32 realm; /* VLAN id; only of `local`: the others have 0 */
+	__u32 addr;  /* network order, host bits zero */
 };
 
 /* Value of queue_stats, per CPU; its index is side * XDP_QUEUES + queue. */

@@ -139,8 +139,8 @@ static inline void appliance_config(const struct appliance *w, struct config *c)
 	c->arena.sessions = w->sessions;
 	c->nat.filtering = w->filtering;
 	if (w->fixed)
-		c->statics[c->n_statics++] =
-			(struct config_static){STATIC_UDP, SUBSCRIBERS + FIXED_INSIDE, POOL, FIXED_PORT, FIXED_PORT, 1};
+		c->statics[c->n_statics++] = (struct config_static){
+			STATIC_UDP, SUBSCRIBERS + FIXED_INSIDE, POOL, FIXED_PORT, FIXED_PORT, 1, ""};
 	if (w->idle_s) {
 		c->nat.udp_timeout_s = c->nat.icmp_timeout_s = w->idle_s;
 		c->nat.tcp_opening_timeout_s = c->nat.tcp_closing_timeout_s = w->idle_s;

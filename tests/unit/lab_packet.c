@@ -121,6 +121,7 @@ struct lab_packet lab_answer(const struct lab_packet *seen)
 	struct lab_packet p = packet_from(seen->dst, seen->src, seen->protocol);
 
 	p.side = seen->side;
+	p.vlan = seen->vlan;
 	p.type = LAB_ECHO_REPLY;
 	p.flags = LAB_ACK;
 	p.seq = seen->ack;
@@ -213,6 +214,7 @@ void lab_build(const struct lab_packet *p, struct lab_frame *f)
 	uint8_t *l4 = f->bytes + IP_AT + IP4 + p->option_words * 4u;
 
 	open_frame(f, p->side);
+	f->vlan = p->vlan;
 	memset(l4, 0, 24);
 	unsigned head = build_transport(p, l4), bytes = head + p->payload;
 	assert(IP_AT + IP4 + p->option_words * 4u + bytes <= LAB_FRAME_BYTES);
@@ -233,6 +235,7 @@ void lab_error(
 	uint8_t *l4 = f->bytes + IP_AT + IP4;
 
 	open_frame(f, about->side);
+	f->vlan = about->vlan;
 	p.side = about->side;
 	memset(l4, 0, ERROR_HEADER);
 	l4[0] = type;
@@ -330,7 +333,7 @@ static const char *read_ip(const struct lab_frame *f, struct lab_packet *p)
 
 const char *lab_read(const struct lab_frame *f, struct lab_packet *p)
 {
-	*p = (struct lab_packet){.side = f->side};
+	*p = (struct lab_packet){.side = f->side, .vlan = f->vlan};
 	const char *wrong = read_ip(f, p);
 	if (wrong)
 		return wrong;
@@ -371,6 +374,7 @@ unsigned lab_cut(const struct lab_frame *whole, unsigned bytes, struct lab_frame
 		uint8_t *to = out[n].bytes + IP_AT;
 
 		out[n].side = whole->side;
+		out[n].vlan = whole->vlan;
 		memcpy(out[n].bytes, whole->bytes, IP_AT + head);
 		memcpy(to + head, ip + head + at, part);
 		put16(to + 2, (uint16_t)(head + part));
@@ -393,7 +397,7 @@ bool lab_join(const struct lab_frame *part, unsigned n, struct lab_frame *whole)
 
 		if (head != header_bytes(first) || memcmp(ip + 12, first + 12, 8) != 0 ||
 			memcmp(ip + 4, first + 4, 2) != 0 || part[i].side != part[0].side ||
-			IP_AT + head + at + bytes > LAB_FRAME_BYTES)
+			part[i].vlan != part[0].vlan || IP_AT + head + at + bytes > LAB_FRAME_BYTES)
 			return false;
 		memcpy(whole->bytes + IP_AT + head + at, ip + head, bytes);
 		got += bytes;

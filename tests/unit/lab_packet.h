@@ -56,6 +56,7 @@ struct lab_quote {
 
 struct lab_packet {
 	enum side side; /* where it is sent, or came out */
+	uint16_t vlan;  /* with this tag; 0: none */
 	struct lab_end src, dst;
 	uint8_t protocol, ttl, tos;
 	uint8_t option_words; /* of IPv4 options: no-operations */
@@ -72,8 +73,10 @@ struct lab_packet {
 	struct lab_quote quote;
 };
 
+/* The bytes are without the tag, which is put on when the frame is given. */
 struct lab_frame {
 	enum side side;
+	uint16_t vlan;
 	uint16_t size; /* with the Ethernet header */
 	uint8_t bytes[LAB_FRAME_BYTES];
 };

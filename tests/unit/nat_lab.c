@@ -65,16 +65,40 @@ void lab_configure(struct lab *l, const struct lab_setup *setup)
 
 /* ---- opening and closing ---- */
 
+enum { TAG_AT = 12, TAG = 4 };
+
+/* A frame as it came out, its tag apart. */
+static void untag(enum side side, const uint8_t *data, uint32_t len, struct lab_frame *f)
+{
+	bool tagged = len >= TAG_AT + TAG && data[TAG_AT] == 0x81 && data[TAG_AT + 1] == 0;
+	uint32_t from = tagged ? TAG_AT + TAG : TAG_AT;
+
+	f->side = side;
+	f->vlan = (uint16_t)(tagged ? data[TAG_AT + 2] << 8 | data[TAG_AT + 3] : 0);
+	f->size = (uint16_t)(len - from + TAG_AT);
+	memcpy(f->bytes, data, TAG_AT);
+	memcpy(f->bytes + TAG_AT, data + from, len - from);
+}
+
+/* As it is given: with its tag. Returns the size. */
+static uint32_t tag(const struct lab_frame *f, uint8_t *to)
+{
+	uint32_t from = f->vlan ? TAG_AT + TAG : TAG_AT;
+	const uint8_t tag[TAG] = {0x81, 0, (uint8_t)(f->vlan >> 8), (uint8_t)f->vlan};
+
+	memcpy(to, f->bytes, TAG_AT);
+	memcpy(to + TAG_AT, tag, TAG);
+	memcpy(to + from, f->bytes + TAG_AT, f->size - TAG_AT);
+	return f->size - TAG_AT + from;
+}
+
 static void took(void *context, enum side side, const uint8_t *data, uint32_t len)
 {
 	struct lab *l = context;
 
 	/* A packet too many or too large is seen by look_at_output: here an engine is at work. */
-	if (l->n_out < LAB_OUT && len <= LAB_FRAME_BYTES) {
-		l->out[l->n_out].side = side;
-		l->out[l->n_out].size = (uint16_t)len;
-		memcpy(l->out[l->n_out].bytes, data, len);
-	}
+	if (l->n_out < LAB_OUT && len <= LAB_FRAME_BYTES)
+		untag(side, data, len, &l->out[l->n_out]);
 	l->n_out++;
 }
 
@@ -167,10 +191,12 @@ static void turn(struct lab *l)
 
 unsigned lab_send_at(struct lab *l, unsigned engine, const struct lab_frame *f)
 {
+	uint8_t given[LAB_FRAME_BYTES + TAG];
+
 	l->n_out = 0;
 	if (f != &l->sent)
 		l->sent = *f;
-	assert_true(io_replay_give(l->engine[engine]->io, f->side, f->bytes, f->size));
+	assert_true(io_replay_give(l->engine[engine]->io, f->side, given, tag(f, given)));
 	l->now.ns += 1000;
 	turn(l);
 	look_at_output(l);
@@ -270,7 +296,8 @@ struct lab_packet lab_refused_at(struct lab *l, const struct lab_packet *p, cons
 	if (n != 1 || !l->seen[0].error)
 		fail_msg("%s:%d: %u packets came out, not one ICMP error:%s", file, line, n, why(l, before));
 	const struct lab_packet *e = &l->seen[0];
-	if (e->side != p->side || e->dst.address != p->src.address || !lab_quotes(&l->out[0], &l->sent))
+	if (e->side != p->side || e->dst.address != p->src.address || e->vlan != p->vlan ||
+		!lab_quotes(&l->out[0], &l->sent))
 		fail_msg("%s:%d: the ICMP error is not for the sender, or about another packet", file, line);
 	return *e;
 }

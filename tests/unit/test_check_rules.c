@@ -524,7 +524,7 @@ static void break_clear_valid_place(struct scene *s)
 static void break_nexthop_seq(struct scene *s)
 {
 	struct nexthop *nh = arena_region(s->b->arena, ARENA_nexthop);
-	uint32_t i = nexthop_find(nh, SIDE_INSIDE, (be32_t){0x020200c0});
+	uint32_t i = nexthop_find(nh, SIDE_INSIDE, 0, (be32_t){0x020200c0});
 
 	assert_true(i != ADJACENCY_NONE);
 	nh->adjacency[i].seq |= 1;

@@ -79,11 +79,12 @@ static void test_filters(void **state)
 		.nat_port = be16_of(5),
 		.remote_port = be16_of(6),
 		.l4 = L4_UDP,
+		.realm = 100,
 		.flags = SESSION_FLOW};
 	struct session_filter same = {
-		s.inside, s.nat, s.remote, s.inside_port, s.nat_port, s.remote_port, s.l4, 127, 0};
+		s.inside, s.nat, s.remote, s.inside_port, s.nat_port, s.remote_port, s.l4, 255, 0, 100, {0}};
 
-	for (unsigned fields = 1; fields <= 127; fields++) {
+	for (unsigned fields = 1; fields <= 255; fields++) {
 		struct session_filter f = same;
 
 		f.fields = (uint8_t)fields;

@@ -198,6 +198,29 @@ static void nat_behaviour_arrives_in_the_struct(void **state)
 	assert_int_equal(s[4].ports, 1);
 }
 
+static void realms_arrive_in_the_struct(void **state)
+{
+	static const int rule_realm[] = {100, 0, -1, 4094};
+	struct config_error err;
+
+	(void)state;
+	assert_true(config_load(&config, CORPUS "good/realms.json", &err));
+	assert_int_equal(config.n_realms, 3);
+	assert_string_equal(config.realms[0].name, "a");
+	assert_int_equal(config.realms[0].vlan, 100);
+	assert_int_equal(config.realms[2].vlan, 4094);
+	assert_int_equal(config.realms[1].n_prefixes, 2);
+	assert_int_equal(config.realms[1].prefixes[0].addr, 10u << 24);
+	assert_int_equal(config_realm_vlan(&config, "b"), 1);
+	assert_int_equal(config_realm_vlan(&config, "untagged"), 0);
+	assert_int_equal(config_realm_vlan(&config, "any"), -1);
+	assert_int_equal(config_realm_vlan(&config, "c"), -1);
+	assert_int_equal(config.n_rules, 4);
+	for (uint32_t i = 0; i < config.n_rules; i++)
+		assert_int_equal(config_rule_realm(&config, &config.rules[i]), rule_realm[i]);
+	assert_string_equal(config.statics[2].realm, "untagged");
+}
+
 /* Every pair of type and own words, with two different nat.* behind them (nat.json: ADM and APDF). */
 static void rules_fall_back_in_order(void **state)
 {
@@ -306,6 +329,7 @@ static void largest_document_is_not_too_long(void **state)
 	config.n_pools = CONFIG_POOLS_MAX;
 	config.n_rules = CONFIG_RULES_MAX;
 	config.n_statics = CONFIG_STATICS_MAX;
+	config.n_realms = CONFIG_REALMS_MAX;
 	for (uint32_t i = 0; i < CONFIG_POOLS_MAX; i++) {
 		struct config_pool *p = &config.pools[i];
 
@@ -319,14 +343,24 @@ static void largest_document_is_not_too_long(void **state)
 
 		memset(r->name, 'r', sizeof(r->name) - 1);
 		memset(r->pool, 'p', sizeof(r->pool) - 1);
+		memset(r->realm, 'm', sizeof(r->realm) - 1);
 		r->mapping = r->filtering = ADDRESS_AND_PORT_DEPENDENT;
 		r->type = NAT_TYPE_PORT_RESTRICTED;
 		r->n_inside = r->n_destination = CONFIG_RULE_PREFIXES_MAX;
 		for (uint32_t p = 0; p < CONFIG_RULE_PREFIXES_MAX; p++)
 			r->inside[p] = r->destination[p] = (struct prefix){UINT32_MAX, 32};
 	}
-	for (uint32_t i = 0; i < CONFIG_STATICS_MAX; i++)
-		config.statics[i] = (struct config_static){STATIC_ANY, UINT32_MAX, UINT32_MAX, 65535, 65535, 65535};
+	for (uint32_t i = 0; i < CONFIG_STATICS_MAX; i++) {
+		config.statics[i] = (struct config_static){STATIC_ANY, UINT32_MAX, UINT32_MAX, 65535, 65535, 65535, ""};
+		memset(config.statics[i].realm, 'm', sizeof(config.statics[i].realm) - 1);
+	}
+	for (uint32_t i = 0; i < CONFIG_REALMS_MAX; i++) {
+		struct config_realm *r = &config.realms[i];
+
+		memset(r->name, 'm', sizeof(r->name) - 1);
+		for (r->n_prefixes = 0; r->n_prefixes < CONFIG_REALM_PREFIXES_MAX; r->n_prefixes++)
+			r->prefixes[r->n_prefixes] = (struct prefix){UINT32_MAX, 32};
+	}
 	text = config_print(&config);
 	assert_non_null(text);
 	assert_in_range(strlen(text), 256 * 1024, 512 * 1024); /* as config_internal.h says */
@@ -449,6 +483,7 @@ int main(void)
 		cmocka_unit_test(the_shipped_example_is_good),
 		cmocka_unit_test(values_arrive_in_the_struct),
 		cmocka_unit_test(nat_behaviour_arrives_in_the_struct),
+		cmocka_unit_test(realms_arrive_in_the_struct),
 		cmocka_unit_test(rules_fall_back_in_order),
 		cmocka_unit_test(pools_are_cut_right),
 		cmocka_unit_test(unreadable_file_is_named),

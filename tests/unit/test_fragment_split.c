@@ -254,13 +254,12 @@ static void test_quota_against_counts(void **state)
 			unsigned i = rnd_below(&r, SOURCES);
 
 			if (rnd_one_in(&r, 2) && held[i]) {
-				fragment_put(q, seed, be32_of(i));
+				fragment_put(q, seed, i);
 				held[i]--;
 				total--;
 				continue;
 			}
-			bool may = total < LIMIT && held[i] < EACH,
-			     taken = fragment_take(q, seed, be32_of(i), LIMIT, EACH);
+			bool may = total < LIMIT && held[i] < EACH, taken = fragment_take(q, seed, i, LIMIT, EACH);
 			CHECK_AT(seed, step, may || !taken);
 			shared += may && !taken; /* its counter is another source's as well */
 			held[i] += taken;
@@ -270,12 +269,12 @@ static void test_quota_against_counts(void **state)
 		CHECK_AT(seed, shared, shared < 1200);
 		for (unsigned i = 0; i < SOURCES; i++)
 			while (held[i]--)
-				fragment_put(q, seed, be32_of(i));
+				fragment_put(q, seed, i);
 		for (unsigned i = 0; i < FRAGMENT_COUNTERS; i++)
 			CHECK_AT(seed, i, q->waiting[i] == 0);
 		CHECK_AT(seed, 0, q->total == 0);
-		assert_false(fragment_take(q, seed, be32_of(1), 0, 1));
-		assert_false(fragment_take(q, seed, be32_of(1), 1, 0));
+		assert_false(fragment_take(q, seed, 1, 0, 1));
+		assert_false(fragment_take(q, seed, 1, 1, 0));
 		free(q);
 	}
 }

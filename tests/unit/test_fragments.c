@@ -42,7 +42,6 @@ static struct fragment fragment_of(uint32_t source, uint16_t id, uint32_t n)
 		.address = be32_of(n),
 		.session = n,
 		.generation = ~n,
-		.next_hop = n * 3,
 		.id = be16_of((uint16_t)n)};
 }
 

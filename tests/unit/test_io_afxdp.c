@@ -27,14 +27,15 @@
 
 enum { RING = 64, MANY = 4000 };
 
-static const struct prefix subscribers[] = {{0x64400000, 10}};             /* 100.64.0.0/10 */
-static const struct prefix local[] = {{0x64400001, 32}, {0xc6336409, 32}}; /* 100.64.0.1, 198.51.100.9 */
-static const struct address_range pool[] = {{0xc6336401, 0xc633640e}};     /* 198.51.100.1 - .14 */
-static const struct prefix bypass[] = {{0x64400000, 24}};                  /* 100.64.0.0/24 */
-static const struct xdp_rules rules = {subscribers, 1, local, 2, pool, 1, bypass, 1};
+static const struct snapshot_prefix subscribers[] = {{0, 0x64400000, 10}}; /* 100.64.0.0/10 */
+/* 100.64.0.1, 198.51.100.9; in the VLAN of frame_tagged 100.64.0.7 */
+static const struct snapshot_prefix local[] = {{0, 0x64400001, 32}, {0, 0xc6336409, 32}, {100, 0x64400007, 32}};
+static const struct address_range pool[] = {{0xc6336401, 0xc633640e}}; /* 198.51.100.1 - .14 */
+static const struct snapshot_prefix bypass[] = {{0, 0x64400000, 24}};  /* 100.64.0.0/24 */
+static const struct xdp_rules rules = {subscribers, 1, local, 3, pool, 1, bypass, 1};
 
-static const uint32_t SUB = 0x64400002, OTHER = 0x0a000001, GATEWAY = 0x64400001, WEB = 0xcb007102, NAT = 0xc6336401,
-		      NAT_LOCAL = 0xc6336409;
+static const uint32_t SUB = 0x64400002, OTHER = 0x0a000001, GATEWAY = 0x64400001, GATEWAY_100 = 0x64400007,
+		      WEB = 0xcb007102, NAT = 0xc6336401, NAT_LOCAL = 0xc6336409;
 
 static struct afxdp_net net;
 
@@ -111,6 +112,9 @@ static void test_inside_decides(void **state)
 		{frame_fragment("fragment of a subscriber", SUB, WEB), true},
 		{frame_tagged("one VLAN tag", 1, SUB, WEB), true},
 		{frame_tagged("two VLAN tags", 2, SUB, WEB), true},
+		{frame_tagged("tagged, to the address of no tag", 1, SUB, GATEWAY), true},
+		{frame_tagged("tagged, to the address of its VLAN", 1, SUB, GATEWAY_100), false},
+		{frame_ipv4("not tagged, to an address of a VLAN", SUB, GATEWAY_100), true},
 		{frame_tagged("three VLAN tags cannot be judged", 3, SUB, WEB), true},
 		{frame_cut("IPv4 header cut short cannot be judged", 30, SUB, WEB), true},
 		{frame_options("source route to the appliance", SUB, GATEWAY), true},
@@ -131,6 +135,17 @@ static void test_inside_decides(void **state)
 		passed += !rows[i].engine;
 	}
 	assert_int_equal(stats_now(io).xdp_to_kernel - before, passed);
+	io->ops->close(io);
+}
+
+/* An interface that takes tags off would mix the realms. */
+static void test_inside_keeps_tags(void **state)
+{
+	(void)state;
+	assert_int_equal(system("ethtool -K in0 rxvlan on"), 0);
+	struct io *io = open_io(0);
+
+	assert_int_equal(system("ethtool -k in0 | grep -q '^rx-vlan-offload: off'"), 0);
 	io->ops->close(io);
 }
 
@@ -476,7 +491,7 @@ static void test_remove_leaves_nothing(void **state)
 
 static bool in_pool(int map, uint64_t addr)
 {
-	struct xdp_prefix key = {.len = 32, .addr = htonl((uint32_t)addr)};
+	struct xdp_prefix key = {.len = 64, .addr = htonl((uint32_t)addr)};
 	uint32_t value;
 
 	return addr <= UINT32_MAX && !bpf_map_lookup_elem(map, &key, &value);
@@ -568,6 +583,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_inside_decides),
+		cmocka_unit_test(test_inside_keeps_tags),
 		cmocka_unit_test(test_outside_decides),
 		cmocka_unit_test(test_forwards_both_ways),
 		cmocka_unit_test(test_overload_leaks_no_frame),

@@ -9,8 +9,13 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "mgmtd/netlink.h"
 
 #include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/if_ether.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
 #include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -73,18 +78,23 @@ static void turn(void)
 	mirror_run(t.mirror, mono_now());
 }
 
-static struct link_header adjacency(enum side side, const char *address)
+static struct link_header adjacency_in(enum side side, uint16_t realm, const char *address)
 {
-	uint32_t i = nexthop_find(t.nh, side, ip(address));
+	uint32_t i = nexthop_find(t.nh, side, realm, ip(address));
 
 	return i == ADJACENCY_NONE ? (struct link_header){0} : nexthop_read(t.nh, i);
+}
+
+static struct link_header adjacency(enum side side, const char *address)
+{
+	return adjacency_in(side, 0, address);
 }
 
 /* Turns until the neighbour is in that state; `used`: as if an engine sent to it all the time. */
 static void wait_state(enum side side, const char *address, enum adjacency_state state, bool used)
 {
 	for (mono_t end = mono_after(mono_now(), span_ms(WAIT_MS)); !mono_due(mono_now(), end);) {
-		uint32_t i = nexthop_find(t.nh, side, ip(address));
+		uint32_t i = nexthop_find(t.nh, side, 0, ip(address));
 
 		turn();
 		if (used && i != ADJACENCY_NONE)
@@ -96,7 +106,7 @@ static void wait_state(enum side side, const char *address, enum adjacency_state
 }
 
 /* The route that a longest-prefix match finds, the simple way. */
-static struct route lookup(const char *address)
+static struct route lookup_in(uint16_t realm, const char *address)
 {
 	struct route best = {.kind = ROUTE_NONE, .length = 99};
 	uint32_t host = be32_host(ip(address));
@@ -105,12 +115,17 @@ static struct route lookup(const char *address)
 	for (uint32_t i = 0; i < t.routes.n; i++) {
 		const struct route *r = &t.routes.route[i];
 
-		if ((host ^ r->prefix) & (r->length ? UINT32_MAX << (32 - r->length) : 0))
+		if (r->realm != realm || (host ^ r->prefix) & (r->length ? UINT32_MAX << (32 - r->length) : 0))
 			continue;
 		if (best.length == 99 || r->length > best.length)
 			best = *r;
 	}
 	return best;
+}
+
+static struct route lookup(const char *address)
+{
+	return lookup_in(0, address);
 }
 
 /* Turns until the route to the address is of this kind and, for gateways, goes by that one. */
@@ -159,7 +174,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	mirror_close(t.mirror);
-	return system("for i in t-in t-out t-other; do ip link del $i 2>/dev/null; done; "
+	return system("for i in t-in t-out t-other t-in.100 t-in.200; do ip link del $i 2>/dev/null; done; "
 		      "ip route flush table main; true");
 }
 
@@ -277,10 +292,10 @@ static void request_resolves(void **state)
 	struct link_header link;
 
 	(void)state;
-	assert_int_equal(nexthop_find(t.nh, SIDE_INSIDE, ip("10.1.0.2")), ADJACENCY_NONE);
-	assert_true(nexthop_request(t.nh, 1, SIDE_INSIDE, ip("10.1.0.2")));
+	assert_int_equal(nexthop_find(t.nh, SIDE_INSIDE, 0, ip("10.1.0.2")), ADJACENCY_NONE);
+	assert_true(nexthop_request(t.nh, 1, SIDE_INSIDE, 0, ip("10.1.0.2")));
 	mirror_run(t.mirror, mono_now());
-	assert_int_not_equal(nexthop_find(t.nh, SIDE_INSIDE, ip("10.1.0.2")), ADJACENCY_NONE);
+	assert_int_not_equal(nexthop_find(t.nh, SIDE_INSIDE, 0, ip("10.1.0.2")), ADJACENCY_NONE);
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_RESOLVED, false);
 	link = adjacency(SIDE_INSIDE, "10.1.0.2");
 	assert_memory_equal(link.dst, peer_mac, MAC_SIZE);
@@ -292,17 +307,17 @@ static void request_resolves(void **state)
 static void nobody_there_fails(void **state)
 {
 	(void)state;
-	nexthop_request(t.nh, 0, SIDE_OUTSIDE, ip("192.0.2.77"));
+	nexthop_request(t.nh, 0, SIDE_OUTSIDE, 0, ip("192.0.2.77"));
 	mirror_run(t.mirror, mono_now());
 	assert_int_equal(adjacency(SIDE_OUTSIDE, "192.0.2.77").state, ADJACENCY_UNRESOLVED);
 	wait_state(SIDE_OUTSIDE, "192.0.2.77", ADJACENCY_FAILED, false);
 	/* Asked again, now that it has come. */
 	peer_sh("ip addr add 192.0.2.77/24 dev p-out");
-	nexthop_request(t.nh, 0, SIDE_OUTSIDE, ip("192.0.2.77"));
+	nexthop_request(t.nh, 0, SIDE_OUTSIDE, 0, ip("192.0.2.77"));
 	wait_state(SIDE_OUTSIDE, "192.0.2.77", ADJACENCY_RESOLVED, false);
 	/* No neighbour can have these. */
-	nexthop_request(t.nh, 0, SIDE_OUTSIDE, ip("224.0.0.5"));
-	nexthop_request(t.nh, 0, SIDE_OUTSIDE, ip("255.255.255.255"));
+	nexthop_request(t.nh, 0, SIDE_OUTSIDE, 0, ip("224.0.0.5"));
+	nexthop_request(t.nh, 0, SIDE_OUTSIDE, 0, ip("255.255.255.255"));
 	mirror_run(t.mirror, mono_now());
 	assert_int_equal(adjacency(SIDE_OUTSIDE, "224.0.0.5").state, ADJACENCY_FAILED);
 }
@@ -310,7 +325,7 @@ static void nobody_there_fails(void **state)
 static void dead_neighbour_in_use_is_noticed(void **state)
 {
 	(void)state;
-	nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.3"));
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.3"));
 	wait_state(SIDE_INSIDE, "10.1.0.3", ADJACENCY_RESOLVED, false);
 	peer_sh("ip addr del 10.1.0.3/24 dev p-in");
 	wait_state(SIDE_INSIDE, "10.1.0.3", ADJACENCY_FAILED, true);
@@ -322,15 +337,15 @@ static void neighbour_moves_to_another_mac(void **state)
 	mono_t end;
 
 	(void)state;
-	nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.2"));
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.2"));
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_RESOLVED, false);
 	peer_sh("ip link set p-in address 02:00:00:00:00:22");
 	for (end = mono_after(mono_now(), span_ms(WAIT_MS)); !mono_due(mono_now(), end);) {
-		atomic_store(&t.nh->adjacency[nexthop_find(t.nh, SIDE_INSIDE, ip("10.1.0.2"))].used, 1);
+		atomic_store(&t.nh->adjacency[nexthop_find(t.nh, SIDE_INSIDE, 0, ip("10.1.0.2"))].used, 1);
 		if (memcmp(adjacency(SIDE_INSIDE, "10.1.0.2").dst, new_mac, MAC_SIZE) == 0)
 			break;
 		if (adjacency(SIDE_INSIDE, "10.1.0.2").state == ADJACENCY_FAILED)
-			nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.2"));
+			nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.2"));
 		turn();
 	}
 	assert_false(mono_due(mono_now(), end));
@@ -340,11 +355,11 @@ static void neighbour_moves_to_another_mac(void **state)
 static void flushed_neighbour_in_use_comes_back(void **state)
 {
 	(void)state;
-	nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.2"));
-	nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.3"));
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.2"));
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.3"));
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_RESOLVED, true);
 	wait_state(SIDE_INSIDE, "10.1.0.3", ADJACENCY_RESOLVED, false);
-	atomic_store(&t.nh->adjacency[nexthop_find(t.nh, SIDE_INSIDE, ip("10.1.0.2"))].used, 1);
+	atomic_store(&t.nh->adjacency[nexthop_find(t.nh, SIDE_INSIDE, 0, ip("10.1.0.2"))].used, 1);
 	sh("ip neigh del 10.1.0.2 dev t-in; ip neigh del 10.1.0.3 dev t-in");
 	mirror_run(t.mirror, mono_now());
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_RESOLVED, false);
@@ -368,7 +383,7 @@ static void own_link_changes(void **state)
 	assert_int_equal(adjacency(SIDE_INSIDE, "10.1.0.50").state, ADJACENCY_RESOLVED);
 
 	/* With its address the kernel forgets all neighbours; one in use is asked for again. */
-	nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.2"));
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.2"));
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_RESOLVED, true);
 	sh("ip link set t-in address 02:00:00:00:01:77");
 	mirror_run(t.mirror, mono_now());
@@ -381,20 +396,20 @@ static void own_link_changes(void **state)
 static void link_goes_and_comes(void **state)
 {
 	(void)state;
-	nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.2"));
-	nexthop_request(t.nh, 0, SIDE_OUTSIDE, ip("192.0.2.2"));
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.2"));
+	nexthop_request(t.nh, 0, SIDE_OUTSIDE, 0, ip("192.0.2.2"));
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_RESOLVED, false);
 	wait_state(SIDE_OUTSIDE, "192.0.2.2", ADJACENCY_RESOLVED, false);
 	sh("ip link del t-in; ip link del t-out");
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_FAILED, false);
 	wait_state(SIDE_OUTSIDE, "192.0.2.2", ADJACENCY_FAILED, false);
 	wait_route("10.1.0.7", ROUTE_NONE, NULL);
-	nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.2"));
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.2"));
 	turn();
 	assert_int_equal(adjacency(SIDE_INSIDE, "10.1.0.2").state, ADJACENCY_FAILED);
 	make_links();
 	wait_route("10.1.0.7", ROUTE_ONLINK, NULL);
-	nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.2"));
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.2"));
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_RESOLVED, false);
 }
 
@@ -408,8 +423,138 @@ static void open_before_the_links_exist(void **state)
 	wait_route("10.1.0.7", ROUTE_NONE, NULL);
 	make_links();
 	wait_route("10.1.0.7", ROUTE_ONLINK, NULL);
-	nexthop_request(t.nh, 0, SIDE_INSIDE, ip("10.1.0.2"));
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 0, ip("10.1.0.2"));
 	wait_state(SIDE_INSIDE, "10.1.0.2", ADJACENCY_RESOLVED, false);
+}
+
+/* ---- realms ---- */
+
+static void wait_realm(uint16_t realm, const char *address, enum adjacency_state state)
+{
+	for (mono_t end = mono_after(mono_now(), span_ms(WAIT_MS)); !mono_due(mono_now(), end);) {
+		turn();
+		if (adjacency_in(SIDE_INSIDE, realm, address).state == state)
+			return;
+	}
+	fail_msg("%s of realm %u is in state %u, not %u", address, realm,
+		adjacency_in(SIDE_INSIDE, realm, address).state, state);
+}
+
+/* Links that are named like VLANs: not every kernel that runs this makes VLAN links. Both have the same addresses, which
+ * are those of the inside interface, too. */
+static void make_realms(void)
+{
+	sh("ip link add t-in.100 address 02:00:00:00:02:01 type veth peer name p-100 address 02:00:00:00:02:02 netns "
+	   "%d; "
+	   "ip link add t-in.200 address 02:00:00:00:03:01 type veth peer name p-200 address 02:00:00:00:03:02 netns "
+	   "%d",
+		(int)t.peer, (int)t.peer);
+	sh("for i in 100 200; do ip addr add 10.1.0.1/24 dev t-in.$i; ip link set t-in.$i mtu $((1000 + i)) up; done");
+	peer_sh("for i in 100 200; do ip addr add 10.1.0.2/24 dev p-$i; ip link set p-$i up; done");
+}
+
+static void realms_are_apart(void **state)
+{
+	static const uint16_t realm[] = {0, 100, 200};
+	static const uint8_t mac[][MAC_SIZE] = {{2, 0, 0, 0, 0, 2}, {2, 0, 0, 0, 2, 2}, {2, 0, 0, 0, 3, 2}};
+
+	(void)state;
+	make_realms();
+	sh("ip route add 10.7.0.0/16 via 10.1.0.2 dev t-in.100 table 1100; "     /* as a VRF has it */
+	   "ip route add 10.8.0.0/16 via 10.1.0.2 dev t-out onlink table 1100; " /* another's business */
+	   "ip route add default via 192.0.2.2");
+	wait_route("203.0.113.1", ROUTE_GATEWAY, "192.0.2.2");
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(lookup_in(realm[i], "10.1.0.7").kind, ROUTE_ONLINK);
+		assert_int_equal(lookup_in(realm[i], "10.1.0.7").side, SIDE_INSIDE);
+		assert_int_equal(lookup_in(realm[i], "10.1.0.1").kind, ROUTE_LOCAL);
+		assert_int_equal(lookup_in(realm[i], "10.1.0.1").side, SIDE_INSIDE);
+		assert_int_equal(lookup_in(realm[i], "10.7.1.1").kind, i == 2 ? ROUTE_NONE : ROUTE_GATEWAY);
+		assert_int_equal(lookup_in(realm[i], "10.8.1.1").length, i ? 99 : 0);
+		assert_int_equal(lookup_in(realm[i], "203.0.113.1").length, i ? 99 : 0);
+		nexthop_request(t.nh, 0, SIDE_INSIDE, realm[i], ip("10.1.0.2"));
+		wait_realm(realm[i], "10.1.0.2", ADJACENCY_RESOLVED);
+	}
+	assert_int_equal(lookup_in(100, "10.7.1.1").gateway, be32_host(ip("10.1.0.2")));
+	assert_int_equal(lookup("10.7.1.1").side, SIDE_OUTSIDE);
+	for (unsigned i = 0; i < 3; i++) {
+		struct link_header link = adjacency_in(SIDE_INSIDE, realm[i], "10.1.0.2");
+
+		assert_memory_equal(link.dst, mac[i], MAC_SIZE);
+		assert_int_equal(link.vlan, realm[i]);
+		assert_int_equal(link.mtu, i ? 1000 + realm[i] : 1500);
+	}
+}
+
+static void realm_goes_and_comes(void **state)
+{
+	(void)state;
+	make_realms();
+	for (uint16_t realm = 100; realm <= 200; realm += 100) {
+		nexthop_request(t.nh, 0, SIDE_INSIDE, realm, ip("10.1.0.2"));
+		wait_realm(realm, "10.1.0.2", ADJACENCY_RESOLVED);
+	}
+	sh("ip link del t-in.100");
+	wait_realm(100, "10.1.0.2", ADJACENCY_FAILED);
+	assert_int_equal(adjacency_in(SIDE_INSIDE, 200, "10.1.0.2").state, ADJACENCY_RESOLVED);
+	for (unsigned i = 0; i < 50 && lookup_in(100, "10.1.0.7").length != 99; i++)
+		turn();
+	assert_int_equal(lookup_in(100, "10.1.0.7").length, 99);
+	sh("ip link set t-in.200 down; ip link set t-in.200 name t-in.0200"); /* no realm's name */
+	wait_realm(200, "10.1.0.2", ADJACENCY_FAILED);
+	sh("ip link del t-in.0200");
+	/* The next mirror knows their neighbours from the arena only, until the links are there again. */
+	mirror_close(t.mirror);
+	t.mirror = mirror_open(t.nh, 2, names);
+	assert_non_null(t.mirror);
+	make_realms();
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 100, ip("10.1.0.2"));
+	wait_realm(100, "10.1.0.2", ADJACENCY_RESOLVED);
+	nexthop_request(t.nh, 0, SIDE_INSIDE, 4094, ip("10.1.0.2")); /* there is no such link */
+	turn();
+	wait_realm(4094, "10.1.0.2", ADJACENCY_FAILED);
+}
+
+static void note_link(void *data, const struct netlink_link *link)
+{
+	*(struct netlink_link *)data = *link;
+}
+
+/* As the kernel says what a VLAN link is. */
+static struct netlink_link decoded(const char *kind, uint16_t protocol, uint16_t id, bool elsewhere)
+{
+	static const struct netlink_visitor visitor = {.link = note_link};
+	_Alignas(struct nlmsghdr) char buffer[512] = {0};
+	struct nlmsghdr *msg = mnl_nlmsg_put_header(buffer);
+	struct netlink_link link = {0};
+	struct nlattr *info, *own;
+
+	msg->nlmsg_type = RTM_NEWLINK;
+	mnl_nlmsg_put_extra_header(msg, sizeof(struct ifinfomsg));
+	mnl_attr_put_strz(msg, IFLA_IFNAME, "any");
+	mnl_attr_put_u32(msg, IFLA_LINK, 7);
+	if (elsewhere)
+		mnl_attr_put_u32(msg, IFLA_LINK_NETNSID, 1);
+	info = mnl_attr_nest_start(msg, IFLA_LINKINFO);
+	mnl_attr_put_str(msg, IFLA_INFO_KIND, kind); /* the kernel ends it with a zero, old ones not */
+	own = mnl_attr_nest_start(msg, IFLA_INFO_DATA);
+	mnl_attr_put_u16(msg, IFLA_VLAN_PROTOCOL, htons(protocol));
+	mnl_attr_put_u16(msg, IFLA_VLAN_ID, id);
+	mnl_attr_nest_end(msg, own);
+	mnl_attr_nest_end(msg, info);
+	netlink_decode(msg, false, &visitor, &link);
+	return link;
+}
+
+static void vlan_links_are_told(void **state)
+{
+	(void)state;
+	assert_int_equal(decoded("vlan", ETH_P_8021Q, 100, false).vlan, 100);
+	assert_int_equal(decoded("vlan", ETH_P_8021Q, 100, false).lower, 7);
+	assert_int_equal(decoded("vlan", ETH_P_8021Q, 100, true).lower, 0);
+	assert_int_equal(decoded("vlan", ETH_P_8021AD, 100, false).vlan, 0);
+	assert_int_equal(decoded("vxlan", ETH_P_8021Q, 100, false).vlan, 0);
+	assert_int_equal(decoded("vlanx", ETH_P_8021Q, 100, false).vlan, 0);
 }
 
 /* ---- restart ---- */
@@ -423,9 +568,9 @@ static void restart_puts_right_what_was_left(void **state)
 	   "ip neigh add 10.1.0.61 lladdr 02:00:00:00:00:61 dev t-in nud permanent; "
 	   "ip neigh add 10.1.0.62 lladdr 02:00:00:00:00:62 dev t-in nud permanent");
 	wait_state(SIDE_INSIDE, "10.1.0.62", ADJACENCY_RESOLVED, false);
-	gone = nexthop_find(t.nh, SIDE_INSIDE, ip("10.1.0.60"));
-	half = nexthop_find(t.nh, SIDE_INSIDE, ip("10.1.0.61"));
-	stays = nexthop_find(t.nh, SIDE_INSIDE, ip("10.1.0.62"));
+	gone = nexthop_find(t.nh, SIDE_INSIDE, 0, ip("10.1.0.60"));
+	half = nexthop_find(t.nh, SIDE_INSIDE, 0, ip("10.1.0.61"));
+	stays = nexthop_find(t.nh, SIDE_INSIDE, 0, ip("10.1.0.62"));
 	generation = atomic_load(&t.nh->generation);
 	mirror_close(t.mirror);
 	sh("ip neigh del 10.1.0.60 dev t-in");
@@ -438,7 +583,7 @@ static void restart_puts_right_what_was_left(void **state)
 	assert_int_equal(nexthop_read(t.nh, half).state, ADJACENCY_RESOLVED);
 	assert_int_equal(nexthop_read(t.nh, half).dst[5], 0x61);
 	assert_int_equal(nexthop_read(t.nh, stays).state, ADJACENCY_RESOLVED);
-	assert_int_equal(nexthop_find(t.nh, SIDE_INSIDE, ip("10.1.0.60")), gone);
+	assert_int_equal(nexthop_find(t.nh, SIDE_INSIDE, 0, ip("10.1.0.60")), gone);
 	/* Same routes: no new generation, so no session looks its next hop up again. */
 	assert_int_equal(atomic_load(&t.nh->generation), generation);
 }
@@ -489,6 +634,9 @@ int main(void)
 		IN_LAB(own_link_changes),
 		IN_LAB(link_goes_and_comes),
 		IN_LAB(open_before_the_links_exist),
+		cmocka_unit_test(vlan_links_are_told),
+		IN_LAB(realms_are_apart),
+		IN_LAB(realm_goes_and_comes),
 		IN_LAB(restart_puts_right_what_was_left),
 #undef IN_LAB
 	};

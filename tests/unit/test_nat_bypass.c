@@ -394,7 +394,7 @@ static void test_mss_of_a_refused_hairpin(void **state)
 static void test_prefixes(void **state)
 {
 	struct box *b = *state;
-	struct prefix p[NAT_BYPASS_PREFIXES];
+	struct snapshot_prefix p[NAT_BYPASS_PREFIXES];
 	unsigned n = nat_bypass_prefixes(b->nat, p), wide = 0, narrow = 0;
 
 	for (unsigned i = 0; i < n; i++) {

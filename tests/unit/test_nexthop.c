@@ -56,7 +56,7 @@ static void check_one(const struct nexthop *nh, const struct model *m, uint64_t 
 {
 	struct link_header want = link_of(m->n, m->side), got;
 
-	CHECK_AT(seed, m->n, nexthop_find(nh, m->side, m->address) == m->index);
+	CHECK_AT(seed, m->n, nexthop_find(nh, m->side, 0, m->address) == m->index);
 	got = nexthop_read(nh, m->index);
 	CHECK_AT(seed, m->n, memcmp(&got, &want, sizeof got) == 0);
 }
@@ -79,7 +79,7 @@ static void test_against_a_list(void **state)
 			struct link_header l = link_of(step, one->side);
 
 			if (!one->index)
-				CHECK_AT(seed, step, nexthop_find(nh, one->side, one->address) == ADJACENCY_NONE);
+				CHECK_AT(seed, step, nexthop_find(nh, one->side, 0, one->address) == ADJACENCY_NONE);
 			uint32_t i = nexthop_set_adjacency(nh, one->address, &l);
 			CHECK_AT(seed, step, i != ADJACENCY_NONE && (!one->index || one->index == i));
 			one->index = i;
@@ -114,9 +114,9 @@ static void test_full(void **state)
 	}
 	assert_true(n > ADJACENCY_MAX / 2);
 	print_message("first neighbour refused after %u of %u\n", n, ADJACENCY_MAX - 1);
-	assert_int_equal(nexthop_find(nh, SIDE_OUTSIDE, address[n]), ADJACENCY_NONE);
+	assert_int_equal(nexthop_find(nh, SIDE_OUTSIDE, 0, address[n]), ADJACENCY_NONE);
 	for (uint32_t i = 0; i < n; i++)
-		assert_int_equal(nexthop_find(nh, SIDE_OUTSIDE, address[i]), index[i]);
+		assert_int_equal(nexthop_find(nh, SIDE_OUTSIDE, 0, address[i]), index[i]);
 	struct link_header l = link_of(77, SIDE_OUTSIDE); /* those that are in can still change */
 	assert_int_equal(nexthop_set_adjacency(nh, address[0], &l), index[0]);
 	free(index);
@@ -149,7 +149,7 @@ struct traffic {
 static void *read_all(void *arg)
 {
 	struct traffic *w = arg;
-	uint32_t index = nexthop_find(w->nh, SIDE_INSIDE, w->fixed);
+	uint32_t index = nexthop_find(w->nh, SIDE_INSIDE, 0, w->fixed);
 
 	while (!atomic_load(&w->done)) {
 		struct link_header l = nexthop_read(w->nh, index);
@@ -158,7 +158,7 @@ static void *read_all(void *arg)
 			w->resolved++;
 			w->torn += !whole(&l);
 		}
-		w->lost += nexthop_find(w->nh, SIDE_INSIDE, w->fixed) != index;
+		w->lost += nexthop_find(w->nh, SIDE_INSIDE, 0, w->fixed) != index;
 	}
 	return NULL;
 }
@@ -205,7 +205,7 @@ static void test_repair(void **state)
 	atomic_fetch_add(&nh->adjacency[i].seq, 1); /* died just after */
 	nh->adjacency[i].link.dst[0] = 99;
 	assert_int_equal(nexthop_read(nh, i).state, ADJACENCY_UNRESOLVED);
-	assert_int_equal(nexthop_find(nh, SIDE_INSIDE, address), i);
+	assert_int_equal(nexthop_find(nh, SIDE_INSIDE, 0, address), i);
 	nexthop_repair(nh);
 	assert_int_equal(nh->adjacency[i].seq % 2, 0);
 	assert_int_equal(nexthop_read(nh, i).state, ADJACENCY_UNRESOLVED);
@@ -360,7 +360,7 @@ static void test_requests_full_and_wrapping(void **state)
 		for (uint32_t n = rnd_below(&r, 400); n; n--) {
 			bool room = in - out < NEXTHOP_REQUESTS;
 
-			CHECK_AT(6, round, nexthop_request(nh, 3, in % 2, be32_of(in)) == room);
+			CHECK_AT(6, round, nexthop_request(nh, 3, in % 2, 0, be32_of(in)) == room);
 			in += room;
 		}
 		for (uint32_t n = rnd_below(&r, 400); n; n--) {
@@ -383,7 +383,7 @@ enum { REQUESTS = 200000 };
 static void *ask(void *arg)
 {
 	for (uint32_t n = 0; n < REQUESTS;)
-		if (nexthop_request(arg, 0, n % 2, be32_of(n)))
+		if (nexthop_request(arg, 0, n % 2, 0, be32_of(n)))
 			n++;
 		else
 			sched_yield();

@@ -137,6 +137,7 @@ static void test_session_row(void **state)
 	uint32_t i = add_session(lab, 1, L4_TCP, 0x64400002, 5000, TCP_OUT_SYN | TCP_IN_SYN);
 
 	session_at(lab->arena, i)->adopters = 1ull << 63 | 1;
+	session_at(lab->arena, i)->realm = 4094;
 
 	struct json_object *o = ask(lab, "/api/v1/sessions", 200), *s = row(o, "sessions", 0);
 
@@ -147,6 +148,7 @@ static void test_session_row(void **state)
 	assert_string_equal(get_text(s, "nat"), "198.51.100.0:1024");
 	assert_string_equal(get_text(s, "remote"), "203.0.113.2:443");
 	assert_int_equal(get_number(s, "owner"), 1);
+	assert_int_equal(get_number(s, "realm"), 4094);
 	assert_int_equal(rows(s, "adopters"), 2);
 	assert_int_equal(json_object_get_int(row(s, "adopters", 1)), 63);
 	assert_string_equal(get_text(s, "tcp"), "established");
@@ -205,6 +207,11 @@ static void test_session_filters(void **state)
 
 	for (uint16_t i = 0; i < 20; i++)
 		add_session(lab, i % 2, L4_UDP, 0x64400000u + i % 4, (uint16_t)(5000 + i), 0);
+	for (uint32_t i = 0, n = 0; n < 4 && (i = slab_next_live(lab->arena, SLAB_session, i + 1)); n++)
+		session_at(lab->arena, i)->realm = 7;
+	assert_int_equal(count(lab, "realm=7"), 4);
+	assert_int_equal(count(lab, "realm=0"), 16);
+	assert_int_equal(count(lab, "realm=8"), 0);
 	assert_int_equal(count(lab, "limit=1000"), 20);
 	assert_int_equal(count(lab, "inside=100.64.0.1"), 5);
 	assert_int_equal(count(lab, "inside=100.64.0.1:5001"), 1);
@@ -338,9 +345,10 @@ static void test_bad_parameters(void **state)
 		{"sessions?limit=99999999999999999999999", "limit:"},
 		{"sessions?limit=5&limit=6", "limit: is given twice"},
 		{"sessions?cursor=-1", "cursor:"},
+		{"sessions?realm=4095", "realm:"},
 		{"sessions?cursor=4294967296", "cursor:"},
 		{"sessions?colour=red",
-			"colour: unknown parameter; known are inside, nat, remote, protocol, limit, cursor"},
+			"colour: unknown parameter; known are inside, nat, remote, protocol, realm, limit, cursor"},
 		{"sessions?Limit=5", "Limit: unknown"},
 		{"sessions?=5", "(empty): unknown"},
 		{"health?x=1", "x: unknown parameter; none is known here"},

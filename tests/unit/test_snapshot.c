@@ -29,6 +29,9 @@ static struct config config_of(uint32_t n_addresses)
 	c.net.n_prefixes = 2;
 	c.net.prefixes[0] = (struct prefix){0x64400000, 10};
 	c.net.prefixes[1] = (struct prefix){0x0a000000, 8};
+	c.n_realms = 2;
+	c.realms[0] = (struct config_realm){"a", 100, {{0x0b000000, 8}, {0x0a000000, 8}}, 2};
+	c.realms[1] = (struct config_realm){"b", 7, {{0x0a000000, 16}}, 1};
 	c.net.side[SIDE_OUTSIDE].rss =
 		(struct rss){.mode = RSS_TOEPLITZ, .key_size = 40, .table_len = 2, .table = {0, 1}};
 	c.pools[0].n_ranges = 1; /* all but one address; the last one in a pool of its own, far away */
@@ -66,8 +69,11 @@ static void test_compile(void **state)
 	struct config c = config_of(5);
 	struct snapshot *s = compiled(a, &c);
 
-	assert_int_equal(s->n_prefixes, 2);
-	assert_memory_equal(s->prefixes, c.net.prefixes, sizeof s->prefixes);
+	static const struct snapshot_prefix prefixes[] = {{0, 0x0a000000, 8}, {0, 0x64400000, 10}, {7, 0x0a000000, 16},
+		{100, 0x0a000000, 8}, {100, 0x0b000000, 8}};
+
+	assert_int_equal(s->n_prefixes, 5);
+	assert_memory_equal(s->prefixes, prefixes, sizeof prefixes);
 	assert_int_equal(s->timeout_s[TIMEOUT_UDP], 300);
 	assert_int_equal(s->timeout_s[TIMEOUT_ICMP], 60);
 	assert_int_equal(s->timeout_s[TIMEOUT_TCP_OPENING], 240);

@@ -23,6 +23,11 @@ static struct config base(void)
 
 	c.net.n_prefixes = 1;
 	c.net.prefixes[0] = (struct prefix){SUBSCRIBERS, 8};
+	for (c.n_realms = 0; c.n_realms < 2; c.n_realms++)
+		c.realms[c.n_realms] = (struct config_realm){.name = {'r', (char)('1' + c.n_realms)},
+			.vlan = (uint16_t)(1 + c.n_realms),
+			.prefixes = {{SUBSCRIBERS, 8}},
+			.n_prefixes = 1};
 	for (uint32_t p = 0; p < c.n_pools; p++) {
 		snprintf(c.pools[p].name, sizeof c.pools[p].name, "p%u", p);
 		c.pools[p].n_ranges = 1;
@@ -46,6 +51,7 @@ static void compile(const struct config *c, struct snapshot *s)
 /* ---- rules ---- */
 
 struct flow {
+	uint16_t realm;
 	uint32_t inside, remote;
 	enum l4 l4;
 	uint16_t port;
@@ -57,8 +63,9 @@ static const struct snapshot_rule *rule_of(const struct snapshot *s, const struc
 	for (uint32_t i = 0; i < s->n_rules; i++) {
 		const struct snapshot_rule *r = &s->rules[i];
 
-		if ((f->inside & r->inside_mask) == r->inside && (f->remote & r->remote_mask) == r->remote &&
-			(r->protocols >> f->l4 & 1) && f->port >= r->port_first && f->port <= r->port_last)
+		if ((f->realm & r->realm_mask) == r->realm && (f->inside & r->inside_mask) == r->inside &&
+			(f->remote & r->remote_mask) == r->remote && (r->protocols >> f->l4 & 1) &&
+			f->port >= r->port_first && f->port <= r->port_last)
 			return r;
 	}
 	fail_msg("no rule matches");
@@ -81,6 +88,9 @@ static bool matches(const struct config_rule *r, const struct flow *f)
 
 	if ((r->protocol == RULE_TCP && f->l4 != L4_TCP) || (r->protocol == RULE_UDP && f->l4 != L4_UDP) ||
 		(r->protocol == RULE_ICMP && f->l4 != L4_ICMP) || (r->protocol == RULE_OTHER && f->l4 != L4_OTHER))
+		return false;
+	if (r->action == ACTION_BYPASS || r->realm[0] == 'u' ? f->realm != 0
+							     : r->realm[0] == 'r' && f->realm != r->realm[1] - '0')
 		return false;
 	if (names_ports && (!has_ports || f->port < r->port_first || f->port > r->port_last))
 		return false;
@@ -128,6 +138,9 @@ static struct config_rule random_rule(struct rnd *r)
 	if (rnd_below(r, 2))
 		snprintf(rule.name, sizeof rule.name, "p%u", rnd_below(r, 3));
 	memcpy(rule.pool, rule.name, sizeof rule.pool);
+	static const char *const realm[] = {"any", "untagged", "r1", "r2"};
+
+	snprintf(rule.realm, sizeof rule.realm, "%s", realm[rnd_below(r, 4)]);
 	return rule;
 }
 
@@ -170,8 +183,9 @@ static void test_rules_against_reading(void **state)
 			c.rules[i] = random_rule(&r);
 		compile(&c, s);
 		for (unsigned n = 0; n < 300; n++) {
-			struct flow f = {random_address(&r, SUBSCRIBERS), random_address(&r, 0xcb007100),
-				rnd_below(&r, N_L4), (uint16_t)(48 + rnd_below(&r, 12))};
+			struct flow f = {(uint16_t)rnd_below(&r, 4), random_address(&r, SUBSCRIBERS),
+				random_address(&r, 0xcb007100), rnd_below(&r, N_L4),
+				(uint16_t)(48 + rnd_below(&r, 12))};
 
 			check_flow(&c, s, &f, seed);
 		}
@@ -234,9 +248,9 @@ static void test_addresses_of_pools(void **state)
 	c.pools[1].drain[0] = (struct address_range){POOL + 18, POOL + 18};
 	c.pools[1].n_drain = 1;
 	c.n_statics = 2;
-	c.statics[0] = (struct config_static){STATIC_ANY, SUBSCRIBERS + 9, POOL + 21, 0, 0, 1};
+	c.statics[0] = (struct config_static){STATIC_ANY, SUBSCRIBERS + 9, POOL + 21, 0, 0, 1, ""};
 	c.statics[1] =
-		(struct config_static){STATIC_TCP, SUBSCRIBERS + 8, POOL + 23, 80, 80, 1}; /* takes a port only */
+		(struct config_static){STATIC_TCP, SUBSCRIBERS + 8, POOL + 23, 80, 80, 1, ""}; /* takes a port only */
 	c.pools[2].drain[0] = c.pools[2].ranges[0];
 	c.pools[2].n_drain = 1;
 	compile(&c, s);
@@ -278,7 +292,7 @@ static void test_port_tables_stay(void **state)
 	for (int way = 0; way < 3; way++) {
 		c = base();
 		c.n_statics = way == 1;
-		c.statics[0] = (struct config_static){STATIC_ANY, SUBSCRIBERS + 9, POOL, 0, 0, 1};
+		c.statics[0] = (struct config_static){STATIC_ANY, SUBSCRIBERS + 9, POOL, 0, 0, 1, ""};
 		c.pools[0].n_drain = way == 0;
 		c.pools[0].drain[0] = (struct address_range){POOL, POOL};
 		assert_true(snapshot_compile(a, &c, s, &err));
@@ -294,7 +308,7 @@ static void test_port_tables_stay(void **state)
 
 /* ---- static mappings ---- */
 
-static bool in_order(uint32_t a, uint8_t a_l4, uint16_t a_port, uint32_t b, uint8_t b_l4, uint16_t b_port)
+static bool in_order(uint64_t a, uint8_t a_l4, uint16_t a_port, uint64_t b, uint8_t b_l4, uint16_t b_port)
 {
 	return a != b ? a < b : a_l4 != b_l4 ? a_l4 < b_l4 : a_port < b_port;
 }
@@ -304,7 +318,8 @@ static void check_sorted(const struct snapshot *s)
 	for (uint32_t i = 1; i < s->n_static; i++) {
 		const struct snapshot_static *a = &s->static_by_inside[i - 1], *b = a + 1;
 
-		assert_true(in_order(a->inside, a->l4, a->inside_port, b->inside, b->l4, b->inside_port));
+		assert_true(in_order((uint64_t)a->inside << 32 | a->realm, a->l4, a->inside_port,
+			(uint64_t)b->inside << 32 | b->realm, b->l4, b->inside_port));
 		a = &s->static_by_nat[i - 1];
 		b = a + 1;
 		assert_true(in_order(a->nat, a->l4, a->nat_port, b->nat, b->l4, b->nat_port));
@@ -333,10 +348,12 @@ static void test_statics_are_sorted(void **state)
 			struct config_static *st = &c.statics[i];
 
 			*st = (struct config_static){rnd_below(&r, 2), SUBSCRIBERS + rnd_below(&r, 5),
-				POOL + rnd_below(&r, 7), (uint16_t)(1 + i), (uint16_t)(CONFIG_STATICS_MAX - i), 1};
+				POOL + rnd_below(&r, 7), (uint16_t)(1 + i), (uint16_t)(CONFIG_STATICS_MAX - i), 1, ""};
+			if (rnd_below(&r, 2))
+				snprintf(st->realm, sizeof st->realm, "r2");
 		}
 		if (c.n_statics > 50)
-			c.statics[50] = (struct config_static){STATIC_ANY, SUBSCRIBERS + 5, POOL + 7, 0, 0, 1};
+			c.statics[50] = (struct config_static){STATIC_ANY, SUBSCRIBERS + 5, POOL + 7, 0, 0, 1, ""};
 		compile(&c, s);
 		assert_int_equal(s->n_static, c.n_statics);
 		check_sorted(s);
@@ -350,7 +367,8 @@ static void test_statics_are_sorted(void **state)
 				.ports = whole ? 0 : 1,
 				.l4 = whole                        ? N_L4
 				      : st->protocol == STATIC_TCP ? L4_TCP
-								   : L4_UDP};
+								   : L4_UDP,
+				.realm = st->realm[0] ? 2 : 0};
 
 			assert_int_equal(count_of(s->static_by_inside, s, &x), 1);
 			assert_int_equal(count_of(s->static_by_nat, s, &x), 1);

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from . import appliance, config, process, rss, services, topology
+from . import appliance, config, process, rss, services, topology, vlan
 from .process import LabError
 from .state import State
 
@@ -88,7 +88,7 @@ class Lab:
         self.document = config.generate(state, options)
         state.update(
             build=str(build), created=time.time(), options=dataclasses.asdict(options),
-            namespaces={n: f"{state['id']}-{n}" for n in topology.names(options.subs)},
+            namespaces={n: f"{state['id']}-{n}" for n in topology.names(options.subs) + vlan.names(self.document)},
             arena=self.document["arena"]["name"], api_port=None)
         state.save()
         (state.dir / "run").mkdir()

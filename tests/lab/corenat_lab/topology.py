@@ -6,7 +6,7 @@ seen by the rest of the machine.
 
 import ipaddress
 
-from . import config, rss
+from . import config, rss, vlan
 from .process import LabError, NETNS_DIR, tool
 
 INSIDE_GATEWAY = "100.64.0.1"
@@ -42,6 +42,7 @@ def build(state, document):
         pins = state.dir / "bpf" / f"rss-{side}"
         rss.attach(state["build"], pins, "rss", namespaces[name], device, "egress")
         rss.configure(pins, *config.rss(document, side))
+    vlan.build(state, document, whole_packets, (subscriber(1), INSIDE_GATEWAY, INSIDE_NET.prefixlen))
     rss.attach(state["build"], state.dir / "bpf/wire", "wire", namespaces["inet"], "outside", "ingress")
 
 
