@@ -148,7 +148,8 @@ static int open_io(struct forwarder *f, const struct options *o)
 		.ring_size = o->ring_size};
 	struct prefix subscribers, pool;
 	struct address_range range;
-	struct xdp_rules rules = {.subscribers = &subscribers, .n_subscribers = 1, .pool = &range, .n_pool = 1};
+	struct snapshot_prefix inside = {0};
+	struct xdp_rules rules = {.subscribers = &inside, .n_subscribers = 1, .pool = &range, .n_pool = 1};
 
 	for (int s = 0; s < N_SIDES; s++) {
 		if (!parse_mac(f->header[s], o->mac[s]) || !own_mac(f->header[s] + MAC_BYTES, o->interface[s]))
@@ -156,6 +157,8 @@ static int open_io(struct forwarder *f, const struct options *o)
 	}
 	if (!parse_prefix(&subscribers, o->subscribers) || !parse_prefix(&pool, o->pool))
 		return log_error("prefixes look like 192.0.2.0/24"), 2;
+	inside.addr = subscribers.addr;
+	inside.len = subscribers.len;
 	range.first = pool.addr;
 	range.last = pool.addr | (uint32_t)(0xffffffffull >> pool.len);
 	params.mode = o->mode && !strcmp(o->mode, "generic") ? XDP_MODE_GENERIC : XDP_MODE_AUTO;

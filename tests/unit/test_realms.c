@@ -49,7 +49,7 @@ static void each_answer_comes_home(struct lab *l, struct lab_packet p)
 	}
 }
 
-static void test_same_endpoint(struct lab *l)
+static void test_4787_7(struct lab *l)
 {
 	struct check_counts counts;
 
@@ -375,7 +375,7 @@ static void test_statics_by_realm(struct lab *l)
 int main(void)
 {
 	static const struct lab_test tests[] = {
-		LAB_TEST(test_same_endpoint, .more = REALMS),
+		LAB_TEST(test_4787_7, .more = REALMS),
 		LAB_TEST(test_strangers_reach_their_realm, .more = REALMS),
 		LAB_TEST(test_hairpin_between_realms, .more = REALMS),
 		LAB_TEST(test_prefixes_are_the_realms_own, .more = REALMS),
