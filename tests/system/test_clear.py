@@ -35,11 +35,12 @@ class Clear(LabCase):
         self.assertEqual({s["owner"] for s in mine}, {0, 1})
 
         answer = self.said("sessions", "clear", "--inside", one, "--remote", "{}:{}".format(*ECHO))
-        self.assertEqual(answer, "50 sessions cleared\n")
-        self.assertEqual(self.sessions(inside=one, protocol="udp"), [])
+        # An engine that has no processor for half a second is said to be still at it, and goes on.
+        self.assertRegex(answer, r"^50 sessions cleared\n$|still at it")
+        wait_for("they are gone", lambda: not self.sessions(inside=one, protocol="udp"))
+        wait_for("they are counted", lambda: self.total("sessions_cleared") == cleared + 50)
         self.assertEqual(len(self.sessions(inside=two, protocol="udp")), 50)
-        self.assertEqual(self.total("sessions_cleared"), cleared + 50)
-        self.assertEqual(self.said("sessions", "clear", "--inside", one), "0 sessions cleared\n")
+        self.assertRegex(self.said("sessions", "clear", "--inside", one), r"^0 sessions cleared\n")
 
         self.assertNotIn(None, flows[1].exchange().values())  # new sessions, as ever
         self.assertEqual(len(self.sessions(inside=one, protocol="udp")), 50)
