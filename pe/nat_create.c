@@ -211,12 +211,19 @@ static void fill_static(struct session *s, const struct snapshot_static *fixed)
 /* An inside endpoint may have several NAT endpoints (mappings that depend on the remote address, rules). The sender who
  * writes to a second one is not let in while this engine would send the answers by the first: its table has one session
  * per key. */
-static bool answers_are_taken(struct nat *n, const struct session *want)
+static local_place answers_at(struct nat *n, const struct session *want)
 {
 	struct flow_key key = session_key(want, DIR_OUTBOUND);
 	local_place place = nat_find_local(n, DIR_OUTBOUND, key, flow_key_hash(key, n->seed));
 
-	return place && nat_still_good(n, place);
+	return place && nat_still_good(n, place) ? place : NULL;
+}
+
+static bool is_of(const struct nat *n, local_place place, const struct flow *f)
+{
+	const struct session *s = session_at(n->arena, local_index(atomic_load_explicit(place, memory_order_relaxed)));
+
+	return flow_key_equal(session_key(s, f->dir), f->key);
 }
 
 static local_place make_inbound(struct nat *n, const struct flow *f, const struct session *want, uint32_t carrier,
@@ -262,8 +269,13 @@ static local_place create_inbound(struct nat *n, const struct flow *f, enum verd
 			return NULL;
 		fill_inside(&want, &copy);
 	}
-	*verdict = VERDICT_drop_no_session;
-	return answers_are_taken(n, &want) ? NULL : make_inbound(n, f, &want, carrier, &copy, verdict);
+	local_place answers = answers_at(n, &want);
+	if (!answers)
+		return make_inbound(n, f, &want, carrier, &copy, verdict);
+	/* Made by a fragment on another engine, this very flow is known here by its answers. */
+	bool same = is_of(n, answers, f);
+	*verdict = same ? VERDICT_fwd_in_hit : VERDICT_drop_no_session;
+	return same ? answers : NULL;
 }
 
 /* ---- adopting ---- */

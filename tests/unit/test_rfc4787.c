@@ -444,6 +444,28 @@ static void test_4787_6_parts(struct lab *l)
 	}
 }
 
+/* Between two hosts, the first datagram in parts and those after it whole, which mostly land on other engines. */
+static void test_4787_9_parts(struct lab *l)
+{
+	struct lab_end other = lab_host(99, 7), nat = mapped(l, other, lab_server(1, 53));
+
+	for (unsigned i = 0; i < 16; i++) {
+		struct lab_packet p = lab_udp(lab_host(1 + i, 5000), nat), seen;
+
+		p.payload = 1200;
+		p.id = (uint16_t)(1 + i);
+		struct lab_end shown = in_parts(l, &p, orders[i % N_ORDERS], false).src;
+		p.payload = 100;
+		for (unsigned k = 0; k < 3; k++) {
+			seen = lab_ok(l, &p);
+			assert_true(lab_same(seen.dst, other) && lab_same(seen.src, shown));
+			struct lab_packet answer = lab_udp(other, shown);
+			seen = lab_ok(l, &answer);
+			assert_true(lab_same(seen.dst, lab_host(1 + i, 5000)) && lab_same(seen.src, nat));
+		}
+	}
+}
+
 /* A datagram in parts may also be the first that a host sends. */
 static void test_4787_14_first(struct lab *l)
 {
@@ -505,6 +527,7 @@ int main(void)
 		LAB_TEST(test_4787_14),
 		LAB_TEST(test_4787_14_first),
 		LAB_TEST(test_4787_6_parts),
+		LAB_TEST(test_4787_9_parts),
 		LAB_TEST(test_4787_14a),
 	};
 
