@@ -14,7 +14,7 @@ REPO = pathlib.Path(__file__).resolve().parents[2]
 HEALTH = {"status", "engines", "engines_up", "aggregator", "config_generation", "version", "reasons"}
 ENGINE = {"engine", "state", "pid", "cpu", "incarnation", "inside", "outside", "config_generation", "sessions", "pages",
           "heartbeat_age_ms", "counters", "verdicts"}
-SESSION = {"protocol", "inside", "nat", "remote", "owner", "adopters", "tcp", "created_s_ago", "mapping"}
+SESSION = {"protocol", "realm", "origin", "inside", "nat", "remote", "owner", "adopters", "tcp", "created_s_ago", "mapping"}
 
 
 class Rest(LabCase):
