@@ -84,6 +84,8 @@ static bool is_loopback(const char *host)
 
 	if (strncmp(host, "localhost", name) == 0 && name == strlen("localhost"))
 		return true;
+	if (strncmp(host, "[::1]", 5) == 0 && (host[5] == '\0' || host[5] == ':'))
+		return true;
 	snprintf(text, sizeof text, "%.*s", (int)(name < sizeof text ? name : 0), host);
 	return inet_pton(AF_INET, text, &in) == 1 && ntohl(in.s_addr) >> 24 == 127;
 }

@@ -30,12 +30,31 @@ static int prepare(int fd, struct rest_error *err)
 	return -1;
 }
 
+/* Nobody is asked who he is yet: nobody else may ask. */
+static bool is_on_loopback(int fd)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} at = {.any = {.sa_family = AF_UNSPEC}};
+	socklen_t size = sizeof at;
+
+	if (getsockname(fd, &at.any, &size) != 0)
+		return false;
+	return at.any.sa_family == AF_UNIX ||
+	       (at.any.sa_family == AF_INET && ntohl(at.in.sin_addr.s_addr) >> 24 == 127) ||
+	       (at.any.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&at.in6.sin6_addr));
+}
+
 static int passed_socket(int n, struct rest_error *err)
 {
 	if (n != 1)
 		return refuse(err, "LISTEN_FDS", "more than one socket was passed; one is served");
 	if (sd_is_socket(SD_LISTEN_FDS_START, AF_UNSPEC, SOCK_STREAM, 1) <= 0)
 		return refuse(err, "LISTEN_FDS", "what was passed is not a listening stream socket");
+	if (!is_on_loopback(SD_LISTEN_FDS_START))
+		return refuse(err, "LISTEN_FDS", "what was passed does not listen on loopback");
 	return prepare(SD_LISTEN_FDS_START, err);
 }
 

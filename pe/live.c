@@ -30,6 +30,7 @@ struct live {
 	struct mailbox *mailbox;
 	struct engine engine;
 	mono_t last_packet, look, report;
+	bool untold;              /* the XDP program does not know all that is in force */
 	struct io_stats reported; /* what io had counted when it was last asked */
 	/* For the XDP program. */
 	struct snapshot_prefix subscribers[SNAPSHOT_PREFIXES_MAX];
@@ -127,7 +128,7 @@ static bool open_mailbox(struct live *l)
 
 /* ---- between turns ---- */
 
-static void tell_xdp(struct live *l)
+static bool tell_xdp(struct live *l)
 {
 	const struct nat *n = &l->engine.nat;
 	unsigned n_local = 0;
@@ -153,7 +154,7 @@ static void tell_xdp(struct live *l)
 		.bypass = l->bypass,
 		.n_bypass = nat_bypass_prefixes(n, l->bypass),
 	};
-	xdp_sync(l->io, &rules);
+	return xdp_sync(l->io, &rules) == 0;
 }
 
 static void look_for_news(struct live *l)
@@ -161,8 +162,9 @@ static void look_for_news(struct live *l)
 	struct nat *n = &l->engine.nat;
 	bool configured = nat_configure(n), routed = nat_load_routes(n);
 
-	if (configured || (routed && n->configured))
-		tell_xdp(l);
+	/* The kernel may be short of memory just now: until it was told all, it is told again. */
+	if (l->untold || configured || (routed && n->configured))
+		l->untold = !tell_xdp(l);
 	if (configured) {
 		atomic_store_explicit(&n->actor->config_ack, n->config.generation, memory_order_release);
 		log_notice("engine %u: configuration %u in force, %u NAT addresses", l->number, n->config.generation,

@@ -121,7 +121,9 @@ static int list_of_map(struct prefix_list *l, int map)
 	struct xdp_prefix key, next;
 	const void *from = NULL;
 
-	while (!bpf_map_get_next_key(map, from, &next)) {
+	int got;
+
+	while (!(got = bpf_map_get_next_key(map, from, &next))) {
 		int err = list_add(l, next.realm, ntohl(next.addr), next.len - REALM_BITS);
 
 		if (err)
@@ -129,6 +131,8 @@ static int list_of_map(struct prefix_list *l, int map)
 		key = next;
 		from = &key;
 	}
+	if (got != -ENOENT) /* not the end */
+		return got;
 	list_sort(l);
 	return 0;
 }

@@ -31,33 +31,6 @@ static bool claim_all(struct arena *a)
 	return true;
 }
 
-/* The arena is not mapped: its roles are locks on the file alone, so one of any layout can be removed. */
-static bool remove_arena(const char *name)
-{
-	struct arena a = {.fd = shm_open(name, O_RDWR | O_CLOEXEC, 0600)};
-	bool ok;
-
-	snprintf(a.name, sizeof a.name, "%s", name);
-	if (a.fd < 0 && errno == ENOENT)
-		return true;
-	if (a.fd < 0) {
-		log_error("cannot open the arena %s: %s", name, strerror(errno));
-		return false;
-	}
-	ok = claim_all(&a);
-	if (ok) {
-		int err = arena_remove(name);
-
-		ok = !err;
-		if (err)
-			log_error("cannot remove the arena %s: %s", name, strerror(-err));
-		else
-			printf("removed arena %s\n", name);
-	}
-	close(a.fd);
-	return ok;
-}
-
 static bool remove_mailboxes(const char *arena_name)
 {
 	unsigned removed = 0;
@@ -76,17 +49,63 @@ static bool remove_mailboxes(const char *arena_name)
 	return ok;
 }
 
-int ctl_arena_remove(const struct config *c, const struct ctl_options *o)
+static bool remove_programs(const char *bpffs)
 {
-	if (!remove_arena(c->arena.name))
-		return CTL_FAILED;
-
-	bool ok = remove_mailboxes(c->arena.name);
-	int err = xdp_remove(c->system.bpffs);
+	int err = xdp_remove(bpffs);
 
 	if (err)
-		log_error("cannot remove the XDP programs pinned in %s: %s", c->system.bpffs, strerror(-err));
+		log_error("cannot remove the XDP programs pinned in %s: %s", bpffs, strerror(-err));
 	else
-		printf("removed the XDP programs pinned in %s\n", c->system.bpffs);
-	return ok && !err ? 0 : CTL_FAILED;
+		printf("removed the XDP programs pinned in %s\n", bpffs);
+	return !err;
+}
+
+static bool remove_object(const char *name)
+{
+	int err = arena_remove(name);
+
+	if (err)
+		log_error("cannot remove the arena %s: %s", name, strerror(-err));
+	else
+		printf("removed arena %s\n", name);
+	return !err;
+}
+
+/* Without an arena nobody can be asked whether engines run: programs that are pinned may be those of another's. */
+static bool remove_rest(const struct config *c)
+{
+	char pin[CONFIG_PATH_SIZE + sizeof "/link_inside"];
+
+	snprintf(pin, sizeof pin, "%s/link_inside", c->system.bpffs);
+	if (access(pin, F_OK) != 0)
+		return remove_mailboxes(c->arena.name);
+	log_error("there is no arena %s, but XDP programs are pinned in %s: name the arena they serve, or, when no "
+		  "engine "
+		  "runs, call corenat-pe --remove-xdp",
+		c->arena.name, c->system.bpffs);
+	return false;
+}
+
+/* All while every role is held, the arena last: nobody starts in between, and what was interrupted can be done again. The
+ * arena is not mapped: its roles are locks on the file alone, so one of any layout can be removed. */
+int ctl_arena_remove(const struct config *c, const struct ctl_options *o)
+{
+	struct arena a = {.fd = shm_open(c->arena.name, O_RDWR | O_CLOEXEC, 0600)};
+	bool ok;
+
+	snprintf(a.name, sizeof a.name, "%s", c->arena.name);
+	if (a.fd < 0 && errno == ENOENT)
+		return remove_rest(c) ? 0 : CTL_FAILED;
+	if (a.fd < 0) {
+		log_error("cannot open the arena %s: %s", c->arena.name, strerror(errno));
+		return CTL_FAILED;
+	}
+	ok = claim_all(&a);
+	if (ok) {
+		ok = remove_mailboxes(c->arena.name);
+		ok &= remove_programs(c->system.bpffs);
+		ok &= remove_object(c->arena.name);
+	}
+	close(a.fd);
+	return ok ? 0 : CTL_FAILED;
 }

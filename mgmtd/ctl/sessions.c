@@ -23,6 +23,7 @@ static const struct {
 	int width; /* negative: to the left */
 } columns[] = {
 	{"protocol", "protocol", -8},
+	{"realm", "realm", 5},
 	{"inside", "inside", -21},
 	{"nat", "nat", -21},
 	{"remote", "remote", -21},

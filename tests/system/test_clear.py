@@ -50,8 +50,8 @@ class Clear(LabCase):
     def test_a_table_for_people(self):
         self.out("sub2", ["ping", "-n", "-q", "-c", "1", services.HTTP[0]])
         first, *rows, last = self.said("sessions", "--inside", topology.subscriber(2), "--protocol", "icmp").splitlines()
-        self.assertEqual(first.split()[:4], ["protocol", "inside", "nat", "remote"])
-        self.assertRegex(rows[0], rf"^icmp +{re.escape(topology.subscriber(2))}:\d+ +198\.51\.100\.\d+:\d+ ")
+        self.assertEqual(first.split()[:4], ["protocol", "realm", "inside", "nat"])
+        self.assertRegex(rows[0], rf"^icmp +0 {re.escape(topology.subscriber(2))}:\d+ +198\.51\.100\.\d+:\d+ ")
         self.assertEqual(last, f"{len(rows)} sessions")
 
     def test_a_transfer_of_another_goes_on(self):

@@ -102,7 +102,7 @@ static void test_what_is_asked(void **state)
 	static const struct {
 		const char *query, *detail;
 	} wrong[] = {
-		{"", "give at least one of inside, nat, remote and protocol"},
+		{"", "give at least one of inside, nat, remote, protocol and realm"},
 		{"?inside=1.2.3", "inside:"},
 		{"?remote=1.2.3.4:99999", "remote:"},
 		{"?protocol=gre", "protocol: \"gre\" is none; give tcp, udp, icmp or other"},
