@@ -174,7 +174,7 @@ const struct option options[] = {
 	 .max = MSS_MAX, .initial = "0", .unit = "bytes", .change = OPTION_LIVE,
 	 .help = "largest TCP maximum segment size let through; 0: any"},
 	{.path = "nat.fragments_held", .type = OPTION_INTEGER, .value = AT(nat.fragments_held),
-	 .min = 0, .max = 1024, .initial = "256", .unit = "packets", .change = OPTION_LIVE,
+	 .min = 0, .max = 512, .initial = "256", .unit = "packets", .change = OPTION_LIVE,
 	 .help = "fragments that each engine keeps until their first one arrives"},
 	{.path = "nat.fragments_per_source", .type = OPTION_INTEGER,
 	 .value = AT(nat.fragments_per_source), .min = 1, .max = 1024, .initial = "16",

@@ -69,8 +69,8 @@ struct reply api_sessions_clear(const struct request *rq)
 	if (!request_filter(rq, &f, &r))
 		return r;
 	if (!f.fields)
-		return reply_problem(
-			MHD_HTTP_BAD_REQUEST, "which sessions? give at least one of inside, nat, remote, protocol and realm");
+		return reply_problem(MHD_HTTP_BAD_REQUEST,
+			"which sessions? give at least one of inside, nat, remote, protocol and realm");
 	if (atomic_exchange(&rq->api->clearing, true))
 		return reply_problem(MHD_HTTP_SERVICE_UNAVAILABLE,
 			"another request to clear sessions is under way; try again in a moment");

@@ -13,7 +13,7 @@
 #include "pe/io.h"
 #include "pe/nat.h"
 
-enum { HELD_MAX = 384, HELD_SYNS = 256 };
+enum { HELD_MAX = 640, HELD_SYNS = 256 };
 
 /* A packet that waits: for its next hop's Ethernet address, for the first fragment, for who opens the connection. */
 struct held {

@@ -17,11 +17,19 @@ static bool has_pages(const struct nat *host, unsigned engine)
 	return actor_of(host->arena, engine)->slab[SLAB_session].pages != 0;
 }
 
+/* Sessions of its own; or, the first time, those of others that it had adopted: their owners wait for it to let go. */
+static bool has_left(const struct nat *host, unsigned engine)
+{
+	bool ran = atomic_load_explicit(&actor_of(host->arena, engine)->incarnation, memory_order_relaxed) != 0;
+
+	return has_pages(host, engine) || (ran && !(host->tended >> engine & 1));
+}
+
 static void adopt(struct nat *host, unsigned engine, mono_t now)
 {
 	struct nat *g = NULL;
 
-	if (!has_pages(host, engine) || arena_claim(host->arena, engine) != 0)
+	if (!has_left(host, engine) || arena_claim(host->arena, engine) != 0)
 		return;
 	g = malloc(sizeof *g);
 	if (!g) {
@@ -30,6 +38,10 @@ static void adopt(struct nat *host, unsigned engine, mono_t now)
 	}
 	uint32_t sessions = nat_init(g, host->arena, engine, host->random, now);
 
+	nat_configure(g); /* before the first packet asks it */
+	nat_load_routes(g);
+	nat_let_all_go(g);
+	host->tended |= 1ull << engine;
 	nat_host(host, g);
 	log_notice("engine %u: adopted engine %u, which the configuration no longer names, with %u sessions",
 		host->engine, engine, sessions);
@@ -60,6 +72,8 @@ void guests_tend(struct nat *host, mono_t now)
 			give_back(host, g);
 		}
 	}
+	if (run < ENGINE_MAX)
+		host->tended &= ~0ull << run;
 	for (unsigned e = run; e < host->arena->header->geometry.engines; e++)
 		if (e % run == host->engine && !is_guest(host, e))
 			adopt(host, e, now);

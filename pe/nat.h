@@ -66,6 +66,7 @@ struct nat {
 	struct fib fib;
 	struct pending pending;
 	struct nat *guest; /* another engine's part, looked after by this one; chained */
+	uint64_t tended;   /* engines taken out of the configuration whose guests have been here */
 	struct nat *host;  /* of a guest: who looks after it */
 	struct sweep sweep;
 	const struct clear_ring *clears;
@@ -102,6 +103,8 @@ void nat_housekeep(struct nat *n, mono_t now);
 /* Looks after the sessions of an engine that was taken out of the configuration: its packets are translated, its sessions
  * age, and nothing new is made in its name. `guest` was nat_init'ed with that engine's number by the same thread. */
 void nat_host(struct nat *n, struct nat *guest);
+/* Of a guest: lets all of other engines' sessions go. Whoever receives their packets now adopts them anew. */
+void nat_let_all_go(struct nat *guest);
 /* Takes the guest off the chain again. */
 void nat_unhost(struct nat *n, struct nat *guest);
 

@@ -198,6 +198,19 @@ void nat_session_let_go(struct nat *n, uint32_t index)
 	intent_done(n);
 }
 
+void nat_let_all_go(struct nat *guest)
+{
+	for (int dir = 0; dir < N_DIRS; dir++)
+		for (uint32_t b = 0; b < guest->local[dir].n; b++)
+			for (unsigned i = 0; i < LOCAL_ENTRIES; i++) {
+				local_place place = &guest->local[dir].bucket[b].entry[i];
+				uint32_t index = local_index(atomic_load_explicit(place, memory_order_relaxed));
+
+				if (index && session_at(guest->arena, index)->owner != guest->engine)
+					nat_session_let_go(guest, index);
+			}
+}
+
 /* ---- the sweep ---- */
 
 /* The shortest idle time that could end an entry of this class: its session may have moved on since it was touched. A

@@ -117,6 +117,8 @@ static enum verdict pass_as(struct nat *n, struct packet *p, enum side side)
 		return refused;
 	if (!nat_find_anywhere(n, q.dir, q.key, &s))
 		return nat_bypass_error(n, p, &q);
+	if (q.dir == DIR_OUTBOUND && flow_ip4(p)->dst.net != q.src.net) /* told to somebody it is not about */
+		return VERDICT_drop_no_session;
 	if (q.dir == DIR_OUTBOUND && nat_is_pool_address(n, flow_ip4(p)->dst))
 		return turn_round(n, p, &q, &s);
 	struct link_header link;
@@ -144,7 +146,6 @@ static const struct answer {
 } answers[N_VERDICTS] = {
 	[VERDICT_drop_ttl] = {ICMP_TYPE_TIME_EXCEEDED, 0, false},
 	[VERDICT_drop_too_big] = {ICMP_TYPE_UNREACHABLE, ICMP_CODE_TOO_BIG, false},
-	[VERDICT_drop_fragment_timeout] = {ICMP_TYPE_TIME_EXCEEDED, 1, true},
 	[VERDICT_drop_syn_unanswered] = {ICMP_TYPE_UNREACHABLE, 3, false},
 	[VERDICT_drop_no_route] = {ICMP_TYPE_UNREACHABLE, 0, true},
 	[VERDICT_drop_next_hop] = {ICMP_TYPE_UNREACHABLE, 1, true},

@@ -146,14 +146,17 @@ static int take_port_of(struct nat *n, const struct snapshot_address *from, enum
 	struct port_table *t = port_table_at(n->arena, from->ports);
 	const struct snapshot *c = &n->config;
 
-	for (uint32_t tries = 0; tries <= c->n_static; tries++) {
+	for (uint32_t tries = 0; tries <= 2 * c->n_static; tries++) {
 		int port = ports_take(
 			t, from->ports, port_set_of(l4), c->port_first, c->port_last, draw, &n->actor->intent.port);
 
-		if (port < 0 || !nat_static_nat(n, from->address, be16_of((uint16_t)port), l4))
+		const struct snapshot_static *met =
+			port < 0 ? NULL : nat_static_nat(n, from->address, be16_of((uint16_t)port), l4);
+		if (!met)
 			return port;
 		ports_put(t, port_set_of(l4), (uint16_t)port);
-		draw = (uint32_t)port - c->port_first + 1;
+		uint32_t behind = (uint32_t)met->nat_port + met->ports; /* of its whole range */
+		draw = behind > c->port_last ? 0 : behind - c->port_first;
 	}
 	return -1;
 }

@@ -259,7 +259,7 @@ bool nat_still_good(struct nat *n, local_place place)
 		nat_session_let_go(n, index);
 		return false;
 	}
-	if (!mine || local_idle_s(e, n->now_s) < n->config.timeout_s[local_class(e)])
+	if (!mine || !n->configured || local_idle_s(e, n->now_s) < n->config.timeout_s[local_class(e)])
 		return true;
 	if (nat_session_idle(n, index)) {
 		nat_session_end(n, index);

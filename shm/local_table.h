@@ -58,10 +58,15 @@ static inline uint32_t local_tag(uint64_t e)
 	return (uint32_t)(e >> LOCAL_SEEN_BITS) & ((1u << LOCAL_TAG_BITS) - 1);
 }
 
+/* How much later another engine's reading of the clock may be than the reader's. */
+enum { LOCAL_AHEAD_S = 60 };
+
 /* Seconds since the entry was last touched, at `now_s`. */
 static inline uint32_t local_idle_s(uint64_t e, uint32_t now_s)
 {
-	return (now_s - (uint32_t)e) & ((1u << LOCAL_SEEN_BITS) - 1);
+	uint32_t ago = (now_s - (uint32_t)e) & ((1u << LOCAL_SEEN_BITS) - 1);
+
+	return ago >= (1u << LOCAL_SEEN_BITS) - LOCAL_AHEAD_S ? 0 : ago;
 }
 
 static inline uint64_t local_entry(uint32_t index, unsigned class, uint32_t tag, uint32_t now_s)

@@ -105,6 +105,15 @@ static bool add_pool(struct arena *a, const struct config_pool *p, struct snapsh
 	return true;
 }
 
+/* Of the configuration in force, if there is one: see classes_in_use. */
+static void keep_rule_timeouts(const struct arena *a, struct snapshot *out)
+{
+	uint32_t in_force = atomic_load_explicit(&a->header->config_generation, memory_order_acquire);
+
+	for (unsigned class = TIMEOUT_RULE_FIRST; in_force && class < N_TIMEOUTS; class ++)
+		out->timeout_s[class] = slot_of(a, in_force)->timeout_s[class];
+}
+
 bool snapshot_compile(struct arena *a, const struct config *c, struct snapshot *out, struct config_error *err)
 {
 	uint32_t made_for = a->header->geometry.engines;
@@ -120,6 +129,7 @@ bool snapshot_compile(struct arena *a, const struct config *c, struct snapshot *
 	}
 	memset(out, 0, sizeof *out);
 	snapshot_add_values(out, c);
+	keep_rule_timeouts(a, out);
 	snapshot_add_subscribers(out, c);
 	snapshot_add_rules(out, c);
 	snapshot_add_statics(out, c);

@@ -76,17 +76,41 @@ static uint8_t protocols_of(const struct config_rule *r)
 	}
 }
 
-/* The class of an idle time that a rule says; the first rule that says it opens the class. */
-static uint8_t timeout_class_of(struct snapshot *s, uint32_t timeout_s)
+/* ---- idle times of rules ---- */
+
+/* Sessions keep the number of their class, so a number means from one configuration to the next what it meant: the times
+ * in force stay in their places, whether rules say them still or not. Bits: the classes that this configuration uses. */
+static uint16_t classes_in_use(const struct snapshot *s, const struct config *c)
 {
-	unsigned class = TIMEOUT_RULE_FIRST;
+	uint16_t used = 0;
+
+	for (uint32_t i = 0; i < c->n_rules; i++)
+		for (unsigned class = TIMEOUT_RULE_FIRST; class < N_TIMEOUTS; class ++)
+			if (s->timeout_s[class] && s->timeout_s[class] == c->rules[i].timeout_s)
+				used |= (uint16_t)(1u << class);
+	return used;
+}
+
+/* The class that has the time already; else an empty one; else one whose rules are gone: what is left of their sessions
+ * takes the new time. */
+static uint8_t timeout_class_of(struct snapshot *s, uint16_t *used, uint32_t timeout_s)
+{
+	unsigned empty = 0, unused = 0;
 
 	if (timeout_s == 0)
 		return N_TIMEOUTS;
-	while (class < N_TIMEOUTS - 1 && s->timeout_s[class] != 0 && s->timeout_s[class] != timeout_s)
-		class ++;
-	assert(s->timeout_s[class] == 0 || s->timeout_s[class] == timeout_s); /* their number was checked */
+	for (unsigned class = N_TIMEOUTS - 1; class >= TIMEOUT_RULE_FIRST; class --) {
+		if (s->timeout_s[class] == timeout_s)
+			return (uint8_t) class;
+		if (s->timeout_s[class] == 0)
+			empty = class;
+		else if (!(*used >> class & 1))
+			unused = class;
+	}
+	unsigned class = empty ? empty : unused;
+	assert(class); /* their number was checked */
 	s->timeout_s[class] = timeout_s;
+	*used |= (uint16_t)(1u << class);
 	return (uint8_t) class;
 }
 
@@ -112,7 +136,7 @@ static void add_pairs(struct snapshot *s, const struct config_rule *r, struct sn
 		}
 }
 
-static void add_rule(struct snapshot *s, const struct config *c, const struct config_rule *r)
+static void add_rule(struct snapshot *s, const struct config *c, const struct config_rule *r, uint16_t *used)
 {
 	enum behaviour mapping, filtering;
 	int realm = r->action == ACTION_BYPASS ? 0 : config_rule_realm(c, r); /* others mean nothing outside */
@@ -128,7 +152,7 @@ static void add_rule(struct snapshot *s, const struct config *c, const struct co
 			.filtering = (uint8_t)filtering,
 			.pooling = (uint8_t)(r->pooling == POOLING_DEFAULT ? c->nat.pooling : r->pooling),
 			.pool = (uint8_t)config_rule_pool(c, r),
-			.timeout = timeout_class_of(s, r->timeout_s),
+			.timeout = timeout_class_of(s, used, r->timeout_s),
 			.realm = (uint16_t)(realm < 0 ? 0 : realm),
 			.realm_mask = realm < 0 ? 0 : UINT16_MAX,
 		});
@@ -142,9 +166,11 @@ void snapshot_add_rules(struct snapshot *s, const struct config *c)
 		.filtering = BEHAVIOUR_DEFAULT,
 		.pooling = POOLING_DEFAULT};
 
+	uint16_t used = classes_in_use(s, c);
+
 	for (uint32_t i = 0; i < c->n_rules; i++)
-		add_rule(s, c, &c->rules[i]);
-	add_rule(s, c, &rest);
+		add_rule(s, c, &c->rules[i], &used);
+	add_rule(s, c, &rest, &used);
 }
 
 /* ---- static mappings ---- */

@@ -41,7 +41,7 @@ static void test_entry_round_trip(void **state)
 
 	for (int n = 0; n < 100000; n++) {
 		uint32_t index = 1 + rnd_below(&r, (1u << 28) - 1), tag = rnd_below(&r, TAGS);
-		uint32_t now = (uint32_t)rnd_next(&r), later = rnd_below(&r, SEEN_RANGE);
+		uint32_t now = (uint32_t)rnd_next(&r), later = rnd_below(&r, SEEN_RANGE - LOCAL_AHEAD_S);
 		unsigned class = rnd_below(&r, 1 << LOCAL_CLASS_BITS);
 		uint64_t e = local_entry(index, class, tag, now);
 
@@ -49,6 +49,7 @@ static void test_entry_round_trip(void **state)
 		CHECK_AT(1, n, local_tag(e) == tag && e != 0);
 		CHECK_AT(1, n, local_idle_s(e, now) == 0);
 		CHECK_AT(1, n, local_idle_s(e, now + later) == later); /* whatever wraps in between */
+		CHECK_AT(1, n, local_idle_s(e, now - rnd_below(&r, LOCAL_AHEAD_S)) == 0); /* a clock read later */
 	}
 	assert_int_equal(local_index(local_entry((1u << 28) - 1, 15, TAGS - 1, UINT32_MAX)), (1 << 28) - 1);
 }
@@ -61,7 +62,8 @@ static void test_seen_wraps(void **state)
 	} row[] = {
 		{0, 0, 0}, {5, 305, 300}, {SEEN_RANGE - 1, SEEN_RANGE, 1}, {SEEN_RANGE - 100, SEEN_RANGE + 200, 300},
 		{3 * SEEN_RANGE - 1, 3 * SEEN_RANGE + 7439, 7440}, {UINT32_MAX, 0, 1},
-		{10, 10 + SEEN_RANGE - 1, SEEN_RANGE - 1},
+		{10, 10 + SEEN_RANGE - LOCAL_AHEAD_S - 1, SEEN_RANGE - LOCAL_AHEAD_S - 1},
+		{10, 9, 0},               /* marked by an engine whose clock was read after the reader's */
 		{10, 10 + SEEN_RANGE, 0}, /* the price: what sleeps a whole turn looks young */
 	};
 

@@ -196,6 +196,14 @@ static void test_6888_11a(struct lab *l)
 	assert_false(refused(l, lab_host(9, 5000), lab_server(1, 53)));
 }
 
+/* Beside a static range that takes nearly all ports of the address, each of those left is found. */
+static void test_6888_3_statics(struct lab *l)
+{
+	for (unsigned i = 0; i < 20; i++)
+		assert_false(refused(l, lab_host(1 + i, 5000), lab_server(1, 53)));
+	assert_true(refused(l, lab_host(30, 5000), lab_server(1, 53)));
+}
+
 static void test_6888_11b(struct lab *l)
 {
 	struct lab_packet ninth = lab_udp(lab_host(9, 5000), lab_server(1, 53));
@@ -240,6 +248,9 @@ int main(void)
 	static const struct lab_test tests[] = {
 		LAB_TEST(test_6888_1, .more = STATICS),
 		LAB_TEST(test_6888_2),
+		LAB_TEST(test_6888_3_statics, .nat = "\"port_first\":2000,\"port_last\":2999", .pools = ONE,
+			.more = "\"static\":[{\"protocol\":\"udp\",\"inside\":\"100.64.9.9\",\"nat\":\"198.51.100.0\","
+				"\"inside_port\":2000,\"nat_port\":2000,\"ports\":980}]"),
 		LAB_TEST(test_6888_3,
 			.pools = "[{\"name\":\"main\",\"addresses\":[\"198.51.100.3\",\"198.51.100.16/30\","
 				 "\"198.51.100.77\",\"198.51.100.200-198.51.100.201\"]}]"),

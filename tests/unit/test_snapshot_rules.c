@@ -377,9 +377,49 @@ static void test_statics_are_sorted(void **state)
 	free(s);
 }
 
+/* Sessions keep a class's number: commits at random never change what a number in use means, nor leave one without a time. */
+static void test_idle_times_keep_their_class(void **state)
+{
+	struct arena *a = small_arena(4, 1);
+	struct snapshot *was = calloc(2, sizeof *was), *is = was + 1;
+	struct config_error err = {""};
+	struct rnd r = {5};
+
+	for (int step = 0; step < 200; step++) {
+		struct config c = base();
+
+		c.n_rules = rnd_below(&r, 8);
+		for (uint32_t i = 0; i < c.n_rules; i++)
+			c.rules[i] = (struct config_rule){.port_last = UINT16_MAX,
+				.mapping = BEHAVIOUR_DEFAULT,
+				.filtering = BEHAVIOUR_DEFAULT,
+				.pooling = POOLING_DEFAULT,
+				.timeout_s = rnd_below(&r, 14) * 100};
+		if (!snapshot_compile(a, &c, is, &err))
+			fail_msg("%s", err.text);
+		for (unsigned class = TIMEOUT_RULE_FIRST; class < N_TIMEOUTS; class ++) {
+			bool said = false;
+
+			for (uint32_t i = 0; i < c.n_rules; i++)
+				said |= was->timeout_s[class] && c.rules[i].timeout_s == was->timeout_s[class];
+			CHECK_AT(5, step, !said || is->timeout_s[class] == was->timeout_s[class]);
+			CHECK_AT(5, step, !was->timeout_s[class] || is->timeout_s[class]);
+		}
+		for (uint32_t i = 0; i + 1 < is->n_rules; i++)
+			CHECK_AT(5, step,
+				is->rules[i].timeout == N_TIMEOUTS ||
+					is->timeout_s[is->rules[i].timeout] == c.rules[i].timeout_s);
+		assert_true(snapshot_commit(a, is) > 0);
+		memcpy(was, is, sizeof *was);
+	}
+	free(was);
+	arena_close(a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_idle_times_keep_their_class),
 		cmocka_unit_test(test_rules_against_reading),
 		cmocka_unit_test(test_most_rules),
 		cmocka_unit_test(test_idle_times_fit_the_clock),
