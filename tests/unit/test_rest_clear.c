@@ -65,7 +65,7 @@ static void work_end(struct work *w)
 	free(w);
 }
 
-static struct json_object *clear_as(const struct lab *lab, const char *query, const char *headers, int status)
+static struct json_object *clear_as(const struct lab *lab, const char *query, const char *headers, int *status)
 {
 	char request[512];
 
@@ -74,15 +74,35 @@ static struct json_object *clear_as(const struct lab *lab, const char *query, co
 	struct answer a = http_send(lab->port, request);
 	struct json_object *o = a.body ? json_tokener_parse(a.body) : NULL;
 
-	if (a.status != status || !o)
-		fail_msg("%s: status %d, not %d: %s", query, a.status, status, a.body ? a.body : "");
+	if ((*status && a.status != *status) || !o)
+		fail_msg("%s: status %d, not %d: %s", query, a.status, *status, a.body ? a.body : "");
+	*status = a.status;
 	answer_free(&a);
 	return o;
 }
 
 static struct json_object *clear(const struct lab *lab, const char *query, int status)
 {
-	return clear_as(lab, query, "Host: 127.0.0.1\r\n", status);
+	return clear_as(lab, query, "Host: 127.0.0.1\r\n", &status);
+}
+
+/* Until all engines have done it: they may get no processor for longer than the answer waits. */
+static void clear_all(const struct lab *lab, const char *query, int cleared)
+{
+	for (int tries = 0; tries < 100; tries++) {
+		int status = 0;
+		struct json_object *o = clear_as(lab, query, "Host: 127.0.0.1\r\n", &status);
+
+		if (status == 200 && tries == 0)
+			assert_int_equal(get_number(o, "cleared"), cleared);
+		if (status == 200)
+			assert_int_equal(rows(o, "engines_at_work") + rows(o, "engines_down"), 0);
+		json_object_put(o);
+		if (status == 200)
+			return;
+		usleep(100000);
+	}
+	fail_msg("%s: never done", query);
 }
 
 static size_t listed(const struct lab *lab, const char *query)
@@ -95,6 +115,13 @@ static size_t listed(const struct lab *lab, const char *query)
 
 	json_object_put(o);
 	return n;
+}
+
+static void expect_listed(const struct lab *lab, const char *query, size_t n)
+{
+	for (int tries = 0; tries < 200 && listed(lab, query) != n; tries++)
+		usleep(100000);
+	assert_int_equal(listed(lab, query), n);
 }
 
 static void test_what_is_asked(void **state)
@@ -144,8 +171,11 @@ static void test_who_may(void **state)
 	};
 	struct lab *lab = *state;
 
-	for (unsigned i = 0; i < sizeof rows_ / sizeof rows_[0]; i++)
-		json_object_put(clear_as(lab, "?protocol=tcp", rows_[i].headers, rows_[i].status));
+	for (unsigned i = 0; i < sizeof rows_ / sizeof rows_[0]; i++) {
+		int status = rows_[i].status;
+
+		json_object_put(clear_as(lab, "?protocol=tcp", rows_[i].headers, &status));
+	}
 	assert_int_equal(clear_ring_of(lab->arena)->last, 3);
 }
 
@@ -159,19 +189,11 @@ static void test_sessions_end(void **state)
 	assert_int_equal(listed(lab, "remote=203.0.113.1:53"), 4 * EACH);
 	assert_int_equal(listed(lab, "remote=203.0.113.2"), 0);
 
-	struct json_object *o = clear(lab, "?inside=100.64.0.1:5000", 200);
-
-	assert_int_equal(get_number(o, "cleared"), 1);
-	json_object_put(o);
-	o = clear(lab, "?inside=100.64.0.1&protocol=udp", 200);
-	assert_int_equal(get_number(o, "cleared"), 2 * EACH - 1);
-	assert_int_equal(rows(o, "engines_at_work") + rows(o, "engines_down"), 0);
-	json_object_put(o);
+	clear_all(lab, "?inside=100.64.0.1:5000", 1);
+	clear_all(lab, "?inside=100.64.0.1&protocol=udp", 2 * EACH - 1);
 	assert_int_equal(listed(lab, "inside=100.64.0.1"), 0);
 	assert_int_equal(listed(lab, "inside=100.64.0.2"), 2 * EACH);
-	o = clear(lab, "?remote=203.0.113.1&inside=100.64.0.3", 200);
-	assert_int_equal(get_number(o, "cleared"), 0);
-	json_object_put(o);
+	clear_all(lab, "?remote=203.0.113.1&inside=100.64.0.3", 0);
 	work_end(w);
 }
 
@@ -182,16 +204,14 @@ static void test_engines_that_do_not_answer(void **state)
 
 	w->turns = 1; /* engine 1 stands still, then is down; then its successor does what was left to do */
 	struct json_object *o = clear(lab, "?inside=100.64.0.1", 202);
-	assert_int_equal(get_number(o, "cleared"), EACH);
-	assert_int_equal(rows(o, "engines_at_work"), 1);
-	assert_int_equal(json_object_get_int(row(o, "engines_at_work", 0)), 1);
+	assert_int_equal(json_object_get_int(row(o, "engines_at_work", rows(o, "engines_at_work") - 1)), 1);
 	json_object_put(o);
+	expect_listed(lab, "inside=100.64.0.1", EACH);
 	engine_down(lab, 1);
 	o = clear(lab, "?inside=100.64.0.2", 202);
-	assert_int_equal(get_number(o, "cleared"), EACH);
-	assert_int_equal(rows(o, "engines_at_work"), 0);
 	assert_int_equal(json_object_get_int(row(o, "engines_down", 0)), 1);
 	json_object_put(o);
+	expect_listed(lab, "inside=100.64.0.2", EACH);
 	for (unsigned i = 2; i < CLEAR_SLOTS; i++)
 		json_object_put(clear(lab, "?protocol=tcp", 202));
 	json_object_put(clear(lab, "?protocol=tcp", 503));
@@ -202,7 +222,7 @@ static void test_engines_that_do_not_answer(void **state)
 	for (int i = 0; i < 2000 && w->nat[1].actor->clear_done != CLEAR_SLOTS; i++)
 		usleep(1000);
 	assert_int_equal(listed(lab, "protocol=udp"), 0);
-	json_object_put(clear(lab, "?protocol=tcp", 200));
+	clear_all(lab, "?protocol=tcp", 0);
 	work_end(w);
 }
 
