@@ -273,11 +273,13 @@ static void bench_bytes(uint32_t engines, uint32_t sessions)
 	struct arena_geometry g = arena_plan(&c);
 	double n = sessions, local = 64.0 * N_DIRS * g.engines * g.local_buckets / n,
 	       global = 64.0 * g.global_buckets / n, mapping = 64.0 * g.mapping_buckets / n,
-	       session = slab_bytes[SLAB_session];
+	       filter = mapping, /* as many buckets */
+		session = slab_bytes[SLAB_session];
 
 	printf("bench G9.engines_%u value=%.1f unit=bytes goal=112 sessions=%u session=%.0f local=%.1f global=%.1f "
-	       "mapping=%.1f source=arena_plan\n",
-		engines, session + local + global + mapping, sessions, session, local, global, mapping);
+	       "mapping=%.1f filter=%.1f source=arena_plan\n",
+		engines, session + local + global + mapping + filter, sessions, session, local, global, mapping,
+		filter);
 }
 
 /* ---- all of it ---- */
