@@ -282,6 +282,8 @@ int config_rule_realm(const struct config *c, const struct config_rule *r);
 
 /* Whether a rule looks at ports; then it can only match protocols that have some. */
 bool config_rule_has_ports(const struct config_rule *r);
+/* No session gets past it to the rules behind, nor to nat.*. */
+bool config_rule_matches_all(const struct config *c, const struct config_rule *r);
 /* How its mappings get their ports: never PORTS_DEFAULT. */
 enum ports_mode config_rule_ports(const struct config *c, const struct config_rule *r);
 /* The index of a pool by its name; n_pools when there is none. */

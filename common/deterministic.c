@@ -152,6 +152,8 @@ int deterministic_init(struct deterministic *d, const struct deterministic_spec 
 	uint64_t addresses;
 
 	memset(d, 0, sizeof(*d));
+	d->n_inside = spec->n_inside;
+	d->n_nat = spec->n_nat;
 	if (spec->n_inside == 0 || spec->n_nat == 0 || spec->port_first > spec->port_last ||
 		spec->ports_per_subscriber % DETERMINISTIC_ALIGN != 0)
 		return -EINVAL;

@@ -6,7 +6,7 @@
  * Units      addresses in host order; ports.
  * Ownership  struct deterministic is a plain value with no pointers and no holes; fixed once made.
  * Calls      pure, no allocation; any thread. forward and reverse: binary searches over ranges.
- * Errors     init: 0 or -errno, see there; *d is then not to be used. forward, reverse: false when there is none.
+ * Errors     init: 0 or -errno, see there; of *d then only the numbers of ranges and addresses are true. forward, reverse: false when there is none.
  * Use        deterministic_init(&d, &spec); deterministic_forward(&d, inside, &ports);
  *            deterministic_reverse(&d, ports.nat, ports.first, &inside);
  *
@@ -93,5 +93,15 @@ bool deterministic_is_subscriber(const struct deterministic *d, uint32_t inside)
 
 /* NAT addresses that it would take to deal `size` ports to all subscribers; 0 when not even one fits on an address. */
 uint64_t deterministic_addresses_needed(const struct deterministic *d);
+
+/* ---- of a configuration ---- */
+
+/* What a deterministic rule deals: the subscribers it matches in its realm, over its pool's addresses without those
+ * excluded, drained or mapped 1:1. Rule c->n_rules is what happens where no rule matches. Errors as deterministic_init;
+ * the configuration must be a checked one but for that. */
+int deterministic_of_rule(const struct config *c, uint32_t rule, struct deterministic *d);
+
+/* The rules that deal and can be reached, c->n_rules among them. Returns how many. */
+uint32_t deterministic_rules(const struct config *c, uint32_t out[CONFIG_POOLS_MAX]);
 
 #endif

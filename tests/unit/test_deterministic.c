@@ -307,6 +307,140 @@ static void equal_descriptions_give_equal_bytes(void **state)
 	assert_memory_equal(&det, &other, sizeof det);
 }
 
+/* ---- of a configuration ---- */
+
+static struct config config;
+
+static bool in_prefix(struct prefix p, uint32_t address)
+{
+	return p.len == 0 || (address ^ p.addr) >> (32 - p.len) == 0;
+}
+
+static bool in_prefixes(const struct prefix *p, uint32_t n, uint32_t address)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (in_prefix(p[i], address))
+			return true;
+	return false;
+}
+
+static bool gives_ports(const struct config_pool *p, uint32_t address)
+{
+	for (uint32_t i = 0; i < config.n_statics; i++)
+		if (config.statics[i].protocol == STATIC_ANY && config.statics[i].nat == address)
+			return false;
+	return listed(p->ranges, p->n_ranges, address) && !listed(p->exclude, p->n_exclude, address) &&
+	       !listed(p->drain, p->n_drain, address);
+}
+
+static struct prefix random_prefix(struct rnd *r, uint32_t base)
+{
+	uint8_t len = (uint8_t)(24 + rnd_below(r, 9));
+
+	return (struct prefix){(base + rnd_below(r, 256)) & UINT32_MAX << (32 - len), len};
+}
+
+/* Ranges of 256 addresses that do not overlap, in a list of their own. */
+static uint32_t random_parts(struct rnd *r, struct address_range *out, uint32_t base, uint32_t longest)
+{
+	uint32_t n = 0;
+
+	for (uint32_t at = rnd_below(r, 40); at < 256 && n < 12; at += 1 + rnd_below(r, 40)) {
+		uint32_t last = at + rnd_below(r, longest);
+
+		out[n++] = (struct address_range){base + at, base + (last < 255 ? last : 255)};
+		at = last + 1;
+	}
+	return n;
+}
+
+static void random_config(struct rnd *r)
+{
+	struct config_pool *pool = &config.pools[1];
+	struct config_rule *rule = &config.rules[0];
+
+	memset(&config, 0, sizeof config);
+	config.net.n_prefixes = 1 + rnd_below(r, 4);
+	for (uint32_t i = 0; i < config.net.n_prefixes; i++)
+		config.net.prefixes[i] = random_prefix(r, 0x64400000);
+	config.n_realms = 1;
+	config.realms[0] = (struct config_realm){.name = "a", .vlan = 7, .n_prefixes = 2};
+	for (uint32_t i = 0; i < 2; i++)
+		config.realms[0].prefixes[i] = random_prefix(r, 0x64400000);
+	config.n_pools = 2;
+	strcpy(pool->name, "b");
+	pool->n_ranges = random_parts(r, pool->ranges, 0xc6336400, 60);
+	pool->n_exclude = random_parts(r, pool->exclude, 0xc6336400, 8);
+	pool->n_drain = random_parts(r, pool->drain, 0xc6336400, 8);
+	config.n_statics = rnd_below(r, 20);
+	for (uint32_t i = 0; i < config.n_statics; i++)
+		config.statics[i] = (struct config_static){
+			.protocol = rnd_one_in(r, 3) ? STATIC_TCP : STATIC_ANY, .nat = 0xc6336400 + rnd_below(r, 256)};
+	config.n_rules = 1;
+	strcpy(rule->pool, "b");
+	strcpy(rule->realm, rnd_one_in(r, 2) ? "a" : "untagged");
+	rule->n_inside = rnd_below(r, 4);
+	for (uint32_t i = 0; i < rule->n_inside; i++)
+		rule->inside[i] = random_prefix(r, 0x64400000);
+	rule->ports_per_subscriber = 64;
+	config.nat.port_first = 1024;
+	config.nat.port_last = 65535;
+}
+
+static void rules_deal_to_whom_they_match(void **state)
+{
+	for (uint64_t seed = 1; seed <= 2000; seed++) {
+		struct rnd r = {seed};
+		uint32_t n_inside = 0, n_nat = 0, who;
+		int err;
+
+		random_config(&r);
+		err = deterministic_of_rule(&config, 0, &det);
+
+		const struct config_rule *rule = &config.rules[0];
+		bool a = rule->realm[0] == 'a';
+
+		for (uint32_t i = 0x64400000; i <= 0x644000ff; i++) {
+			bool is = in_prefixes(a ? config.realms[0].prefixes : config.net.prefixes,
+					  a ? 2 : config.net.n_prefixes, i) &&
+				  (rule->n_inside == 0 || in_prefixes(rule->inside, rule->n_inside, i));
+
+			n_inside += is;
+			CHECK_AT(seed, i, err || is == deterministic_is_subscriber(&det, i));
+		}
+		for (uint32_t i = 0xc6336400; i <= 0xc63364ff; i++)
+			n_nat += gives_ports(&config.pools[1], i);
+		CHECK_AT(seed, 0, err == (n_inside && n_nat ? 0 : -EINVAL));
+		CHECK_AT(seed, 0, err || (det.subscribers == n_inside && det.addresses == n_nat));
+		for (uint32_t i = 0xc6336400; i <= 0xc63364ff && !err; i++)
+			CHECK_AT(seed, i,
+				gives_ports(&config.pools[1], i) || !deterministic_reverse(&det, i, 1024, &who));
+	}
+}
+
+static void dealing_rules_are_found(void **state)
+{
+	uint32_t rules[CONFIG_POOLS_MAX];
+	struct config_error err;
+
+	if (!config_load(&config, "tests/config/good/ports.json", &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(deterministic_rules(&config, rules), 2);
+	assert_int_equal(rules[0], 1);
+	assert_int_equal(rules[1], 2);
+	assert_int_equal(deterministic_of_rule(&config, 1, &det), 0);
+	assert_int_equal(det.subscribers, 192);
+	assert_int_equal(det.addresses, 6);
+	assert_int_equal(det.slices, 32);
+	config.rules[0].n_inside = 0; /* now it matches all: nobody gets past it */
+	assert_int_equal(deterministic_rules(&config, rules), 0);
+	config.n_rules = 0;
+	assert_int_equal(deterministic_rules(&config, rules), 0);
+	config.nat.ports = PORTS_DETERMINISTIC;
+	assert_int_equal(deterministic_rules(&config, rules), 1);
+	assert_int_equal(rules[0], 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -314,6 +448,8 @@ int main(void)
 		cmocka_unit_test(orders_deal_as_rfc_7422_says),
 		cmocka_unit_test(reserved_ports_are_nobodys),
 		cmocka_unit_test(impossible_descriptions_are_refused),
+		cmocka_unit_test(rules_deal_to_whom_they_match),
+		cmocka_unit_test(dealing_rules_are_found),
 		cmocka_unit_test(equal_descriptions_give_equal_bytes),
 	};
 
