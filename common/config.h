@@ -240,6 +240,11 @@ struct config {
 		uint32_t keep_s;
 	} history;
 	struct {
+		char file[CONFIG_PATH_SIZE];
+		uint32_t keep;   /* configurations */
+		uint32_t keep_s; /* since they ended */
+	} versions;
+	struct {
 		uint32_t interval_ms; /* how often the aggregator asks */
 	} statistics;
 };
