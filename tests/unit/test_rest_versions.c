@@ -73,7 +73,7 @@ static void assert_candidate(struct json_object *o, unsigned i, const char *basi
 }
 
 /* 14:01:30: the first configuration. */
-static void the_one_in_force_answers(void **state)
+static void test_7422_b(void **state)
 {
 	struct lab *lab = *state;
 	struct json_object *o = look(lab, "inside=100.64.0.65", T0 + 90), *c = row(o, "candidates", 0);
@@ -102,7 +102,7 @@ static void the_one_in_force_answers(void **state)
 }
 
 /* Within the skew of a change, and soon after it, both may be meant: the likely one first. */
-static void all_that_may_be_meant_are_given(void **state)
+static void test_6302(void **state)
 {
 	struct lab *lab = *state;
 	struct json_object *o = look(lab, "nat=198.51.100.1:2500&skew_s=2&earlier_s=0", T0 + 98);
@@ -276,8 +276,8 @@ static void without_the_file_it_says_so(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(the_one_in_force_answers),
-		TEST(all_that_may_be_meant_are_given),
+		TEST(test_7422_b),
+		TEST(test_6302),
 		TEST(spans_join),
 		TEST(static_mappings_come_first),
 		TEST(what_is_not_computed_is_told),
