@@ -233,6 +233,22 @@ static bool read_queue(struct slot *s, json_object *v, void *dest)
 	return true;
 }
 
+static bool read_port(struct slot *s, json_object *v, void *dest)
+{
+	uint64_t n = 0;
+
+	if (!read_bounded(s, v, 1, UINT16_MAX, &n))
+		return false;
+	store(dest, sizeof(uint16_t), n);
+	return true;
+}
+
+static json_object *write_port(const struct slot *s, void *src)
+{
+	(void)s;
+	return json_object_new_int(*(const uint16_t *)src);
+}
+
 static json_object *write_byte(const struct slot *s, void *src)
 {
 	(void)s;
@@ -410,6 +426,7 @@ static const struct {
 	[OPTION_KEY] = {read_key, write_key, false},
 	[OPTION_CPUS] = {read_cpu, write_byte, true},
 	[OPTION_TABLE] = {read_queue, write_byte, true},
+	[OPTION_PORTS] = {read_port, write_port, true},
 	[OPTION_ADDRESS] = {read_ipv4, write_ipv4, false},
 	[OPTION_PREFIXES] = {read_prefix, write_prefix, true},
 	[OPTION_ADDRESSES] = {read_range, write_range, true},

@@ -21,6 +21,7 @@
 #include "shm/global_table.h"
 #include "shm/local_table.h"
 #include "shm/snapshot.h"
+#include "shm/subscriber.h"
 
 /* Sessions whose flow has ended but which still wait: for adopters to let go, or for the users of the mapping they
  * carry. Chained through session.waits; rebuilt from the pages after a restart. */
@@ -33,6 +34,12 @@ struct sweep {
 	enum dir dir;
 	uint32_t bucket;
 	mono_t started; /* of the pass */
+};
+
+/* The same over this engine's parts of subscribers. */
+struct part_walk {
+	uint32_t bucket;
+	mono_t started;
 };
 
 /* The request to clear sessions that is under way, and the place in the walk over the engine's pages. */
@@ -69,6 +76,9 @@ struct nat {
 	uint64_t tended;   /* engines taken out of the configuration whose guests have been here */
 	struct nat *host;  /* of a guest: who looks after it */
 	struct sweep sweep;
+	struct subscribers subscribers;
+	struct subscriber_part *part; /* of the session being made */
+	struct part_walk walk;
 	const struct clear_ring *clears;
 	struct clearing clearing;
 	mono_t now; /* of the burst or turn in hand */
@@ -105,6 +115,8 @@ void nat_housekeep(struct nat *n, mono_t now);
 void nat_host(struct nat *n, struct nat *guest);
 /* Of a guest: lets all of other engines' sessions go. Whoever receives their packets now adopts them anew. */
 void nat_let_all_go(struct nat *guest);
+/* Of a guest without sessions: ends its parts of subscribers. False: some are busy. */
+bool nat_quota_leave(struct nat *guest);
 /* Takes the guest off the chain again. */
 void nat_unhost(struct nat *n, struct nat *guest);
 

@@ -7,6 +7,7 @@
 /* What is known of a session to come. */
 struct prospect {
 	struct session s;
+	bool outbound;
 	const struct snapshot_address *from;
 	const struct snapshot_rule *rule;
 };
@@ -36,8 +37,9 @@ static void fetch_port_word(const struct nat *n, const struct prospect *x, uint3
 static void look(struct nat *n, struct flow *f, struct prospect *x)
 {
 	x->from = NULL;
+	x->outbound = f->dir == DIR_OUTBOUND && n->config.n_addresses != 0;
 	fetch_global(n, &n->sessions, f->key);
-	if (f->dir != DIR_OUTBOUND || !n->config.n_addresses)
+	if (!x->outbound)
 		return;
 	f->draw = nat_random(n);
 	x->s = (struct session){.l4 = f->l4, .realm = flow_realm(f)};
@@ -46,7 +48,25 @@ static void look(struct nat *n, struct flow *f, struct prospect *x)
 	x->rule = nat_rule_for(n, &x->s);
 	x->s.birth = birth_of(n->now_s, nat_behaviour_for(x->rule, f->l4));
 	fetch_global(n, &n->mappings, mapping_key(&x->s));
-	x->from = nat_first_address(n, &x->s, x->rule, f->draw);
+	local_prefetch(&n->subscribers.parts,
+		subscriber_hash(n->arena, (struct subscriber_key){x->s.inside, x->s.realm}));
+}
+
+/* Its subscriber's part: what it may have, and where it is paired. */
+static void look_at_part(const struct nat *n, const struct prospect *x)
+{
+	const struct subscriber_part *p = x->outbound ? nat_foresee_part(n, &x->s) : NULL;
+
+	if (!p)
+		return;
+	fetch_line((const uint8_t *)p + CACHE_LINE);
+	__builtin_prefetch(subscriber_at(n->arena, p->subscriber));
+}
+
+static void look_at_address(const struct nat *n, const struct flow *f, struct prospect *x)
+{
+	if (x->outbound)
+		x->from = nat_first_address(n, &x->s, x->rule, f->draw);
 	if (x->from)
 		fetch_port_word(n, x, f->draw);
 }
@@ -81,6 +101,10 @@ void nat_foresee(struct nat *n, struct flow *flow, const unsigned *first, unsign
 		return;
 	for (unsigned i = 0; i < count; i++)
 		look(n, &flow[first[i]], &x[i]);
+	for (unsigned i = 0; i < count; i++)
+		look_at_part(n, &x[i]);
+	for (unsigned i = 0; i < count; i++)
+		look_at_address(n, &flow[first[i]], &x[i]);
 	for (unsigned i = 0; i < count; i++)
 		look_further(n, &flow[first[i]], &x[i]);
 }

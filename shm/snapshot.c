@@ -133,6 +133,7 @@ bool snapshot_compile(struct arena *a, const struct config *c, struct snapshot *
 	snapshot_add_subscribers(out, c);
 	snapshot_add_rules(out, c);
 	snapshot_add_statics(out, c);
+	snapshot_add_limits(out, c);
 	for (uint32_t p = 0; p < c->n_pools; p++)
 		if (!add_pool(a, &c->pools[p], out))
 			return refuse_addresses(a, c, err);
