@@ -82,10 +82,11 @@ static void set_tight(const struct subscribers *v, const struct subscriber *s, s
 	uint8_t bit = (uint8_t)(1u << q);
 
 	/* Rate: what is drawn is used soon, and comes by time. */
-	if (q != QUOTA_rate && left(s, q, false) < least)
-		p->tight |= bit;
-	else
-		p->tight &= (uint8_t)~bit;
+	uint8_t tight = atomic_load_explicit(&p->tight, memory_order_relaxed);
+	bool is_tight = q != QUOTA_rate && left(s, q, false) < least;
+
+	atomic_store_explicit(
+		&p->tight, (uint8_t)(is_tight ? tight | bit : tight & ~bit), memory_order_relaxed);
 }
 
 static uint32_t chunk(const struct subscribers *v, int64_t there, uint32_t need)
@@ -106,6 +107,7 @@ static void ring(struct subscribers *v, unsigned engine, uint32_t part)
 	atomic_fetch_or_explicit(&b->rung, 1ull << slot, memory_order_release);
 }
 
+/* Those that have units to spare, and those that would keep one that falls free: once rung they are tight. */
 static void ask(struct subscribers *v, const struct subscriber *s, enum quota q)
 {
 	struct subscriber_key key = {s->inside, s->realm};
@@ -117,7 +119,7 @@ static void ask(struct subscribers *v, const struct subscriber *s, enum quota q)
 		struct local_table t = subscriber_parts_of(v->arena, engine);
 		const struct subscriber_part *p = part_find(v->arena, &t, key, hash);
 
-		if (p && quota_have(p, q) > quota_used(p, q))
+		if (p && (quota_have(p, q) > quota_used(p, q) || (q != QUOTA_rate && !quota_is_tight(p, q))))
 			ring(v, engine, part_index(v->arena, p));
 	}
 }

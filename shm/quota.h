@@ -14,8 +14,8 @@
  *            single units. With one engine, all that is left.
  * Tight      when less than two units for each engine are left, nobody keeps what it does not use: each unit goes back at
  *            once, and others are asked for theirs.
- * Asking     a refused engine rings at those that have units they do not use (engine.h, bell); they give them back in their
- *            next turn. So nobody is refused for longer than that while under its limit. A bell is one word for each
+ * Asking     a refused engine rings at those that have units they do not use, or would keep one that falls free (engine.h,
+ *            bells); in their next turn they give them back, and are tight from then on. So nobody is refused for longer than that while under its limit. A bell is one word for each
  *            of BELL_SLOTS: of two that ring at the same one in the same turn one may have to ring again.
  * Changes    new limits are taken over at the first touch of any part after the engine took the configuration, and by
  *            the walk (pe/nat_quota.c); epoch makes all other parts look at their next request, before it is answered.
@@ -40,6 +40,11 @@ static inline uint32_t quota_have(const struct subscriber_part *p, enum quota q)
 	return atomic_load_explicit(&p->amount[q].have, memory_order_relaxed);
 }
 
+static inline bool quota_is_tight(const struct subscriber_part *p, enum quota q)
+{
+	return atomic_load_explicit(&p->tight, memory_order_relaxed) >> q & 1;
+}
+
 /* Limits may have changed since the part was looked at. */
 static inline bool quota_is_stale(const struct subscribers *v, const struct subscriber_part *p, uint32_t generation)
 {
@@ -61,7 +66,7 @@ static inline enum quota_result quota_take(
 {
 	uint32_t used = quota_used(p, q);
 
-	if ((p->tight >> q & 1) || used + n > quota_have(p, q))
+	if (quota_is_tight(p, q) || used + n > quota_have(p, q))
 		return quota_draw(v, p, q, n, listed, now);
 	atomic_store_explicit(&p->amount[q].used, used + n, memory_order_relaxed);
 	return QUOTA_TAKEN;
@@ -74,7 +79,7 @@ void quota_return(struct subscribers *v, struct subscriber_part *p, enum quota q
 static inline void quota_give(struct subscribers *v, struct subscriber_part *p, enum quota q, uint32_t n)
 {
 	atomic_store_explicit(&p->amount[q].used, quota_used(p, q) - n, memory_order_relaxed);
-	if (p->tight >> q & 1)
+	if (quota_is_tight(p, q))
 		quota_return(v, p, q);
 }
 

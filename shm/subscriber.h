@@ -137,7 +137,7 @@ struct subscriber_part {
 	be32_t inside;                          /*   8 [I] */
 	uint16_t realm;                         /*  12 [I] */
 	uint8_t engine;                         /*  14 [I] */
-	uint8_t tight;                          /*  15 [O] bit enum quota: no unit is kept that is not in use */
+	_Atomic uint8_t tight;                  /*  15 [S] bit enum quota: no unit is kept that is not in use */
 	uint32_t subscriber;                    /*  16 [I] slab index */
 	uint32_t configured;                    /*  20 [O] generation of the configuration last looked at; 0: none yet */
 	uint32_t epoch;                         /*  24 [O] the subscriber's */
