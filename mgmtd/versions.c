@@ -258,6 +258,12 @@ int versions_list(struct versions *v, int64_t before, struct version *out, unsig
 		out, max, n);
 }
 
+int versions_after(struct versions *v, int64_t after, struct version *out, unsigned max, unsigned *n)
+{
+	return query(
+		v, "SELECT " COLUMNS " FROM version WHERE id>?1 ORDER BY id", (const int64_t[]){after}, 1, out, max, n);
+}
+
 int versions_within(struct versions *v, int64_t from_ms, int64_t to_ms, struct version *out, unsigned max, unsigned *n)
 {
 	return query(v, "SELECT " COLUMNS " FROM version WHERE until>?1 AND since<=?2 ORDER BY id DESC",

@@ -45,6 +45,8 @@ int versions_commit(struct versions *v, int64_t now_ms);
 
 /* Versions with an id below `before`, newest first, up to `max`. *n is how many. */
 int versions_list(struct versions *v, int64_t before, struct version *out, unsigned max, unsigned *n);
+/* Versions with an id above `after`, oldest first. */
+int versions_after(struct versions *v, int64_t after, struct version *out, unsigned max, unsigned *n);
 /* Those in force at some time from `from_ms` to `to_ms`, both included, newest first. */
 int versions_within(struct versions *v, int64_t from_ms, int64_t to_ms, struct version *out, unsigned max, unsigned *n);
 /* One of them with its text, malloced; -ENOENT: there is none with that id. */
