@@ -138,7 +138,7 @@ static void old_ones_go(void **state)
 {
 	struct versions *v = open_it();
 	struct version one;
-	char text[8], *got;
+	char text[16], *got;
 
 	for (int i = 0; i < 10; i++) {
 		snprintf(text, sizeof text, "%d", i);
