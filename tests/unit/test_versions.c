@@ -163,7 +163,7 @@ static void random_commits_agree_with_a_list(void **state)
 		struct {
 			int64_t since;
 			char text;
-		} model[256];
+		} model[256] = {{0}};
 		unsigned m = 0, got;
 		int64_t now = 1000;
 		struct versions *v;
