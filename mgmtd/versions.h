@@ -11,7 +11,7 @@
  *
  * Order      begin writes the row before the engines can see the configuration, commit corrects its time: if mgmtd dies
  *            in between, the row is there with the time of the try, and the same configuration, tried again by its
- *            successor, makes no second one.
+ *            successor, makes no second one. close without commit takes the row back: it never came into force.
  * Bound      at most `keep` rows, and none that ended longer than keep_s ago; the newest stays always.
  */
 #ifndef CORENAT_MGMTD_VERSIONS_H
