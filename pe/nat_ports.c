@@ -155,7 +155,7 @@ static uint32_t first_pick(
 {
 	return rule->pooling == POOLING_ARBITRARY
 		       ? draw * 0x9e3779b1u >> 16
-		       : (uint32_t)flow_key_hash((struct flow_key){s->inside.net, s->realm}, n->seed);
+		       : nat_paired_place(n, s, rule);
 }
 
 /* ---- the orders of tables ---- */
