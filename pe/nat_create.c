@@ -93,14 +93,14 @@ static local_place session_finish(struct nat *n, const struct flow *f, uint32_t 
 	return place;
 }
 
-static uint8_t timeout_of(const struct snapshot_rule *rule, enum l4 l4)
+static enum timeout_class timeout_of(const struct snapshot_rule *rule, enum l4 l4)
 {
 	static const uint8_t own[N_L4] = {[L4_TCP] = TIMEOUT_TCP_ESTABLISHED,
 		[L4_UDP] = TIMEOUT_UDP,
 		[L4_ICMP] = TIMEOUT_ICMP,
 		[L4_OTHER] = TIMEOUT_OTHER};
 
-	return rule->timeout < N_TIMEOUTS ? rule->timeout : own[l4];
+	return (enum timeout_class)(rule->timeout < N_TIMEOUTS ? rule->timeout : own[l4]);
 }
 
 /* A query's identifier is nobody's port: no third party sends to it. */
@@ -174,7 +174,7 @@ static local_place create_outbound(struct nat *n, const struct flow *f, enum ver
 		return NULL;
 	fill_outbound(s, f);
 	s->next_hop[DIR_OUTBOUND] = want.next_hop[DIR_OUTBOUND];
-	s->timeout = timeout_of(rule, f->l4);
+	atomic_store_explicit(&s->life, life_of(timeout_of(rule, f->l4)), memory_order_relaxed);
 	s->birth = birth_of(n->now_s, nat_behaviour_for(rule, f->l4));
 	intent_begin(n, INTENT_BUILD, index);
 	enum verdict refused =
@@ -238,7 +238,7 @@ static local_place make_inbound(struct nat *n, const struct flow *f, const struc
 		return NULL;
 	fill_inbound(s, f);
 	fill_inside(s, want);
-	s->timeout = timeout_of(nat_rule_for(n, s), f->l4);
+	atomic_store_explicit(&s->life, life_of(timeout_of(nat_rule_for(n, s), f->l4)), memory_order_relaxed);
 	s->birth = birth_of(n->now_s, carrier ? behaviour_of(session_mapping(copy), ADDRESS_AND_PORT_DEPENDENT) : 0);
 	intent_begin(n, INTENT_BUILD, index);
 	if (carrier) {

@@ -36,7 +36,7 @@ static inline enum timeout_class session_class(const struct session *s)
 		return TIMEOUT_TCP_CLOSING;
 	if (s->l4 == L4_TCP && !tcp_is_open(t))
 		return TIMEOUT_TCP_OPENING;
-	return (enum timeout_class)(atomic_load_explicit(&s->timeout, memory_order_relaxed) %
+	return (enum timeout_class)((atomic_load_explicit(&s->life, memory_order_relaxed) & LIFE_TIMEOUT_MASK) %
 				    N_TIMEOUTS); /* the rule's, or its protocol's */
 }
 
@@ -79,11 +79,11 @@ enum verdict nat_translate(struct nat *n, struct packet *p, const struct flow *f
 
 /* Addresses, port, checksums and, where it matters, the identification. */
 void nat_rewrite(struct nat *n, struct packet *p, const struct flow *f, const struct session *s);
-/* Notes that the session was seen. */
-void nat_touch(struct nat *n, const struct flow *f, local_place place);
+/* Notes that the session was seen; by a reset that cannot be meant it was not (nat_tcp.h). */
+void nat_touch(struct nat *n, const struct packet *p, const struct flow *f, local_place place);
 /* The same in another engine's table. Nothing keeps that engine from ending the session meanwhile: what was noted of TCP
  * may then be of the next session there, which at worst may idle as long as an established one. */
-void nat_mark(const struct nat *n, const struct flow *f, local_place place, uint32_t index);
+void nat_mark(const struct nat *n, const struct packet *p, const struct flow *f, local_place place, uint32_t index);
 /* What may be rewritten of a packet that is turned round: all headers, with options, of which the MSS is one. */
 enum { NAT_HEADERS_MAX = sizeof(struct eth_header) + 60 + 60 };
 /* A SYN's MSS, where the configuration wants it lowered. */

@@ -68,7 +68,7 @@ static const struct layout_row rows[] = {
 	S(session)
 	F(session, generation)
 	F(session, link)
-	F(session, timeout)
+	F(session, life)
 	F(session, inside)
 	F(session, remote)
 	F(session, nat)

@@ -60,9 +60,9 @@ enum { REF_USER = 1, REF_OUTBOUND = 1 << 16, REF_USERS_MASK = 0xffff };
 struct session {
 	_Atomic uint32_t generation; /*  0 [G] */
 	union {
-		uint32_t link;           /*  4 [F] */
-		_Atomic uint32_t waits;  /*  4 [O] while DYING and waiting: the next that waits */
-		_Atomic uint8_t timeout; /*  4 [I] enum timeout_class, the rule's; any number once it is DYING */
+		uint32_t link;          /*  4 [F] */
+		_Atomic uint32_t waits; /*  4 [O] while DYING and waiting: the next that waits */
+		_Atomic uint32_t life; /*  4 [A] while it lives: see "life"; afterwards any number without LIFE_LIVES */
 	};
 	be32_t inside;                     /*  8 [I] */
 	be32_t remote;                     /* 12 [I] the destination of the outbound direction */
@@ -89,6 +89,31 @@ _Static_assert(offsetof(struct session, next_hop) == 32, "see map");
 _Static_assert(offsetof(struct session, adopters) == 48, "see map");
 
 _Static_assert(ARENA_PAGE % sizeof(struct session) == 0, "a session's address takes no division (slab_offset)");
+
+/* life: the rule's idle time (enum timeout_class, fixed), and for TCP where the inside is in either stream, the top bits
+ * of the last sequence and acknowledgement number it sent, rewritten when they change: about once a megabyte. They tell a
+ * reset that fits from one that is guessed (pe/nat_tcp.h). The outside never writes them.
+ *
+ * Two engines may write this word: the one where the flow's outbound packets land, marks by compare-exchange; and the
+ * owner, which puts the session into its list of the ending: `waits`, a plain store. The engine may have found the
+ * session alive just before. LIFE_LIVES decides between them, since no slab index has that bit: the exchange expects a
+ * word that has it and fails on any that is `waits` or `link`; if it came first, the owner's store overwrites it. A
+ * session made of the same object meanwhile may happen to have the very word that was expected, and then has marks
+ * of its predecessor until its next packet: at worst one reset is judged wrongly. */
+enum {
+	LIFE_TIMEOUT_MASK = 15,
+	LIFE_SEQ_AT = 4,  /* first bit of LIFE_MARK_BITS */
+	LIFE_ACK_AT = 16, /* the same */
+	LIFE_MARK_BITS = 12,
+};
+#define LIFE_LIVES (1u << 31)
+#define LIFE_MARK_MASK ((1u << LIFE_MARK_BITS) - 1)
+#define LIFE_MARKS (LIFE_MARK_MASK << LIFE_SEQ_AT | LIFE_MARK_MASK << LIFE_ACK_AT)
+
+static inline uint32_t life_of(uint32_t timeout)
+{
+	return LIFE_LIVES | timeout;
+}
 
 static inline struct session *session_at(const struct arena *a, uint32_t index)
 {
