@@ -265,6 +265,11 @@ uint32_t nat_filter_for(struct nat *n, const struct flow *f, struct session *cop
 	memcpy(address, &f->key.a, sizeof address);
 	memcpy(port, &f->key.b, sizeof port);
 	*verdict = VERDICT_drop_no_session;
+	if (f->l4 == L4_ICMP) { /* queries from the Internet are for nobody here */
+		if (!nat_is_pool_address(n, address[0]))
+			return 0;
+		port[1] = port[0];
+	}
 	for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
 		struct flow_key key = filter_key_of(kinds[i], address[0], port[0], address[1], port[1], f->l4);
 		uint32_t found = carrier_for(n, key, copy, verdict);

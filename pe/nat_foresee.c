@@ -44,7 +44,7 @@ static void look(struct nat *n, struct flow *f, struct prospect *x)
 	memcpy(&x->s.inside, &f->key.a, sizeof f->key.a);
 	memcpy(&x->s.inside_port, &f->key.b, 2 * sizeof(be16_t));
 	x->rule = nat_rule_for(n, &x->s);
-	x->s.birth = birth_of(n->now_s, nat_behaviour_for(x->rule, f->l4));
+	x->s.birth = birth_of(n->now_s, nat_behaviour_for(x->rule));
 	fetch_global(n, &n->mappings, mapping_key(&x->s));
 	x->from = nat_first_address(n, &x->s, x->rule, f->draw);
 	if (x->from)

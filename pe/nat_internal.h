@@ -59,7 +59,7 @@ static inline uint32_t nat_hop_word(const struct nat *n, uint32_t hop)
 }
 
 /* Mapping and filtering of a new session. */
-uint32_t nat_behaviour_for(const struct snapshot_rule *rule, enum l4 l4);
+uint32_t nat_behaviour_for(const struct snapshot_rule *rule);
 
 /* A packet without a session in the local table. Returns the place of one adopted or made for it, or NULL and why;
  * fwd_out_bypass: it is to go without one. */

@@ -220,6 +220,8 @@ bool nat_port_is_idle(const struct nat *n, const struct flow *f)
 
 	memcpy(address, &f->key.a, sizeof address);
 	memcpy(port, &f->key.b, sizeof port);
+	if (f->l4 == L4_ICMP && nat_is_pool_address(n, address[0])) /* queries that are turned round take no port */
+		return false;
 	uint32_t table = configured_table(n, address[1]);
 	if (!table || ports_is_set(port_table_at(n->arena, table), port_set_of(f->l4), be16_host(port[1])))
 		return false;
