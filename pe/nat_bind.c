@@ -44,6 +44,10 @@ static bool reverse_is_away(const struct nat *n, const struct session *s)
 void nat_complete(struct nat *n, struct session *s)
 {
 	compute_deltas(s);
+	if (session_has(s, SESSION_PINHOLE)) { /* it has no reverse */
+		slab_publish(s);
+		return;
+	}
 	if (nat_is_pool_address(n, s->remote))
 		session_set(s, SESSION_HAIRPIN, 0);
 	if (reverse_is_away(n, s))
@@ -195,7 +199,8 @@ static enum verdict carry(struct nat *n, uint32_t index, struct session *s, cons
 {
 	enum verdict refused = N_VERDICTS;
 
-	if (!nat_take_port(n, s, rule, draw))
+	bool wants = s->nat.net || s->nat_port.net;
+	if (!(wants ? nat_take_wanted : nat_take_port)(n, s, rule, draw))
 		return VERDICT_drop_no_port;
 	s->mapping = index;
 	session_set(s, SESSION_CARRIES, 0);
@@ -280,11 +285,26 @@ uint32_t nat_filter_for(struct nat *n, const struct flow *f, struct session *cop
 	return 0;
 }
 
-/* New senders are let in while somebody inside uses the mapping: what was only sent to it does not keep it open. */
-static bool is_open(const struct session *carrier)
+static bool is_used_from_inside(const struct session *carrier)
 {
+	return atomic_load_explicit(&carrier->refs, memory_order_relaxed) >= REF_OUTBOUND;
+}
+
+/* A pinhole's filter outlives its time while others use it. It was open to anybody: that it stays so is what they would
+ * have had without it, or not. */
+static bool pinhole_is_open(const struct nat *n, const struct session *carrier)
+{
+	return nat_pinhole_is_open(n, carrier) ||
+	       (is_used_from_inside(carrier) && nat_rule_for(n, carrier)->filtering == ENDPOINT_INDEPENDENT);
+}
+
+/* New senders are let in while somebody inside uses the mapping: what was only sent to it does not keep it open. */
+static bool is_open(const struct nat *n, const struct session *carrier)
+{
+	if (session_has(carrier, SESSION_PINHOLE))
+		return pinhole_is_open(n, carrier);
 	return (session_has(carrier, SESSION_FLOW) && !session_has(carrier, SESSION_DYING)) ||
-	       atomic_load_explicit(&carrier->refs, memory_order_relaxed) >= REF_OUTBOUND;
+	       is_used_from_inside(carrier);
 }
 
 enum verdict nat_bind_inbound(struct nat *n, struct session *s, uint32_t found, const struct session *copy)
@@ -296,7 +316,7 @@ enum verdict nat_bind_inbound(struct nat *n, struct session *s, uint32_t found, 
 	if (!global_lock(&n->mappings, hash_of(n, mapping_key(copy)), &pair))
 		return VERDICT_drop_lock_busy;
 	if (slab_live(carrier) && carrier->generation == copy->generation && session_has(carrier, SESSION_FILTERS) &&
-		is_open(carrier)) {
+		is_open(n, carrier)) {
 		refused = has_room(carrier) ? N_VERDICTS : VERDICT_drop_table_full;
 		nat_complete(n, s);
 	}

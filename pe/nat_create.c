@@ -85,8 +85,7 @@ static local_place insert(struct nat *n, uint32_t index, struct session *s, cons
 
 /* ---- creating, either direction ---- */
 
-/* A session that is being built: all but its NAT or inside endpoint. */
-static struct session *session_begin(struct nat *n, const struct flow *f, uint32_t *index)
+struct session *nat_session_begin(struct nat *n, enum l4 l4, uint32_t *index)
 {
 	*index = slab_take(n->arena, &n->actor->slab[SLAB_session], n->engine, SLAB_session);
 	if (!*index)
@@ -94,9 +93,17 @@ static struct session *session_begin(struct nat *n, const struct flow *f, uint32
 	struct session *s = session_at(n->arena, *index);
 
 	memset((uint8_t *)s + sizeof s->generation, 0, sizeof *s - sizeof s->generation);
-	s->l4 = f->l4;
+	s->l4 = (uint8_t)l4;
 	s->owner = (uint8_t)n->engine;
-	atomic_store_explicit(&s->tcp, f->tcp, memory_order_relaxed);
+	return s;
+}
+
+static struct session *session_begin(struct nat *n, const struct flow *f, uint32_t *index)
+{
+	struct session *s = nat_session_begin(n, (enum l4)f->l4, index);
+
+	if (s)
+		atomic_store_explicit(&s->tcp, f->tcp, memory_order_relaxed);
 	return s;
 }
 

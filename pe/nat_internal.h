@@ -3,7 +3,8 @@
  * nat_core.c the burst; nat_translate.c one packet with its session; nat_create.c sessions made and adopted; nat_bind.c
  * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c aging and ending; nat_recover.c
  * after a crash; nat_icmp.c errors, translated and sent; nat_fragment.c fragments; nat_foresee.c what first packets will
- * need, fetched; nat_bypass.c what is not translated; nat_clear.c sessions ended on request.
+ * need, fetched; nat_bypass.c what is not translated; nat_clear.c sessions ended on request; nat_pinhole.c mappings with
+ * a lifetime.
  */
 #ifndef CORENAT_PE_NAT_INTERNAL_H
 #define CORENAT_PE_NAT_INTERNAL_H
@@ -57,6 +58,9 @@ static inline uint32_t nat_hop_word(const struct nat *n, uint32_t hop)
 {
 	return hop << 16 | (uint16_t)n->fib.generation;
 }
+
+/* A session that is being built, of this protocol: all but that is zero. NULL: no memory. */
+struct session *nat_session_begin(struct nat *n, enum l4 l4, uint32_t *index);
 
 /* Mapping and filtering of a new session. */
 uint32_t nat_behaviour_for(const struct snapshot_rule *rule);
@@ -114,6 +118,8 @@ const struct snapshot_static *nat_static_nat(const struct nat *n, be32_t nat, be
 bool nat_port_is_idle(const struct nat *n, const struct flow *f);
 /* Takes a port of the rule's pool, into s->nat and s->nat_port; false when there is none. */
 bool nat_take_port(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw);
+/* The same for a session that wants s->nat, or s->nat_port, or both: what is zero may be any. */
+bool nat_take_wanted(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw);
 /* The address that is tried first; NULL: the pool has none. */
 const struct snapshot_address *nat_first_address(
 	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw);
@@ -192,6 +198,15 @@ void nat_pending_add(struct nat *n, uint32_t index);
 
 /* One bounded slice of a request to clear sessions, if there is one. */
 void nat_clear_slice(struct nat *n);
+
+/* ---- nat_pinhole.c ---- */
+
+/* One request, if there is one, and one bounded slice of the walk that ends those whose time is up. */
+void nat_pinhole_slice(struct nat *n);
+/* Takes an own pinhole into the list. */
+void nat_pinhole_add(struct nat *n, uint32_t index);
+/* False when its time is up. */
+bool nat_pinhole_is_open(const struct nat *n, const struct session *s);
 
 /* ---- intents (engine.h): each is written before the step it names ---- */
 

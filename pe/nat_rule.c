@@ -197,6 +197,46 @@ bool nat_take_port(struct nat *n, struct session *s, const struct snapshot_rule 
 	return false;
 }
 
+/* An address of the rule's pool that new mappings may have; NULL: it is none. */
+static const struct snapshot_address *usable_address(
+	const struct nat *n, const struct snapshot_rule *rule, be32_t address)
+{
+	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
+
+	for (uint32_t i = 0; i < pool->usable; i++)
+		if (n->config.addresses[pool->first + i].address.net == address.net)
+			return &n->config.addresses[pool->first + i];
+	return NULL;
+}
+
+/* This very port, or -1. */
+static int take_exactly(struct nat *n, const struct snapshot_address *from, enum l4 l4, uint16_t port)
+{
+	const struct snapshot *c = &n->config;
+
+	if (port < c->port_first || port > c->port_last || nat_static_nat(n, from->address, be16_of(port), l4))
+		return -1;
+	return ports_take(port_table_at(n->arena, from->ports), from->ports, port_set_of(l4), port, port, 0,
+		&n->actor->intent.port);
+}
+
+bool nat_take_wanted(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+{
+	const struct snapshot_address *from =
+		s->nat.net ? usable_address(n, rule, s->nat) : nat_first_address(n, s, rule, draw);
+	int port;
+
+	if (!from)
+		return false;
+	port = s->nat_port.net ? take_exactly(n, from, s->l4, be16_host(s->nat_port))
+			       : take_port_of(n, from, s->l4, draw);
+	if (port < 0)
+		return false;
+	s->nat = from->address;
+	s->nat_port = be16_of((uint16_t)port);
+	return true;
+}
+
 /* The port table of an address in force; 0: it is not. */
 static uint32_t configured_table(const struct nat *n, be32_t address)
 {

@@ -46,6 +46,7 @@ enum {
 	R(filters, "filter table: global_table.h")                                                                     \
 	R(fragments, "what first fragments decided for the later ones: fragments.h")                                   \
 	R(clears, "which sessions are to end on request: clear.h")                                                     \
+	R(pinholes, "each engine's requests for mappings with a lifetime: pinhole.h")                                  \
 	R(locals, "each engine's outbound and inbound tables: local_table.h")                                          \
 	R(pages, "what slabs are cut from: slab.h")
 

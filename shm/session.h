@@ -39,13 +39,14 @@ enum {
 };
 
 enum {
-	SESSION_FLOW = 1,     /* in the session tables */
-	SESSION_CARRIES = 2,  /* in the mapping table: carries its own mapping and port */
-	SESSION_AWAY = 4,     /* its reverse direction lands on another engine: global table */
-	SESSION_DYING = 8,    /* the flow has ended: adopters, let go */
-	SESSION_FILTERS = 16, /* in the filter table: who may send to its NAT endpoint */
-	SESSION_INBOUND = 32, /* origin: its first packet came from the outside */
-	SESSION_HAIRPIN = 64, /* its remote is a NAT address: turned round, not sent out (RFC 4787 REQ-9) */
+	SESSION_FLOW = 1,      /* in the session tables */
+	SESSION_CARRIES = 2,   /* in the mapping table: carries its own mapping and port */
+	SESSION_AWAY = 4,      /* its reverse direction lands on another engine: global table */
+	SESSION_DYING = 8,     /* the flow has ended: adopters, let go */
+	SESSION_FILTERS = 16,  /* in the filter table: who may send to its NAT endpoint */
+	SESSION_INBOUND = 32,  /* origin: its first packet came from the outside */
+	SESSION_HAIRPIN = 64,  /* its remote is a NAT address: turned round, not sent out (RFC 4787 REQ-9) */
+	SESSION_PINHOLE = 128, /* no flow: holds a mapping for a time, open to anybody (pinhole.h) */
 };
 
 /* The parent of a session under a static mapping. Not an index. */
@@ -64,16 +65,22 @@ struct session {
 		_Atomic uint32_t waits; /*  4 [O] while DYING and waiting: the next that waits */
 		_Atomic uint32_t life; /*  4 [A] while it lives: see "life"; afterwards any number without LIFE_LIVES */
 	};
-	be32_t inside;                     /*  8 [I] */
-	be32_t remote;                     /* 12 [I] the destination of the outbound direction */
-	be32_t nat;                        /* 16 [I] */
-	be16_t inside_port;                /* 20 [I] query identifier for ICMP */
-	be16_t remote_port;                /* 22 [I] 0 for ICMP */
-	be16_t nat_port;                   /* 24 [I] */
-	uint16_t realm;                    /* 26 [I] */
-	uint16_t l3_delta;                 /* 28 [I] outbound; inbound is its complement */
-	uint16_t l4_delta;                 /* 30 [I] */
-	_Atomic uint32_t next_hop[N_DIRS]; /* 32 [A] adjacency << 16 | low half of the route generation */
+	be32_t inside;      /*  8 [I] */
+	be32_t remote;      /* 12 [I] the destination of the outbound direction */
+	be32_t nat;         /* 16 [I] */
+	be16_t inside_port; /* 20 [I] query identifier for ICMP */
+	be16_t remote_port; /* 22 [I] 0 for ICMP */
+	be16_t nat_port;    /* 24 [I] */
+	uint16_t realm;     /* 26 [I] */
+	uint16_t l3_delta;  /* 28 [I] outbound; inbound is its complement */
+	uint16_t l4_delta;  /* 30 [I] */
+	union {
+		_Atomic uint32_t next_hop[N_DIRS];  /* 32 [A] adjacency << 16 | low half of the route generation */
+		struct {                            /* of a pinhole, which goes nowhere */
+			_Atomic uint32_t expires_s; /* 32 [O] others read; CLOCK_MONOTONIC */
+			uint32_t next_pinhole;      /* 36 [O] in its owner's list; made anew after a restart */
+		};
+	};
 	uint32_t mapping;          /* 40 [O] slab index of the parent, or its own; MAPPING_STATIC; 0: none yet */
 	_Atomic uint32_t refs;     /* 44 [L] other sessions that use what is carried here, see REF_USER */
 	_Atomic uint64_t adopters; /* 48 [A] engines that hold it in their local table */
