@@ -17,7 +17,8 @@ enum { CTL_FAILED = 1 };
 struct ctl_options {
 	bool exact;                                           /* check: nothing runs */
 	bool json;                                            /* sessions: as the API answers */
-	const char *inside, *nat, *remote, *protocol, *realm; /* sessions: which */
+	const char *inside, *nat, *remote, *protocol, *realm; /* sessions, pinholes: which */
+	const char *lifetime;                                 /* pinholes: seconds */
 };
 
 int ctl_arena_info(const struct config *c, const struct ctl_options *o);
@@ -26,5 +27,8 @@ int ctl_arena_remove(const struct config *c, const struct ctl_options *o);
 int ctl_check(const struct config *c, const struct ctl_options *o);
 int ctl_sessions_list(const struct config *c, const struct ctl_options *o);
 int ctl_sessions_clear(const struct config *c, const struct ctl_options *o);
+int ctl_pinholes_list(const struct config *c, const struct ctl_options *o);
+int ctl_pinholes_open(const struct config *c, const struct ctl_options *o);
+int ctl_pinholes_close(const struct config *c, const struct ctl_options *o);
 
 #endif

@@ -1,4 +1,4 @@
-/* corenatctl: looks at the appliance, clears sessions, and takes it away. */
+/* corenatctl: looks at the appliance, clears sessions, opens pinholes, and takes it away. */
 #include "common/args.h"
 #include "common/log.h"
 #include "mgmtd/ctl/ctl.h"
@@ -9,7 +9,7 @@
 enum { STATUS_USAGE = 2, WORDS = 2 };
 
 /* Options that belong to some commands only. */
-enum { TAKES_EXACT = 1, TAKES_FILTER = 2 };
+enum { TAKES_EXACT = 1, TAKES_FILTER = 2, TAKES_LIFETIME = 4 };
 
 static const struct command {
 	const char *word[WORDS];
@@ -25,13 +25,17 @@ static const struct command {
 	{{"sessions"}, TAKES_FILTER, "the same as sessions list", ctl_sessions_list},
 	{{"sessions", "list"}, TAKES_FILTER, "the sessions there are", ctl_sessions_list},
 	{{"sessions", "clear"}, TAKES_FILTER, "end the sessions that agree with all that is given", ctl_sessions_clear},
+	{{"pinholes"}, TAKES_FILTER, "the same as pinholes list", ctl_pinholes_list},
+	{{"pinholes", "list"}, TAKES_FILTER, "the mappings with a lifetime there are", ctl_pinholes_list},
+	{{"pinholes", "open"}, TAKES_FILTER | TAKES_LIFETIME, "open one, or give it more time", ctl_pinholes_open},
+	{{"pinholes", "close"}, TAKES_FILTER, "end one", ctl_pinholes_close},
 };
 
 static unsigned given(const struct ctl_options *o)
 {
 	bool filter = o->inside || o->nat || o->remote || o->protocol || o->realm || o->json;
 
-	return (o->exact ? TAKES_EXACT : 0) | (filter ? TAKES_FILTER : 0);
+	return (o->exact ? TAKES_EXACT : 0) | (filter ? TAKES_FILTER : 0) | (o->lifetime ? TAKES_LIFETIME : 0);
 }
 
 static bool is_command(const struct command *c, int n, char **words)
@@ -66,18 +70,20 @@ int main(int argc, char **argv)
 	static const struct arg args[] = {
 		{"config", "FILE", "the configuration of the appliance", .text = &file, .required = true},
 		{"exact", NULL, "check: nothing runs, so nothing may be in flight", .flag = &options.exact},
-		{"inside", "IP[:PORT]", "sessions: of this subscriber", .text = &options.inside},
-		{"nat", "IP[:PORT]", "sessions: of this NAT address", .text = &options.nat},
+		{"inside", "IP[:PORT]", "sessions, pinholes: of this subscriber", .text = &options.inside},
+		{"nat", "IP[:PORT]", "sessions, pinholes: of this NAT address", .text = &options.nat},
 		{"remote", "IP[:PORT]", "sessions: with this remote", .text = &options.remote},
-		{"protocol", "NAME", "sessions: tcp, udp, icmp or other", .text = &options.protocol},
-		{"realm", "VLAN", "sessions: of this realm; 0: untagged", .text = &options.realm},
-		{"json", NULL, "sessions: JSON, one line each", .flag = &options.json},
+		{"protocol", "NAME", "sessions: tcp, udp, icmp or other; pinholes: tcp or udp",
+			.text = &options.protocol},
+		{"realm", "VLAN", "sessions, pinholes: of this realm; 0: untagged", .text = &options.realm},
+		{"lifetime", "SECONDS", "pinholes open: for how long", .text = &options.lifetime},
+		{"json", NULL, "sessions, pinholes: JSON, one line each", .flag = &options.json},
 		{.name = NULL},
 	};
 	struct config_error wrong;
 	int rest, status = args_parse(argc, argv, "corenatctl",
-			  "arena info, map, remove; check; sessions list, clear: looks at the appliance, acts on it",
-			  args, &rest);
+			  "arena info, map, remove; check; sessions list, clear; pinholes list, open, close", args,
+			  &rest);
 
 	if (status != ARGS_RUN)
 		return status;
