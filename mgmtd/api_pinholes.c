@@ -25,8 +25,7 @@ static uint32_t now_s(void)
 
 static bool is_open(const struct session *s)
 {
-	return session_has(s, SESSION_PINHOLE) && !session_has(s, SESSION_DYING) &&
-	       (int32_t)(s->expires_s - now_s()) > 0;
+	return session_is_pinhole(s) && !session_has(s, SESSION_DYING) && (int32_t)(s->expires_s - now_s()) > 0;
 }
 
 /* The next one from `*at` on that agrees, copied, within `looks`; `*at` is where it was, or where to go on, or 0. */

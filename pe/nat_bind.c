@@ -44,7 +44,7 @@ static bool reverse_is_away(const struct nat *n, const struct session *s)
 void nat_complete(struct nat *n, struct session *s)
 {
 	compute_deltas(s);
-	if (session_has(s, SESSION_PINHOLE)) { /* it has no reverse */
+	if (session_is_pinhole(s)) { /* it has no reverse */
 		slab_publish(s);
 		return;
 	}
@@ -290,8 +290,8 @@ static bool is_used_from_inside(const struct session *carrier)
 	return atomic_load_explicit(&carrier->refs, memory_order_relaxed) >= REF_OUTBOUND;
 }
 
-/* A pinhole's filter outlives its time while others use it. It was open to anybody: that it stays so is what they would
- * have had without it, or not. */
+/* A pinhole's filter outlives its time while others use it. It stays open for those who went out by it, if the rules would
+ * have given them such a filter; who was let in by it does not count. */
 static bool pinhole_is_open(const struct nat *n, const struct session *carrier)
 {
 	return nat_pinhole_is_open(n, carrier) ||
@@ -301,7 +301,7 @@ static bool pinhole_is_open(const struct nat *n, const struct session *carrier)
 /* New senders are let in while somebody inside uses the mapping: what was only sent to it does not keep it open. */
 static bool is_open(const struct nat *n, const struct session *carrier)
 {
-	if (session_has(carrier, SESSION_PINHOLE))
+	if (session_is_pinhole(carrier))
 		return pinhole_is_open(n, carrier);
 	return (session_has(carrier, SESSION_FLOW) && !session_has(carrier, SESSION_DYING)) ||
 	       is_used_from_inside(carrier);
@@ -320,6 +320,8 @@ enum verdict nat_bind_inbound(struct nat *n, struct session *s, uint32_t found, 
 		refused = has_room(carrier) ? N_VERDICTS : VERDICT_drop_table_full;
 		nat_complete(n, s);
 	}
+	if (refused == N_VERDICTS && session_is_pinhole(carrier))
+		session_set(s, SESSION_PINHOLE, 0);
 	if (refused == N_VERDICTS)
 		refer(n, s, found);
 	global_unlock(&n->mappings, &pair);

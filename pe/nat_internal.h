@@ -184,7 +184,9 @@ uint32_t nat_refreshed_ago(const struct nat *n, uint32_t index);
 /* True for a session of inbound origin that is not yet known to have been answered, and would count for its mapping. */
 static inline bool nat_counts_unanswered(const struct session *s)
 {
-	return session_has(s, SESSION_INBOUND) && !session_has(s, SESSION_DYING) && s->mapping &&
+	enum { OF_ALL = SESSION_INBOUND | SESSION_DYING | SESSION_PINHOLE };
+
+	return (atomic_load_explicit(&s->flags, memory_order_acquire) & OF_ALL) == SESSION_INBOUND && s->mapping &&
 	       s->mapping != MAPPING_STATIC && !(atomic_load_explicit(&s->tcp, memory_order_relaxed) & SEEN_ANSWERED);
 }
 

@@ -124,7 +124,7 @@ static uint32_t set_lifetime(struct nat *n, const struct pinhole_request *r, str
 
 	a->result = PINHOLE_GONE;
 	if (!slab_owned(n->arena, n->engine, SLAB_session, r->index) || s->generation != r->generation ||
-		!session_has(s, SESSION_PINHOLE) || !nat_pinhole_is_open(n, s))
+		!session_is_pinhole(s) || !nat_pinhole_is_open(n, s))
 		return 0;
 	a->result = PINHOLE_OK;
 	atomic_store_explicit(&s->expires_s, n->now_s + lifetime_s, memory_order_relaxed);

@@ -160,7 +160,7 @@ static void found_session(void *context, uint32_t index, void *object)
 
 	if (session_has(s, SESSION_CARRIES))
 		nat_counter(n, COUNTER_mappings, 1);
-	if (session_has(s, SESSION_PINHOLE) && !session_has(s, SESSION_DYING)) {
+	if (session_is_pinhole(s) && !session_has(s, SESSION_DYING)) {
 		nat_pinhole_add(n, index);
 		return;
 	}

@@ -38,7 +38,7 @@ static void walk(struct check *c, enum check_stage stage, visit_session visit)
 			x.filters = session_has(&x.s, SESSION_FILTERS);
 			x.away = session_has(&x.s, SESSION_AWAY);
 			x.dying = session_has(&x.s, SESSION_DYING);
-			x.pinhole = session_has(&x.s, SESSION_PINHOLE) && !x.dying;
+			x.pinhole = session_is_pinhole(&x.s) && !x.dying;
 			visit(c, &x);
 		}
 	}

@@ -46,7 +46,8 @@ enum {
 	SESSION_FILTERS = 16,  /* in the filter table: who may send to its NAT endpoint */
 	SESSION_INBOUND = 32,  /* origin: its first packet came from the outside */
 	SESSION_HAIRPIN = 64,  /* its remote is a NAT address: turned round, not sent out (RFC 4787 REQ-9) */
-	SESSION_PINHOLE = 128, /* no flow: holds a mapping for a time, open to anybody (pinhole.h) */
+	SESSION_PINHOLE = 128, /* alone: no flow, but a mapping for a time, open to anybody (pinhole.h). With INBOUND: a
+				* flow let in by one, whose answers do not keep that open */
 };
 
 /* The parent of a session under a static mapping. Not an index. */
@@ -235,6 +236,13 @@ static inline enum dir session_origin(const struct session *s)
 static inline enum dir dir_reverse(enum dir d)
 {
 	return d == DIR_OUTBOUND ? DIR_INBOUND : DIR_OUTBOUND;
+}
+
+static inline bool session_is_pinhole(const struct session *s)
+{
+	uint8_t flags = atomic_load_explicit(&s->flags, memory_order_acquire);
+
+	return (flags & (SESSION_PINHOLE | SESSION_INBOUND)) == SESSION_PINHOLE;
 }
 
 /* What a session counts for at its parent (REF_USER). */

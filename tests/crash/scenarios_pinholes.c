@@ -56,8 +56,7 @@ static void is_done(struct world *w)
 	if (asked.must != PINHOLE_OK || !asked.pinholes)
 		return;
 	const struct session *s = session_at(w->arena, a.index);
-	EXPECT(w,
-		s->generation == a.generation && session_has(s, SESSION_PINHOLE) && s->nat_port.net == a.nat_port.net);
+	EXPECT(w, s->generation == a.generation && session_is_pinhole(s) && s->nat_port.net == a.nat_port.net);
 }
 
 /* ---- what is asked ---- */

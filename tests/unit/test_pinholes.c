@@ -145,6 +145,23 @@ static void test_pinhole_close(struct lab *l)
 	assert_int_equal(counts.ports[PORTS_OTHER], 0);
 }
 
+/* A flow that came in by it goes on, and does not keep it open for others. */
+static void test_pinhole_closed_in_use(struct lab *l)
+{
+	struct lab_end host = lab_host(1, 6881);
+	struct pinhole_answer a = open_one(l, UDP, host, 600);
+	struct lab_packet in = lab_udp(lab_server(9, 9), end_of(&a)), seen = lab_ok(l, &in), back = lab_answer(&seen);
+
+	lab_ok(l, &back);
+	assert_int_equal(again(l, host, &a, PINHOLE_CLOSE, 0), PINHOLE_OK);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_false(lab_reaches(l, UDP, lab_server(8, 8), end_of(&a)));
+		assert_true(lab_same(lab_ok(l, &back).src, end_of(&a)));
+		lab_ok(l, &in);
+		lab_pass(l, 200);
+	}
+}
+
 /* ---- which endpoint ---- */
 
 static void test_pinhole_wanted(struct lab *l)
@@ -334,6 +351,7 @@ int main(void)
 		LAB_TEST(test_pinhole_outbound),
 		LAB_TEST(test_pinhole_renew),
 		LAB_TEST(test_pinhole_close),
+		LAB_TEST(test_pinhole_closed_in_use),
 		LAB_TEST(test_pinhole_wanted, .pools = ONE, .more = FIXED),
 		LAB_TEST(test_pinhole_joins),
 		LAB_TEST(test_pinhole_refused, .nat = "\"port_first\":2000,\"port_last\":2007", .pools = ONE,
