@@ -73,6 +73,12 @@ bool config_rule_has_ports(const struct config_rule *r)
 	return r->port_first != 0 || r->port_last != UINT16_MAX;
 }
 
+bool config_rule_matches_all(const struct config *c, const struct config_rule *r)
+{
+	return r->n_inside == 0 && r->n_destination == 0 && r->protocol == RULE_ANY && !config_rule_has_ports(r) &&
+	       (config_rule_realm(c, r) < 0 || c->n_realms == 0);
+}
+
 uint32_t config_rule_pairs(const struct config_rule *r)
 {
 	return (r->n_inside ? r->n_inside : 1) * (r->n_destination ? r->n_destination : 1);

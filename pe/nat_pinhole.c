@@ -49,6 +49,7 @@ static void end_those_over(struct nat *n)
 static enum pinhole_result result_of(enum verdict refused)
 {
 	return refused == N_VERDICTS               ? PINHOLE_OK
+	       : refused == VERDICT_drop_draining  ? PINHOLE_NO_PORT
 	       : refused == VERDICT_drop_no_port   ? PINHOLE_NO_PORT
 	       : refused == VERDICT_drop_lock_busy ? PINHOLE_LOCKED
 						   : PINHOLE_NO_ROOM;

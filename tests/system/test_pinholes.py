@@ -30,7 +30,7 @@ class Pinholes(BeyondCase):
         """(address, port) outside. An engine that has no processor for half a second is asked again."""
         inside = f"{topology.subscriber(k)}:{port}"
         def ask():
-            done = self.ctl("open", "--protocol", protocol, "--inside", inside, "--lifetime", str(lifetime_s), *args)
+            done = self.ctl("open", "--protocol", protocol, "--inside", inside, "--lifetime-s", str(lifetime_s), *args)
             self.assertTrue(done.returncode == 0 or "answer" in done.stderr, done.stderr)
             return json.loads(done.stdout) if done.returncode == 0 else None
         row = wait_for("the pinhole is open", ask)
@@ -77,7 +77,7 @@ class Pinholes(BeyondCase):
         self.assertEqual((address, port), ("198.51.100.3", 40000))
         for name in ("inet", "far", "sub3"):
             self.out(name, [sys.executable, PROGRAMS / "datagrams.py", address, str(port), "100", "1400"])
-        done = self.ctl("open", "--protocol", "udp", "--inside", f"{topology.subscriber(1)}:1", "--lifetime", "600",
+        done = self.ctl("open", "--protocol", "udp", "--inside", f"{topology.subscriber(1)}:1", "--lifetime-s", "600",
                         "--nat", f"{address}:{port}")
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("no such port is to be had", done.stderr)
