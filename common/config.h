@@ -227,6 +227,9 @@ struct config {
 		uint32_t keep_s;
 	} history;
 	struct {
+		char file[CONFIG_PATH_SIZE]; /* those known by name */
+	} subscribers;
+	struct {
 		uint32_t interval_ms; /* how often the aggregator asks */
 	} statistics;
 };

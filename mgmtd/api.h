@@ -3,7 +3,7 @@
  * What       one handler per resource of docs/interfaces.md; rest_routes.c says which path, role and parameters.
  * Units      times are mono_t; JSON fields carry their unit in the name.
  * Ownership  struct api is mgmtd's and outlives the server. Handlers read the arena and change nothing of it, but for
- *            requests to clear sessions (shm/clear.h).
+ *            requests to clear sessions (shm/clear.h) and subscribers that are known by name (book.h).
  * Calls      handlers run on the server's threads, several at once; nothing they share is written but what has a
  *            letter below.
  * Errors     every answer is a reply; one without a response means there was no memory.
@@ -18,6 +18,7 @@
 
 struct feed;
 struct history;
+struct book;
 struct MHD_Connection;
 
 /* Legend  [I] fixed while the server runs  [M] the main loop writes  [H] handlers, by exchange */
@@ -26,6 +27,7 @@ struct api {
 	struct arena *arena;         /* [I] */
 	struct feed *feed;           /* [I] the aggregator's answers */
 	struct history *history;     /* [I] NULL: its file cannot be opened, which is in the log */
+	struct book *book;           /* [I] NULL: its file cannot be opened, which is in the log */
 	_Atomic bool clearing;       /* [H] a handler asks the engines to end sessions: one at a time */
 	_Atomic bool commit_waits;   /* [M] an engine still uses the configuration before the last one */
 };
@@ -55,6 +57,10 @@ struct reply api_config_schema(const struct request *rq);
 struct reply api_engines(const struct request *rq);
 struct reply api_sessions(const struct request *rq);
 struct reply api_sessions_clear(const struct request *rq);
+struct reply api_subscribers(const struct request *rq);
+struct reply api_subscriber(const struct request *rq);
+struct reply api_subscriber_set(const struct request *rq);
+struct reply api_subscriber_delete(const struct request *rq);
 struct reply api_pools(const struct request *rq);
 struct reply api_stats(const struct request *rq);
 struct reply api_stats_schema(const struct request *rq);

@@ -136,7 +136,9 @@ static bool method_is_served(const char *method, const char *path)
 
 static struct reply refuse_method(const char *method, const char *path)
 {
-	const char *allowed = rest_route_find(MHD_HTTP_METHOD_DELETE, path) ? "GET, HEAD, DELETE" : "GET, HEAD";
+	const char *allowed = rest_route_find(MHD_HTTP_METHOD_PUT, path)      ? "GET, HEAD, PUT, DELETE"
+			      : rest_route_find(MHD_HTTP_METHOD_DELETE, path) ? "GET, HEAD, DELETE"
+									      : "GET, HEAD";
 	struct reply r =
 		reply_problem(MHD_HTTP_METHOD_NOT_ALLOWED, "%.20s is not served here; %s are", method, allowed);
 

@@ -18,6 +18,8 @@ struct ctl_options {
 	bool exact;                                           /* check: nothing runs */
 	bool json;                                            /* sessions: as the API answers */
 	const char *inside, *nat, *remote, *protocol, *realm; /* sessions: which */
+	const char *name, *top;                               /* subscribers: which, or what it is to be called */
+	const char *set;                                      /* subscribers set: limits */
 };
 
 int ctl_arena_info(const struct config *c, const struct ctl_options *o);
@@ -26,5 +28,9 @@ int ctl_arena_remove(const struct config *c, const struct ctl_options *o);
 int ctl_check(const struct config *c, const struct ctl_options *o);
 int ctl_sessions_list(const struct config *c, const struct ctl_options *o);
 int ctl_sessions_clear(const struct config *c, const struct ctl_options *o);
+int ctl_subscribers_list(const struct config *c, const struct ctl_options *o);
+int ctl_subscribers_show(const struct config *c, const struct ctl_options *o);
+int ctl_subscribers_set(const struct config *c, const struct ctl_options *o);
+int ctl_subscribers_delete(const struct config *c, const struct ctl_options *o);
 
 #endif
