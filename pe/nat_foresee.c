@@ -53,18 +53,19 @@ static void look(struct nat *n, struct flow *f, struct prospect *x)
 }
 
 /* Its subscriber's part: what it may have, and where it is paired. */
-static void look_at_part(const struct nat *n, const struct prospect *x)
+static void look_at_part(const struct nat *n, struct flow *f, const struct prospect *x)
 {
-	const struct subscriber_part *p = x->outbound ? nat_foresee_part(n, &x->s) : NULL;
-
-	if (!p)
+	f->part = x->outbound ? nat_part_of(n, &x->s) : NULL;
+	if (!f->part)
 		return;
-	fetch_line((const uint8_t *)p + CACHE_LINE);
-	__builtin_prefetch(subscriber_at(n->arena, p->subscriber));
+	fetch_line((const uint8_t *)f->part + CACHE_LINE);
+	__builtin_prefetch(subscriber_at(n->arena, f->part->subscriber));
 }
 
-static void look_at_address(const struct nat *n, const struct flow *f, struct prospect *x)
+static void look_at_address(struct nat *n, const struct flow *f, struct prospect *x)
 {
+	if (f->part)
+		n->part = f->part;
 	if (x->outbound)
 		x->from = nat_first_address(n, &x->s, x->rule, f->draw);
 	if (x->from)
@@ -102,7 +103,7 @@ void nat_foresee(struct nat *n, struct flow *flow, const unsigned *first, unsign
 	for (unsigned i = 0; i < count; i++)
 		look(n, &flow[first[i]], &x[i]);
 	for (unsigned i = 0; i < count; i++)
-		look_at_part(n, &x[i]);
+		look_at_part(n, &flow[first[i]], &x[i]);
 	for (unsigned i = 0; i < count; i++)
 		look_at_address(n, &flow[first[i]], &x[i]);
 	for (unsigned i = 0; i < count; i++)
