@@ -5,7 +5,7 @@
 #include "common/clock.h"
 #include "mgmtd/api.h"
 #include "mgmtd/book.h"
-#include "shm/ports.h"
+#include "shm/blocks.h"
 #include "shm/quota.h"
 
 #include <errno.h>
@@ -138,15 +138,15 @@ static struct json_object *blocks(const struct arena *a, const struct subscriber
 	struct json_object *list = json_object_new_array();
 
 	for (unsigned i = 0; i < SUBSCRIBER_BLOCKS; i++) {
-		const struct subscriber_block *b = &s->block[i];
+		struct block b = block_of_word(block_listed(s, i));
 
-		if (!b->table || !slab_valid(a, SLAB_port_table, b->table))
+		if (!b.table || !slab_valid(a, SLAB_port_table, b.table))
 			continue;
 		struct json_object *o = json_object_new_object();
-		json_object_object_add(o, "address", address_text(port_table_at(a, b->table)->address));
-		json_object_object_add(o, "first", json_object_new_int(b->first));
-		json_object_object_add(o, "ports", json_object_new_int(b->ports));
-		json_object_object_add(o, "since_s_ago", json_object_new_uint64(ago(now_s, b->since_s)));
+		json_object_object_add(o, "address", address_text(port_table_at(a, b.table)->address));
+		json_object_object_add(o, "first", json_object_new_int(b.first));
+		json_object_object_add(o, "ports", json_object_new_int((int)b.ports));
+		json_object_object_add(o, "since_s_ago", json_object_new_uint64(ago(now_s, b.since_s)));
 		json_object_array_add(list, o);
 	}
 	return list;

@@ -1,14 +1,17 @@
 #include "mgmtd/book.h"
 
-#include "mgmtd/history_internal.h"
+#include "mgmtd/database.h"
 
+#include <errno.h>
+#include <pthread.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { APPLICATION_ID = 0x434e5331, SCHEMA_VERSION = 1, BUSY_MS = 1000 }; /* "CNS1" */
 
-static const char schema[] = "CREATE TABLE IF NOT EXISTS subscriber(realm INTEGER NOT NULL, inside INTEGER NOT NULL,"
+static const char schema[] = "CREATE TABLE subscriber(realm INTEGER NOT NULL, inside INTEGER NOT NULL,"
 			     " name TEXT NOT NULL, given INTEGER NOT NULL, limits BLOB NOT NULL,"
 			     " PRIMARY KEY(realm, inside)) WITHOUT ROWID;";
 
@@ -36,35 +39,22 @@ static bool refuse(struct book_error *err, const char *file, const char *why)
 	return false;
 }
 
-static int pragma(sqlite3 *db, const char *name, int64_t *value)
-{
-	sqlite3_stmt *s = NULL;
-	char text[64];
-
-	snprintf(text, sizeof text, "PRAGMA %s", name);
-	int rc = sqlite3_prepare_v2(db, text, -1, &s, NULL);
-	if (rc == SQLITE_OK)
-		rc = sqlite3_step(s);
-	*value = rc == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
-	sqlite3_finalize(s);
-	return rc == SQLITE_ROW ? SQLITE_OK : rc;
-}
-
-/* A file of ours, or an empty one, which then becomes ours. */
+/* A file of ours, or an empty one, which then becomes ours. One that is damaged is left for people to look at: names are
+ * theirs. */
 static bool check_file(struct book *b, const char *file, struct book_error *err)
 {
-	char text[sizeof schema + 120];
-	int64_t id, tables;
+	static const struct database_kind kind = {schema, APPLICATION_ID, SCHEMA_VERSION};
 
-	if (pragma(b->db, "application_id", &id) != SQLITE_OK || pragma(b->db, "schema_version", &tables) != SQLITE_OK)
-		return refuse(err, file, sqlite3_errmsg(b->db));
-	if (tables != 0 && id != APPLICATION_ID)
+	switch (database_check(b->db, &kind)) {
+	case DATABASE_GOOD:
+		return true;
+	case DATABASE_FOREIGN:
 		return refuse(err, file, "is somebody else's database; name another file in subscribers.file");
-	snprintf(text, sizeof text, "PRAGMA application_id=%d;PRAGMA user_version=%d;%s", APPLICATION_ID,
-		SCHEMA_VERSION, schema);
-	if (sqlite3_exec(b->db, text, NULL, NULL, NULL) != SQLITE_OK)
+	case DATABASE_BAD:
+		return refuse(err, file, "is damaged, or another version's; move it away, and a new one is begun");
+	default:
 		return refuse(err, file, sqlite3_errmsg(b->db));
-	return true;
+	}
 }
 
 static bool prepare(struct book *b, const char *file, struct book_error *err)
@@ -84,6 +74,7 @@ struct book *book_open(const char *file, struct book_error *err)
 		refuse(err, file, "no memory");
 	else
 		pthread_mutex_init(&b->lock, NULL);
+	database_make_parent(file);
 	if (ok && sqlite3_open_v2(file, &b->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX,
 			  NULL) != SQLITE_OK)
 		ok = refuse(err, file, b->db ? sqlite3_errmsg(b->db) : "no memory");
@@ -126,7 +117,7 @@ static int finish(sqlite3_stmt *s)
 	int rc = sqlite3_step(s);
 
 	sqlite3_reset(s);
-	return history_errno(rc);
+	return database_errno(rc);
 }
 
 static bool has(struct book *b, struct subscriber_key key)
@@ -187,7 +178,7 @@ int64_t book_restore(struct book *b, struct arena *a)
 	sqlite3_reset(s);
 	pthread_mutex_unlock(&b->lock);
 	if (!error && rc != SQLITE_ROW)
-		error = history_errno(rc);
+		error = database_errno(rc);
 	return error ? error : n;
 }
 

@@ -9,6 +9,7 @@
 #include "mgmtd/history.h"
 #include "mgmtd/mirror.h"
 #include "mgmtd/rest.h"
+#include "mgmtd/versions.h"
 #include "shm/shared_slab.h"
 
 #include <errno.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { COMMIT_RETRY_MS = 100, STATUS_FAILED = 1, STATUS_USAGE = 2 };
@@ -26,8 +28,10 @@ struct mgmtd {
 	struct actor *self;
 	struct commit commit;
 	mono_t commit_due;
+	bool written_down; /* among the versions */
 	struct mirror *mirror;
 	struct history *history;
+	struct versions *versions;
 	struct feed *feed;
 	struct book *book;
 	struct api api;
@@ -149,8 +153,28 @@ static bool start_rest(struct mgmtd *m)
 	m->api.feed = m->feed;
 	m->api.history = m->history;
 	m->api.book = m->book;
+	m->api.versions = m->versions;
 	m->rest = rest_open(fd, &m->api);
 	return m->rest != NULL;
+}
+
+static int64_t unix_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Without the file everything else works; /health says so. */
+static void start_versions(struct mgmtd *m)
+{
+	const struct config *c = &m->config;
+	struct versions_error wrong;
+
+	m->versions = versions_open(c->versions.file, c->versions.keep, c->versions.keep_s, &wrong);
+	if (!m->versions)
+		log_error("versions: %s", wrong.text);
 }
 
 static bool start(struct mgmtd *m)
@@ -158,7 +182,10 @@ static bool start(struct mgmtd *m)
 	if (!take_arena(m))
 		return false;
 	open_book(m);
-	return take_config(m) && start_mirror(m) && start_feed(m) && start_rest(m);
+	if (!take_config(m))
+		return false;
+	start_versions(m);
+	return start_mirror(m) && start_feed(m) && start_rest(m);
 }
 
 /* Every part takes NULL, so this undoes a start that failed half-way too. Requests end before what they read. */
@@ -168,6 +195,7 @@ static void stop(struct mgmtd *m)
 	feed_close(m->feed);
 	history_close(m->history);
 	book_close(m->book);
+	versions_close(m->versions);
 	mirror_close(m->mirror);
 	commit_close(&m->commit);
 	if (m->self)
@@ -177,6 +205,17 @@ static void stop(struct mgmtd *m)
 
 /* ---- running ---- */
 
+/* Before engines can see the configuration. What goes wrong is in the log. */
+static void write_down(struct mgmtd *m)
+{
+	char *text = m->versions && !m->written_down ? config_print(&m->config) : NULL;
+
+	if (text)
+		versions_begin(m->versions, unix_ms(), text);
+	m->written_down = true;
+	free(text);
+}
+
 static void commit_turn(struct mgmtd *m, mono_t now)
 {
 	char status[128];
@@ -184,9 +223,12 @@ static void commit_turn(struct mgmtd *m, mono_t now)
 	if (m->commit.done || !mono_due(now, m->commit_due))
 		return;
 	m->commit_due = mono_after(now, span_ms(COMMIT_RETRY_MS));
+	write_down(m);
 	m->api.commit_waits = !commit_try(&m->commit, now);
 	if (!m->commit.done)
 		return;
+	if (m->versions)
+		versions_commit(m->versions, unix_ms());
 	atomic_store(&m->self->config_ack, m->arena->header->config_generation);
 	snprintf(status, sizeof status, "manages %u engines, API on %s", m->arena->header->geometry.engines,
 		m->config.api.listen);

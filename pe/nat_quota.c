@@ -5,9 +5,10 @@
 #include <string.h>
 
 enum {
-	LOOKS = 96, /* of one slice of the walk, at parts */
-	LOOKS_REFRESH = 8,
-	LOOKS_END = 16, /* what these cost, in looks */
+	LOOKS = 288, /* of one slice of the walk, at buckets */
+	LOOKS_PART = 3,
+	LOOKS_REFRESH = 24,
+	LOOKS_END = 48, /* what these cost, in looks */
 };
 static const span_t walk_period = {2000000000u}; /* of one pass over all parts */
 
@@ -238,13 +239,18 @@ bool nat_pair(struct nat *n, struct subscriber_part *p, const struct snapshot_ru
 	return true;
 }
 
-uint32_t nat_paired_place(const struct nat *n, const struct session *s, const struct snapshot_rule *rule)
+uint32_t nat_paired_in(const struct nat *n, const struct session *s, uint32_t pool)
 {
 	const struct subscriber_part *p = n->part && part_is_of(n->part, key_of(s)) ? n->part : nat_part_of(n, s);
 
-	if (p && is_picked(n, p, rule->pool))
-		return (p->pick[rule->pool % SUBSCRIBER_PAIRS] & UINT16_MAX) - 1;
+	if (p && is_picked(n, p, pool))
+		return (p->pick[pool % SUBSCRIBER_PAIRS] & UINT16_MAX) - 1;
 	return (uint32_t)subscriber_hash(n->arena, key_of(s));
+}
+
+uint32_t nat_paired_place(const struct nat *n, const struct session *s, const struct snapshot_rule *rule)
+{
+	return nat_paired_in(n, s, rule->pool);
 }
 
 /* ---- the walk ---- */
@@ -259,13 +265,16 @@ static bool is_idle(const struct nat *n, const struct subscriber_part *p)
 /* What it cost, in looks. One that is busy is looked at again in the next pass. */
 static unsigned visit(struct nat *n, struct subscriber_part *p)
 {
-	if (is_idle(n, p)) {
+	bool idle = is_idle(n, p);
+
+	nat_tend_blocks(n, p, idle);
+	if (idle) {
 		n->part = NULL;
 		part_end(&n->subscribers, p);
 		return LOOKS_END;
 	}
 	if (p->configured == n->config.generation)
-		return 1;
+		return LOOKS_PART;
 	refresh(n, p);
 	return LOOKS_REFRESH;
 }
@@ -330,8 +339,10 @@ bool nat_quota_leave(struct nat *n)
 			uint32_t index =
 				local_index(atomic_load_explicit(&t->bucket[b].entry[i], memory_order_relaxed));
 
-			if (index && quota_used(part_at(n->arena, index), QUOTA_sessions) == 0)
+			if (index && quota_used(part_at(n->arena, index), QUOTA_sessions) == 0) {
+				nat_tend_blocks(n, part_at(n->arena, index), true);
 				part_end(&n->subscribers, part_at(n->arena, index));
+			}
 		}
 	return n->actor->slab[SLAB_part].used == 0;
 }

@@ -29,7 +29,8 @@
 /* Class, size in bytes, whose its pages are, struct. One table: a new class is a new row. */
 #define SLAB_CLASSES(S)                                                                                                \
 	S(session, 64, own, "session")                                                                                 \
-	S(port_table, 16448, shared, "port table of one NAT address")                                                  \
+	S(port_table, 72000, shared, "port table of one NAT address")                                                  \
+	S(port_view, 2240, own, "an engine's view of a port table")                                                    \
 	S(subscriber, 256, shared, "what all engines know of a subscriber")                                            \
 	S(record, 128, shared, "name and limits of a subscriber that is known by name")                                \
 	S(part, 192, own, "one engine's part of a subscriber")

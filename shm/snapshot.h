@@ -15,14 +15,21 @@
 #ifndef CORENAT_SHM_SNAPSHOT_H
 #define CORENAT_SHM_SNAPSHOT_H
 
+#include "common/deterministic.h"
 #include "shm/engine.h"
 #include "shm/ports.h"
 #include "shm/subscriber.h"
 
+/* The table ports are taken from, and those of other orders in which some are still in use. */
+enum { SNAPSHOT_OLDER_MAX = 2 };
 struct snapshot_address {
 	be32_t address;
 	uint32_t ports; /* port table's slab index */
+	uint32_t older[SNAPSHOT_OLDER_MAX];
 };
+
+/* In which order the ports of a pool's addresses lie (port_order.h). */
+enum { PORT_ORDER_PLAIN, PORT_ORDER_SHUFFLED, N_PORT_ORDERS };
 
 enum {
 	/* What is left of a pool's ranges: each one excluded cuts one in two at most. */
@@ -64,7 +71,7 @@ struct snapshot_rule {
 	uint8_t pooling;                /* enum pooling, never the default */
 	uint8_t pool;
 	uint8_t timeout; /* class; N_TIMEOUTS: the protocol's */
-	uint8_t reserved;
+	uint8_t ports;   /* enum ports_mode, never the default */
 	uint16_t realm, realm_mask; /* of the session's; mask 0: any */
 };
 _Static_assert(sizeof(struct snapshot_rule) == 32, "no holes: snapshots are compared");
@@ -73,6 +80,10 @@ _Static_assert(sizeof(struct snapshot_rule) == 32, "no holes: snapshots are comp
 struct snapshot_pool {
 	uint32_t first, n;
 	uint32_t usable; /* that give new mappings */
+	uint32_t order;  /* PORT_ORDER_* */
+	uint32_t block_size, blocks_max, block_hold_s, active_block_s;
+	uint32_t overflow;      /* the pool whose blocks take what does not fit, + 1; 0: refused */
+	uint32_t deterministic; /* place in deterministic[] + 1; 0: it is not dealt so */
 };
 
 struct snapshot_static {
@@ -109,6 +120,12 @@ struct snapshot {
 	uint32_t n_static; /* in each of the two arrays */
 	uint32_t timeout_s[N_TIMEOUTS];
 	uint16_t port_first, port_last;
+	uint32_t preserve_range, preserve_parity; /* 0 or 1 */
+	uint32_t hold_s, hold_percent;
+	uint32_t own_share_percent;
+	uint32_t n_reserved;
+	struct port_range reserved[CONFIG_RESERVED_MAX];
+	struct port_basis basis[N_PORT_ORDERS];
 	uint32_t udp_inbound_refresh; /* 0 or 1 */
 	uint32_t syn_hold_s;
 	uint32_t refusal; /* enum refusal */
@@ -124,6 +141,8 @@ struct snapshot {
 	struct snapshot_prefix prefixes[SNAPSHOT_PREFIXES_MAX]; /* sorted by realm, addr */
 	struct address_range ranges[SNAPSHOT_RANGES_MAX];       /* of all pools: what the XDP program must know */
 	struct snapshot_pool pools[CONFIG_POOLS_MAX];
+	uint32_t n_deterministic;
+	struct deterministic deterministic[CONFIG_POOLS_MAX];
 	struct snapshot_address addresses[CONFIG_ADDRESSES_MAX];
 	struct snapshot_rule rules[SNAPSHOT_RULES_MAX];              /* the first that matches decides */
 	struct snapshot_static static_by_inside[CONFIG_STATICS_MAX]; /* sorted by inside, realm, l4, inside_port */

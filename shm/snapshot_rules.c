@@ -18,6 +18,15 @@ void snapshot_add_values(struct snapshot *s, const struct config *c)
 	s->timeout_s[TIMEOUT_OTHER] = c->nat.udp_timeout_s;
 	s->port_first = c->nat.port_first;
 	s->port_last = c->nat.port_last;
+	s->preserve_range = c->nat.preserve_range;
+	s->preserve_parity = c->nat.preserve_parity;
+	s->hold_s = c->nat.hold_s;
+	s->hold_percent = c->nat.hold_percent;
+	s->own_share_percent = c->nat.own_share_percent;
+	s->n_reserved = c->nat.n_reserved;
+	memcpy(s->reserved, c->nat.reserved, sizeof s->reserved);
+	port_order_plain(&s->basis[PORT_ORDER_PLAIN]);
+	port_order_shuffle(&s->basis[PORT_ORDER_SHUFFLED], &c->net.side[SIDE_OUTSIDE].rss);
 	s->udp_inbound_refresh = c->nat.udp_inbound_refresh;
 	s->syn_hold_s = c->nat.syn_hold_s;
 	s->refusal = c->nat.refusal;
@@ -154,6 +163,7 @@ static void add_rule(struct snapshot *s, const struct config *c, const struct co
 			.pooling = (uint8_t)(r->pooling == POOLING_DEFAULT ? c->nat.pooling : r->pooling),
 			.pool = (uint8_t)config_rule_pool(c, r),
 			.timeout = timeout_class_of(s, used, r->timeout_s),
+			.ports = (uint8_t)config_rule_ports(c, r),
 			.realm = (uint16_t)(realm < 0 ? 0 : realm),
 			.realm_mask = realm < 0 ? 0 : UINT16_MAX,
 		});
@@ -165,13 +175,32 @@ void snapshot_add_rules(struct snapshot *s, const struct config *c)
 	static const struct config_rule rest = {.port_last = UINT16_MAX,
 		.mapping = BEHAVIOUR_DEFAULT,
 		.filtering = BEHAVIOUR_DEFAULT,
-		.pooling = POOLING_DEFAULT};
+		.pooling = POOLING_DEFAULT,
+		.ports = PORTS_DEFAULT};
 
 	uint16_t used = classes_in_use(s, c);
 
 	for (uint32_t i = 0; i < c->n_rules; i++)
 		add_rule(s, c, &c->rules[i], &used);
 	add_rule(s, c, &rest, &used);
+}
+
+/* ---- deterministic ports ---- */
+
+/* Rules that deal a pool's ports do it alike (config_check). */
+void snapshot_add_deterministic(struct snapshot *s, const struct config *c)
+{
+	uint32_t rules[CONFIG_POOLS_MAX], n = deterministic_rules(c, rules);
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct config_rule *r = rules[i] < c->n_rules ? &c->rules[rules[i]] : NULL;
+		struct snapshot_pool *pool = &s->pools[r ? config_rule_pool(c, r) : 0];
+
+		if (deterministic_of_rule(c, rules[i], &s->deterministic[s->n_deterministic]) != 0)
+			continue;
+		pool->deterministic = ++s->n_deterministic;
+		pool->overflow = r && r->overflow[0] ? config_pool_find(c, r->overflow) + 1 : 0;
+	}
 }
 
 /* ---- static mappings ---- */

@@ -9,7 +9,24 @@
 enum { STATUS_USAGE = 2, WORDS = 2 };
 
 /* Options that belong to some commands only. */
-enum { TAKES_EXACT = 1, TAKES_FILTER = 2, TAKES_INSIDE = 4, TAKES_NAME = 8, TAKES_TOP = 16, TAKES_LIMITS = 32 };
+enum {
+	TAKES_EXACT = 1,
+	TAKES_FILTER = 4,
+	TAKES_TIME = 8,
+	TAKES_PLAN = 16,
+	TAKES_JSON = 32,
+	NO_CONFIG = 64,
+	TAKES_SUBSCRIBER = 128,
+	TAKES_NAME = 256,
+	TAKES_TOP = 512,
+	TAKES_LIMITS = 1024,
+	TAKES_NAT = 2048,
+};
+
+enum {
+	TAKES_SESSIONS = TAKES_SUBSCRIBER | TAKES_NAT | TAKES_FILTER | TAKES_JSON,
+	TAKES_ONE = TAKES_SUBSCRIBER | TAKES_JSON,
+};
 
 static const struct command {
 	const char *word[WORDS];
@@ -22,24 +39,30 @@ static const struct command {
 	{{"arena", "remove"}, 0, "remove arena, mailboxes, XDP programs; nothing may run", ctl_arena_remove},
 	{{"check"}, TAKES_EXACT, "prove the arena sound; on a live box it allows for what is in flight (--exact: not)",
 		ctl_check},
-	{{"subscribers"}, TAKES_INSIDE | TAKES_NAME | TAKES_TOP, "the same as subscribers list", ctl_subscribers_list},
-	{{"subscribers", "list"}, TAKES_INSIDE | TAKES_NAME | TAKES_TOP, "subscribers, and what each uses",
+	{{"subscribers"}, TAKES_ONE | TAKES_NAME | TAKES_TOP, "the same as subscribers list", ctl_subscribers_list},
+	{{"subscribers", "list"}, TAKES_ONE | TAKES_NAME | TAKES_TOP, "subscribers, and what each uses",
 		ctl_subscribers_list},
-	{{"subscribers", "show"}, TAKES_INSIDE, "one of them: addresses, limits, what was refused",
-		ctl_subscribers_show},
-	{{"subscribers", "set"}, TAKES_INSIDE | TAKES_NAME | TAKES_LIMITS, "give one a name, and limits of its own",
+	{{"subscribers", "show"}, TAKES_ONE, "one of them: addresses, limits, what was refused", ctl_subscribers_show},
+	{{"subscribers", "set"}, TAKES_ONE | TAKES_NAME | TAKES_LIMITS, "give one a name, and limits of its own",
 		ctl_subscribers_set},
-	{{"subscribers", "delete"}, TAKES_INSIDE, "forget its name and limits", ctl_subscribers_delete},
-	{{"sessions"}, TAKES_INSIDE | TAKES_FILTER, "the same as sessions list", ctl_sessions_list},
-	{{"sessions", "list"}, TAKES_INSIDE | TAKES_FILTER, "the sessions there are", ctl_sessions_list},
-	{{"sessions", "clear"}, TAKES_INSIDE | TAKES_FILTER, "end the sessions that agree with all that is given", ctl_sessions_clear},
+	{{"subscribers", "delete"}, TAKES_ONE, "forget its name and limits", ctl_subscribers_delete},
+	{{"deterministic"}, TAKES_SUBSCRIBER | TAKES_NAT | TAKES_TIME | TAKES_JSON,
+		"who had a NAT address and port at a time, or which a subscriber had, as configured then",
+		ctl_deterministic},
+	{{"plan"}, TAKES_PLAN | TAKES_JSON | NO_CONFIG, "how many NAT addresses it takes, computed", ctl_plan},
+	{{"sessions"}, TAKES_SESSIONS, "the same as sessions list", ctl_sessions_list},
+	{{"sessions", "list"}, TAKES_SESSIONS, "the sessions there are", ctl_sessions_list},
+	{{"sessions", "clear"}, TAKES_SESSIONS, "end the sessions that agree with all that is given",
+		ctl_sessions_clear},
 };
 
 static unsigned given(const struct ctl_options *o)
 {
-	bool filter = o->nat || o->remote || o->protocol, inside = o->inside || o->realm || o->json;
+	static const struct ctl_plan_options none;
 
-	return (o->exact ? TAKES_EXACT : 0) | (filter ? TAKES_FILTER : 0) | (inside ? TAKES_INSIDE : 0) |
+	return (o->exact ? TAKES_EXACT : 0) | (o->inside || o->realm ? TAKES_SUBSCRIBER : 0) | (o->nat ? TAKES_NAT : 0) |
+	       (o->remote || o->protocol ? TAKES_FILTER : 0) | (o->time || o->skew || o->earlier ? TAKES_TIME : 0) |
+	       (memcmp(&o->plan, &none, sizeof none) != 0 ? TAKES_PLAN : 0) | (o->json ? TAKES_JSON : 0) |
 	       (o->name ? TAKES_NAME : 0) | (o->top ? TAKES_TOP : 0) | (o->set ? TAKES_LIMITS : 0);
 }
 
@@ -73,23 +96,45 @@ int main(int argc, char **argv)
 	static const char *file;
 	static struct ctl_options options;
 	static const struct arg args[] = {
-		{"config", "FILE", "the configuration of the appliance", .text = &file, .required = true},
+		{"config", "FILE", "the configuration of the appliance", .text = &file},
 		{"exact", NULL, "check: nothing runs, so nothing may be in flight", .flag = &options.exact},
 		{"inside", "IP[:PORT]", "of this subscriber", .text = &options.inside},
-		{"nat", "IP[:PORT]", "sessions: of this NAT address", .text = &options.nat},
+		{"nat", "IP[:PORT]", "sessions, deterministic: of this NAT address", .text = &options.nat},
 		{"remote", "IP[:PORT]", "sessions: with this remote", .text = &options.remote},
 		{"protocol", "NAME", "sessions: tcp, udp, icmp or other", .text = &options.protocol},
-		{"realm", "VLAN", "of this realm; 0: untagged", .text = &options.realm},
+		{"realm", "VLAN", "of this realm; 0: untagged; deterministic: its name",
+			.text = &options.realm},
+		{"json", NULL, "sessions, subscribers, deterministic, plan: JSON", .flag = &options.json},
 		{"name", "TEXT", "subscribers: whose name has it; set: the name", .text = &options.name},
 		{"top", "WHAT", "subscribers list: those with the most sessions, ports or refused",
 			.text = &options.top},
 		{"limits", "LIST", "subscribers set: sessions=100,udp_ports=50 and so on", .text = &options.set},
-		{"json", NULL, "sessions, subscribers: JSON, one line each", .flag = &options.json},
+		{"time", "TIME", "deterministic: when; seconds since 1970 or ISO 8601 with its zone",
+			.text = &options.time},
+		{"skew", "S", "deterministic: how far clocks may differ; 1", .text = &options.skew},
+		{"earlier", "S", "deterministic: how long sessions may have lived on; 7440", .text = &options.earlier},
+		{"subscribers", "N", "plan: how many", .text = &options.plan.subscribers},
+		{"sessions-per-subscriber", "N", "plan: at once, the day's mean", .text = &options.plan.sessions},
+		{"peak", "F", "plan: busy hour over the day's mean; 2", .text = &options.plan.peak},
+		{"dispersion", "K", "plan: how alike subscribers are; small: few use most; 0.5",
+			.text = &options.plan.dispersion},
+		{"lifetime", "S", "plan: how long a port is held, mean; 120", .text = &options.plan.lifetime},
+		{"hold", "S", "plan: how long a freed port or an empty block rests; 120", .text = &options.plan.hold},
+		{"hold-percent", "P", "plan: most of an address's ports that may rest; 50",
+			.text = &options.plan.hold_percent},
+		{"block-size", "N", "plan: ports of a block; 512", .text = &options.plan.block_size},
+		{"blocks-max", "N", "plan: blocks of a subscriber, at most; 4", .text = &options.plan.blocks_max},
+		{"ports-per-address", "N", "plan: ports to give; 64512", .text = &options.plan.ports_per_address},
+		{"addresses", "N", "plan: so many there are; without: as many as it takes",
+			.text = &options.plan.addresses},
+		{"target", "P", "plan: an address may be out of ports with this probability; 0.001",
+			.text = &options.plan.target},
 		{.name = NULL},
 	};
 	struct config_error wrong;
 	int rest, status = args_parse(argc, argv, "corenatctl",
-			  "arena info, map, remove; check; sessions list, clear; subscribers list, show, set, delete: looks at the appliance, acts on it",
+			  "arena info, map, remove; check; deterministic; plan; sessions list, clear; subscribers list, "
+			  "show, set, delete: looks at the appliance, acts on it",
 			  args, &rest);
 
 	if (status != ARGS_RUN)
@@ -100,6 +145,12 @@ int main(int argc, char **argv)
 
 	if (!command) {
 		list_commands();
+		return STATUS_USAGE;
+	}
+	if (command->takes & NO_CONFIG)
+		return command->run(&config, &options);
+	if (!file) {
+		fprintf(stderr, "corenatctl: --config is missing; try --help\n");
 		return STATUS_USAGE;
 	}
 	if (!config_load(&config, file, &wrong)) {
