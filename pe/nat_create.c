@@ -88,7 +88,7 @@ static local_place insert(struct nat *n, uint32_t index, struct session *s, cons
 struct session *nat_session_begin(
 	struct nat *n, const struct session *want, uint32_t *index, enum verdict *refused)
 {
-	*refused = nat_quota_session(n, want);
+	*refused = nat_quota_session(n, want, f->part);
 	if (*refused != N_VERDICTS)
 		return NULL;
 	*index = slab_take(n->arena, &n->actor->slab[SLAB_session], n->engine, SLAB_session);

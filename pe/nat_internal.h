@@ -237,8 +237,9 @@ void nat_pending_add(struct nat *n, uint32_t index);
 
 /* ---- nat_quota.c ---- */
 
-/* Takes what a new session of this subscriber costs, and notes the subscriber's part in n->part. N_VERDICTS: taken. */
-enum verdict nat_quota_session(struct nat *n, const struct session *s);
+/* Takes what a new session of this subscriber costs, and notes the subscriber's part in n->part; `foreseen` is that part or
+ * NULL. N_VERDICTS: taken. */
+enum verdict nat_quota_session(struct nat *n, const struct session *s, struct subscriber_part *foreseen);
 /* Gives it back. */
 void nat_quota_session_back(struct nat *n, const struct session *s);
 /* The same for the port of a mapping that the session in hand is to carry; pairs its subscriber if the rule wants it. */
@@ -251,8 +252,8 @@ bool nat_pair(struct nat *n, struct subscriber_part *p, const struct snapshot_ru
 uint32_t nat_paired_place(const struct nat *n, const struct session *s, const struct snapshot_rule *rule);
 /* The same of a pool that need not be a rule's. */
 uint32_t nat_paired_in(const struct nat *n, const struct session *s, uint32_t pool);
-/* The subscriber's part, if there is one, for who wants to fetch it. */
-const struct subscriber_part *nat_foresee_part(const struct nat *n, const struct session *s);
+/* The subscriber's part, if there is one. */
+struct subscriber_part *nat_part_of(const struct nat *n, const struct session *s);
 /* A turn: what others asked for is given back; a slice of the walk that takes limits over and ends what is idle. */
 void nat_quota_housekeep(struct nat *n);
 /* Counts an own session again, after a restart. */
