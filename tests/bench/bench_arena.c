@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <xxhash.h>
 
 enum { SESSIONS = 1 << 20, SWEPT = 1 << 24, TURNS = 20000, TRIES = 5, SECONDS = 1000 };
 
