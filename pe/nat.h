@@ -76,6 +76,7 @@ struct nat {
 	struct icmp_budget icmp_budget;
 	struct fragments fragments;
 	uint16_t ip_id[IP_ID_COUNTERS]; /* next IPv4 identification, by addresses (RFC 6864 §5.3.1) */
+	uint16_t ip_id_step;            /* engines: each has its own numbers */
 	uint64_t verdicts[N_VERDICTS];  /* since the last nat_flush_counters */
 };
 

@@ -1,5 +1,5 @@
 /* The burst: parse all, look up all, translate all, then the few that have no session yet. */
-#include "pe/nat_internal.h"
+#include "pe/nat_hit.h"
 #include "pe/vlan.h"
 
 /* ---- lookup ---- */
@@ -19,6 +19,15 @@ local_place nat_find_local(const struct nat *n, enum dir dir, struct flow_key ke
 }
 
 /* ---- the burst ---- */
+
+/* What its stages hand to each other. */
+struct burst {
+	struct flow flow[BURST_MAX];
+	uint64_t hash[BURST_MAX];
+	struct local_found found[BURST_MAX];
+	unsigned left[BURST_MAX], n_left;   /* those that the straight path did not take */
+	unsigned first[BURST_MAX], n_first; /* those without a session */
+};
 
 static const enum verdict hit_verdict[N_DIRS] = {VERDICT_fwd_out_hit, VERDICT_fwd_in_hit};
 
@@ -44,23 +53,27 @@ static enum verdict first_packet(struct nat *n, struct packet *p, const struct f
 /* Most frames have no tag: whether this one has is asked only when it looks like no IPv4 packet. */
 static enum verdict parse(struct flow *f, struct packet *p)
 {
+	f->key = (struct flow_key){0, 0};
+	f->plain = false;
 	enum verdict refused = flow_parse(f, p);
-
 	if (refused != VERDICT_drop_not_ipv4 || !vlan_is_tagged(p))
 		return refused;
 	refused = vlan_take(p);
 	return refused == N_VERDICTS ? flow_parse(f, p) : refused;
 }
 
-/* What is refused here keeps a hash of 0: looked up with the rest, and not looked at again. */
-static void burst_parse(const struct nat *n, struct packet *burst, struct flow *flow, uint64_t *hash, unsigned count)
+/* Reads all, and has the buckets fetched that their sessions should be in. What is refused is looked up with the rest, and
+ * not looked at again. The others' verdict is not set yet. */
+static inline __attribute__((always_inline)) void burst_parse(const struct nat *n, const struct local_table *t,
+	struct packet *burst, struct burst *b, unsigned count, enum dir dir)
 {
+	const uint64_t seed = n->seed;
+
 	for (unsigned i = 0; i < count; i++) {
-		burst[i].forward = 0;
-		burst[i].mtu = 0;
-		burst[i].verdict = (uint8_t)parse(&flow[i], &burst[i]);
-		hash[i] = burst[i].verdict == N_VERDICTS ? flow_key_hash(flow[i].key, n->seed) : 0;
-		flow[i].hash = hash[i];
+		if (!flow_parse_plain(&b->flow[i], &burst[i], dir))
+			burst[i].verdict = (uint8_t)parse(&b->flow[i], &burst[i]);
+		b->hash[i] = flow_key_hash(b->flow[i].key, seed);
+		local_begin(t, b->hash[i], &b->found[i]);
 	}
 }
 
@@ -79,6 +92,21 @@ static local_place find_fitting(
 	return NULL;
 }
 
+/* A packet that the straight path did not take. False: it has no session here, as far as the burst's lookup found. */
+static bool second_look(
+	struct nat *n, struct packet *p, const struct flow *f, const struct local_table *t, struct local_found found)
+{
+	p->forward = 0;
+	p->mtu = 0;
+	if (!f->plain && p->verdict != N_VERDICTS)
+		return true;
+	local_place place = find_fitting(n, t, found, f);
+	if (!place || !nat_still_good(n, place))
+		return false;
+	p->verdict = (uint8_t)nat_translate(n, p, f, place, hit_verdict[f->dir]);
+	return true;
+}
+
 /* Packets that are not forwarded as they stand: some are by another way, some are answered. */
 static void odd_packet(struct nat *n, struct packet *p)
 {
@@ -92,37 +120,54 @@ static void odd_packet(struct nat *n, struct packet *p)
 		nat_answer(n, p);
 }
 
+/* Those that have no session yet; then all that are not forwarded as they stand. */
+static void burst_rest(struct nat *n, struct packet *burst, struct burst *b)
+{
+	for (unsigned i = 0; i < b->n_first; i++)
+		b->flow[b->first[i]].hash = b->hash[b->first[i]];
+	if (b->n_first)
+		nat_foresee(n, b->flow, b->first, b->n_first);
+	for (unsigned i = 0; i < b->n_first; i++) {
+		struct packet *p = &burst[b->first[i]];
+
+		p->verdict = (uint8_t)first_packet(n, p, &b->flow[b->first[i]]);
+	}
+	for (unsigned i = 0; i < b->n_left; i++)
+		if (!burst[b->left[i]].forward)
+			odd_packet(n, &burst[b->left[i]]);
+}
+
+/* Compiled once for each direction: what depends on it is decided then. */
+static inline __attribute__((always_inline)) void burst_in(
+	struct nat *n, struct packet *burst, unsigned count, enum dir dir)
+{
+	const struct local_table t = n->local[dir];
+	struct straight h = nat_straight(n, dir);
+	struct burst b;
+
+	burst_parse(n, &t, burst, &b, count, dir);
+	local_lookup_burst(n->arena, &t, b.hash, b.found, count);
+	b.n_left = b.n_first = 0;
+	for (unsigned i = 0; i < count; i++) {
+		if (b.flow[i].plain && b.found[i].session && nat_hit(&h, &burst[i], &b.flow[i], &b.found[i], dir))
+			continue;
+		if (!second_look(n, &burst[i], &b.flow[i], &t, b.found[i]))
+			b.first[b.n_first++] = i;
+		b.left[b.n_left++] = i;
+	}
+	if (b.n_left)
+		burst_rest(n, burst, &b);
+}
+
 void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now)
 {
-	const struct local_table *t = &n->local[burst->side == SIDE_INSIDE ? DIR_OUTBOUND : DIR_INBOUND];
-	struct flow flow[BURST_MAX];
-	uint64_t hash[BURST_MAX];
-	struct local_found found[BURST_MAX];
-	unsigned first[BURST_MAX], n_first = 0;
-
 	assert(n && count <= BURST_MAX);
 	for (struct nat *host = n; host; host = host->guest)
 		nat_set_time(host, now);
-	burst_parse(n, burst, flow, hash, count);
-	local_lookup_burst(n->arena, t, hash, found, count);
-	for (unsigned i = 0; i < count; i++) {
-		const struct flow *f = &flow[i];
-
-		if (burst[i].verdict != N_VERDICTS)
-			continue;
-		local_place place = find_fitting(n, t, found[i], f);
-		if (place && nat_still_good(n, place))
-			burst[i].verdict = (uint8_t)nat_translate(n, &burst[i], f, place, hit_verdict[f->dir]);
-		else
-			first[n_first++] = i;
-	}
-	if (n_first)
-		nat_foresee(n, flow, first, n_first);
-	for (unsigned i = 0; i < n_first; i++)
-		burst[first[i]].verdict = (uint8_t)first_packet(n, &burst[first[i]], &flow[first[i]]);
-	for (unsigned i = 0; i < count; i++)
-		if (!burst[i].forward)
-			odd_packet(n, &burst[i]);
+	if (burst->side == SIDE_INSIDE)
+		burst_in(n, burst, count, DIR_OUTBOUND);
+	else
+		burst_in(n, burst, count, DIR_INBOUND);
 }
 
 void nat_end_syn(struct nat *n, struct packet *p, mono_t now)

@@ -1,6 +1,7 @@
 /* nat_internal: what the files of the NAT core share among themselves.
  *
- * nat_core.c the burst; nat_translate.c one packet with its session; nat_create.c sessions made and adopted; nat_bind.c
+ * nat_core.c the burst; nat_hit.h packets that need nothing but their session; nat_translate.c one packet with its
+ * session, whatever it needs; nat_rewrite.h what both write; nat_create.c sessions made and adopted; nat_bind.c
  * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c aging and ending; nat_recover.c
  * after a crash; nat_icmp.c errors, translated and sent; nat_fragment.c fragments; nat_foresee.c what first packets will
  * need, fetched; nat_bypass.c what is not translated; nat_clear.c sessions ended on request.

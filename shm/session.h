@@ -85,7 +85,7 @@ struct session {
 			_Atomic uint8_t flags; /* 62 [O] SESSION_*; others read */
 			_Atomic uint8_t tcp;   /* 63 [A] TCP_* */
 		};
-		_Atomic uint32_t state; /* 60 all four of them, to be read at once: session_state() */
+		_Atomic uint32_t state; /* 60 all four of them, to be read at once: SESSION_STATE */
 	};
 };
 _Static_assert(sizeof(struct session) == CACHE_LINE, "one line per session");
@@ -105,15 +105,9 @@ static inline bool session_has(const struct session *s, uint8_t flag)
 	return atomic_load_explicit(&s->flags, memory_order_acquire) & flag;
 }
 
-/* session.state as it is when its bytes are these. */
-static inline uint32_t session_state(enum l4 l4, uint8_t owner, uint8_t flags, uint8_t tcp)
-{
-	const uint8_t bytes[4] = {l4, owner, flags, tcp};
-	uint32_t word;
-
-	memcpy(&word, bytes, sizeof word);
-	return word;
-}
+/* session.state when the bytes but for the owner's are these. */
+#define SESSION_STATE(l4, flags, tcp) ((uint32_t)(l4) | (uint32_t)(flags) << 16 | (uint32_t)(tcp) << 24)
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "SESSION_STATE");
 
 /* A session's key in one direction, as two words; what tables hash and lookups compare. `b` holds the ports, the realm
  * (inside only), the protocol and the kind: a direction, or which binding. */

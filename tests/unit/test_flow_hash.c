@@ -145,7 +145,8 @@ static void test_every_bit_counts(void **state)
 		uint64_t seed = rnd_next(&r), was = flow_key_hash(k, seed);
 
 		for (unsigned bit = 0; bit < 128; bit++) {
-			struct flow_key x = {bit < 64 ? k.a ^ 1ull << bit : k.a, bit < 64 ? k.b : k.b ^ 1ull << (bit - 64)};
+			struct flow_key x = {
+				bit < 64 ? k.a ^ 1ull << bit : k.a, bit < 64 ? k.b : k.b ^ 1ull << (bit - 64)};
 			uint64_t changed = was ^ flow_key_hash(x, seed);
 
 			for (unsigned out = 0; out < 64; out++)
