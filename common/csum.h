@@ -47,7 +47,7 @@ static inline uint16_t csum_back(uint16_t delta)
 /* `delta` may be a sum of several. */
 static inline uint16_t csum_apply(uint16_t field, uint32_t delta)
 {
-	return (uint16_t)~csum_fold((field ^ 0xffffu) + delta);
+	return (uint16_t)~csum_fold(0xffffu - field + delta);
 }
 
 /* The checksum field's value for data whose field is zero; 0 when the field holds a right checksum. */

@@ -95,14 +95,15 @@ enum l4 flow_l4(uint8_t protocol)
 			.tcp = (sets),                                                                                 \
 			.port_at = offsetof(struct udp_header, port),                                                  \
 			.opens = (may_open),                                                                           \
-			.plain = true},                                                                                \
+			.plain = true,                                                                                 \
+			.checksum_at = offsetof(struct header, checksum)},                                             \
 		.size_min = sizeof(struct ip4_header) + sizeof(struct header), .special_flags = (special),             \
 	}
 
 enum { TCP_SPECIAL = TCP_FLAG_SYN | TCP_FLAG_FIN | TCP_FLAG_RST };
 
 /* A segment from the outside opens nothing. */
-const struct plain_row flow_plain_rows[N_DIRS][2] = {
+const struct plain_row flow_plain[N_DIRS][2] = {
 	[DIR_OUTBOUND] = {PLAIN(L4_TCP, PROTO_TCP, DIR_OUTBOUND, TCP_OUT_DATA, true, src, tcp_header, TCP_SPECIAL),
 		PLAIN(L4_UDP, PROTO_UDP, DIR_OUTBOUND, 0, true, src, udp_header, 0)},
 	[DIR_INBOUND] = {PLAIN(L4_TCP, PROTO_TCP, DIR_INBOUND, TCP_IN_DATA, false, dst, tcp_header, TCP_SPECIAL),

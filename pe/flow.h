@@ -29,6 +29,7 @@ struct flow {
 	uint8_t port_at;     /* where the inside or NAT endpoint's port lies, from l4_at on; FLOW_NO_PORT: nowhere */
 	bool opens;          /* it may be the first packet of a session */
 	bool plain;          /* flow_parse_plain read it */
+	uint8_t checksum_at; /* plain: from l4_at on */
 };
 
 /* Of who sent it; 0 from the outside. */
@@ -59,12 +60,13 @@ struct plain_row {
 	uint8_t special_flags; /* TCP flags that take a closer look */
 };
 /* TCP's number is even, UDP's is odd. */
-extern const struct plain_row flow_plain_rows[N_DIRS][2];
+extern const struct plain_row flow_plain[N_DIRS][2];
 
 /* IPv4 that is whole and has neither options nor a VLAN tag, and in it UDP or TCP that neither opens nor ends a
  * connection: read with few and always the same branches. False: anything else, for flow_parse, which says the very same
  * of these. Frames shorter than Ethernet's least are among the others. */
-static inline bool flow_parse_plain(struct flow *f, const struct packet *p, enum dir dir)
+static inline bool flow_parse_plain(
+	struct flow *f, const struct packet *p, const struct plain_row rows[2], enum dir dir)
 {
 	const struct plain_headers *h = (const struct plain_headers *)p->data;
 	uint32_t ports;
@@ -73,7 +75,8 @@ static inline bool flow_parse_plain(struct flow *f, const struct packet *p, enum
 
 	if (p->len < sizeof *h || h->eth.type.net != htons(ETHERTYPE_IPV4) || h->ip.version_ihl != 0x45)
 		return false;
-	const struct plain_row *row = &flow_plain_rows[dir][h->ip.protocol & 1];
+	const size_t odd = h->ip.protocol & 1u;
+	const struct plain_row *row = &rows[odd];
 	size = be16_host(h->ip.total_size);
 	if ((h->ip.fragment.net & htons(IP4_FRAGMENT_MASK)) || h->ip.ttl <= 1 || h->ip.protocol != row->flow.protocol ||
 		(h->tcp.flags & row->special_flags) || size < row->size_min || size > p->len - sizeof h->eth)

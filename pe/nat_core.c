@@ -67,10 +67,11 @@ static enum verdict parse(struct flow *f, struct packet *p)
 static inline __attribute__((always_inline)) void burst_parse(const struct nat *n, const struct local_table *t,
 	struct packet *burst, struct burst *b, unsigned count, enum dir dir)
 {
+	const struct plain_row *rows = flow_plain[dir];
 	const uint64_t seed = n->seed;
 
 	for (unsigned i = 0; i < count; i++) {
-		if (!flow_parse_plain(&b->flow[i], &burst[i], dir))
+		if (!flow_parse_plain(&b->flow[i], &burst[i], rows, dir))
 			burst[i].verdict = (uint8_t)parse(&b->flow[i], &burst[i]);
 		b->hash[i] = flow_key_hash(b->flow[i].key, seed);
 		local_begin(t, b->hash[i], &b->found[i]);

@@ -15,9 +15,9 @@ struct straight {
 	struct nat *nat;
 	const uint32_t *timeout_s;
 	uint32_t now_s;
-	bool refreshes[N_L4];    /* whether the direction keeps a session alive (RFC 4787 REQ-6) */
-	uint32_t hop;            /* session.next_hop of those that leave by `link`; 0: not yet known */
-	struct link_header link; /* read once for a run of packets */
+	bool refreshes[N_L4];      /* whether the direction keeps a session alive (RFC 4787 REQ-6) */
+	uint32_t hop;              /* session.next_hop of those that leave by `link`; 0: not yet known */
+	struct link_header link;   /* read once for a run of packets */
 };
 
 static inline struct straight nat_straight(struct nat *n, enum dir dir)
@@ -66,7 +66,7 @@ static inline bool take_hop(struct straight *h, uint32_t hop, enum dir dir)
 
 /* Addresses, port, TTL, identification; each checksum is written once. */
 static inline void rewrite_plain(
-	struct nat *n, struct plain_headers *to, const struct session *s, enum l4 l4, enum dir dir)
+	struct nat *n, struct plain_headers *to, const struct flow *f, const struct session *s, enum dir dir)
 {
 	uint32_t delta = CSUM_DELTA_TTL + delta_in(dir, s->l3_delta);
 
@@ -80,7 +80,7 @@ static inline void rewrite_plain(
 	}
 	to->ip.ttl--;
 	to->ip.checksum = csum_apply(to->ip.checksum, delta);
-	rewrite_l4_checksum(l4, (uint8_t *)&to->tcp, delta_in(dir, s->l4_delta));
+	rewrite_l4_checksum(f->l4, (uint8_t *)&to->tcp + f->checksum_at, delta_in(dir, s->l4_delta));
 }
 
 /* True: the packet is on its way. */
@@ -103,11 +103,12 @@ static inline __attribute__((always_inline)) bool nat_hit(
 	if (seen != e && (dir == DIR_OUTBOUND || h->refreshes[f->l4]))
 		atomic_store_explicit(found->place, seen, memory_order_release);
 	struct plain_headers *frame = (struct plain_headers *)p->data;
-	rewrite_plain(h->nat, frame, s, f->l4, dir);
+	rewrite_plain(h->nat, frame, f, s, dir);
 	memcpy(&frame->eth, &h->link, sizeof h->link.dst + sizeof h->link.src);
 	p->out = dir == DIR_OUTBOUND ? SIDE_OUTSIDE : SIDE_INSIDE;
 	p->verdict = dir == DIR_OUTBOUND ? VERDICT_fwd_out_hit : VERDICT_fwd_in_hit;
 	p->forward = 1;
+	p->waited = 0;
 	p->vlan = dir == DIR_OUTBOUND ? 0 : h->link.vlan;
 	p->mtu = 0;
 	return true;

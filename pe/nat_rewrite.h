@@ -13,22 +13,17 @@ static inline uint16_t delta_in(enum dir dir, uint16_t outbound)
 }
 
 /* The transport header's checksum. In UDP zero means that there is none (RFC 768). */
-static inline void rewrite_l4_checksum(enum l4 l4, uint8_t *header, uint16_t delta)
+static inline void rewrite_l4_checksum(enum l4 l4, uint8_t *field, uint16_t delta)
 {
-	static const uint8_t at[N_L4] = {
-		[L4_TCP] = offsetof(struct tcp_header, checksum),
-		[L4_UDP] = offsetof(struct udp_header, checksum),
-		[L4_ICMP] = offsetof(struct icmp_header, checksum),
-	};
 	uint16_t is;
 
-	memcpy(&is, header + at[l4], sizeof is);
-	if (is == 0 && l4 == L4_UDP)
+	memcpy(&is, field, sizeof is);
+	if (__builtin_expect(is == 0, 0) && l4 == L4_UDP)
 		return;
 	is = csum_apply(is, delta);
-	if (is == 0 && l4 == L4_UDP)
+	if (__builtin_expect(is == 0, 0) && l4 == L4_UDP)
 		is = 0xffff;
-	memcpy(header + at[l4], &is, sizeof is);
+	memcpy(field, &is, sizeof is);
 }
 
 /* Packets of several hosts leave under one address: what may be cut on its way gets an identification that no other to
@@ -39,11 +34,11 @@ static inline uint32_t renumber(struct nat *n, struct ip4_header *ip, uint64_t e
 	if (ip->fragment.net & htons(IP4_DF))
 		return 0;
 	uint16_t *next = &n->ip_id[ends * 0x9e3779b97f4a7c15u >> 56];
-	be16_t was = ip->id;
+	be16_t was = ip->id, is = be16_of(*next);
 
-	ip->id = be16_of(*next);
 	*next = (uint16_t)(*next + n->ip_id_step);
-	return (was.net ^ 0xffffu) + ip->id.net;
+	ip->id = is;
+	return 0xffffu - was.net + is.net;
 }
 
 #endif

@@ -16,6 +16,11 @@ void nat_clamp_mss(const struct nat *n, struct packet *p, const struct flow *f)
 /* Addresses, port and checksums; of a packet without ports only the addresses. */
 void nat_rewrite(struct nat *n, struct packet *p, const struct flow *f, const struct session *s)
 {
+	static const uint8_t checksum_at[N_L4] = {
+		[L4_TCP] = offsetof(struct tcp_header, checksum),
+		[L4_UDP] = offsetof(struct udp_header, checksum),
+		[L4_ICMP] = offsetof(struct icmp_header, checksum),
+	};
 	struct ip4_header *ip = flow_ip4(p);
 	uint8_t *l4 = p->data + f->l4_at;
 	bool out = f->dir == DIR_OUTBOUND;
@@ -28,7 +33,7 @@ void nat_rewrite(struct nat *n, struct packet *p, const struct flow *f, const st
 	if (f->port_at != FLOW_NO_PORT)
 		memcpy(l4 + f->port_at, out ? &s->nat_port : &s->inside_port, sizeof(be16_t));
 	if (f->l4 != L4_OTHER)
-		rewrite_l4_checksum(f->l4, l4, delta_in(f->dir, s->l4_delta));
+		rewrite_l4_checksum(f->l4, l4 + checksum_at[f->l4], delta_in(f->dir, s->l4_delta));
 	nat_clamp_mss(n, p, f);
 	if (out)
 		ip->checksum = csum_apply(ip->checksum, renumber(n, ip, session_key(s, DIR_INBOUND).a));

@@ -95,7 +95,7 @@ static void compare_plain(uint64_t seed, uint64_t step, const struct packet *p, 
 	struct flow f;
 
 	memset(&f, 0xa5, sizeof f);
-	CHECK_AT(seed, step, flow_parse_plain(&f, p, dir) == (got && is_simple(p->data, p->len)));
+	CHECK_AT(seed, step, flow_parse_plain(&f, p, flow_plain[dir], dir) == (got && is_simple(p->data, p->len)));
 	if (!got || !is_simple(p->data, p->len))
 		return;
 	CHECK_AT(seed, step, f.plain && !got->plain && flow_key_equal(f.key, got->key));
