@@ -44,9 +44,14 @@ struct clearing {
 
 enum { IP_ID_COUNTERS = 256 };
 
-/* The pool's addresses in order, with their port tables. */
+/* An address of the pools, by a hash; ports 0: none. */
+enum { NAT_ADDRESS_SLOTS = 2 * CONFIG_ADDRESSES_MAX };
 struct nat_address {
-	uint32_t host, ports;
+	be32_t address;
+	uint32_t ports; /* its table, as in the snapshot */
+	const struct port_table
+		*alone; /* the table, when it says all: nothing is behind a port that is not taken there, no
+					   static mapping, no subscriber's own address; else NULL */
 };
 
 struct nat {
@@ -62,7 +67,7 @@ struct nat {
 	struct snapshot config;
 	struct steering steering[N_SIDES]; /* who receives what comes in on each side */
 	be32_t own[N_SIDES][VLAN_MAX + 1]; /* the appliance's address on each side, in each realm; 0: it has none */
-	struct nat_address address[CONFIG_ADDRESSES_MAX]; /* config.n_addresses of them, sorted */
+	struct nat_address address[NAT_ADDRESS_SLOTS];
 	struct fib fib;
 	struct pending pending;
 	struct nat *guest; /* another engine's part, looked after by this one; chained */

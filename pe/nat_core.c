@@ -25,7 +25,7 @@ struct burst {
 	struct flow flow[BURST_MAX];
 	uint64_t hash[BURST_MAX];
 	struct local_found found[BURST_MAX];
-	unsigned left[BURST_MAX], n_left;   /* those that the straight path did not take */
+	unsigned left[BURST_MAX], n_left;   /* those that are decided, but not by the straight path */
 	unsigned first[BURST_MAX], n_first; /* those without a session */
 };
 
@@ -45,8 +45,8 @@ static enum verdict first_packet(struct nat *n, struct packet *p, const struct f
 		place = nat_first_packet(n, f, &verdict);
 	if (!place && verdict == VERDICT_fwd_out_bypass)
 		return nat_bypass(n, p, f);
-	if (!place && verdict == VERDICT_drop_no_session && f->tcp == TCP_IN_SYN && f->opens && n->config.syn_hold_s)
-		return VERDICT_held_syn;
+	if (!place && verdict == VERDICT_drop_no_session && f->dir == DIR_INBOUND)
+		return nat_unasked(n, f);
 	return place ? nat_translate(n, p, f, place, verdict) : verdict;
 }
 
@@ -97,8 +97,6 @@ static local_place find_fitting(
 static bool second_look(
 	struct nat *n, struct packet *p, const struct flow *f, const struct local_table *t, struct local_found found)
 {
-	p->forward = 0;
-	p->mtu = 0;
 	if (!f->plain && p->verdict != N_VERDICTS)
 		return true;
 	local_place place = find_fitting(n, t, found, f);
@@ -121,21 +119,24 @@ static void odd_packet(struct nat *n, struct packet *p)
 		nat_answer(n, p);
 }
 
-/* Those that have no session yet; then all that are not forwarded as they stand. */
-static void burst_rest(struct nat *n, struct packet *burst, struct burst *b)
+static void burst_odd(struct nat *n, struct packet *burst, const unsigned *which, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (!burst[which[i]].forward)
+			odd_packet(n, &burst[which[i]]);
+}
+
+/* Those that have no session yet. */
+static void burst_first(struct nat *n, struct packet *burst, struct burst *b)
 {
 	for (unsigned i = 0; i < b->n_first; i++)
 		b->flow[b->first[i]].hash = b->hash[b->first[i]];
-	if (b->n_first)
-		nat_foresee(n, b->flow, b->first, b->n_first);
+	nat_foresee(n, b->flow, b->first, b->n_first);
 	for (unsigned i = 0; i < b->n_first; i++) {
 		struct packet *p = &burst[b->first[i]];
 
 		p->verdict = (uint8_t)first_packet(n, p, &b->flow[b->first[i]]);
 	}
-	for (unsigned i = 0; i < b->n_left; i++)
-		if (!burst[b->left[i]].forward)
-			odd_packet(n, &burst[b->left[i]]);
 }
 
 /* Compiled once for each direction: what depends on it is decided then. */
@@ -152,12 +153,19 @@ static inline __attribute__((always_inline)) void burst_in(
 	for (unsigned i = 0; i < count; i++) {
 		if (b.flow[i].plain && b.found[i].session && nat_hit(&h, &burst[i], &b.flow[i], &b.found[i], dir))
 			continue;
-		if (!second_look(n, &burst[i], &b.flow[i], &t, b.found[i]))
+		burst[i].forward = 0;
+		burst[i].mtu = 0;
+		if ((!b.flow[i].plain || b.found[i].session) && second_look(n, &burst[i], &b.flow[i], &t, b.found[i]))
+			b.left[b.n_left++] = i;
+		else
 			b.first[b.n_first++] = i;
-		b.left[b.n_left++] = i;
 	}
-	if (b.n_left)
-		burst_rest(n, burst, &b);
+	if (dir == DIR_INBOUND && b.n_first)
+		b.n_first = nat_drop_unasked(n, burst, b.flow, b.found, b.first, b.n_first);
+	if (b.n_first)
+		burst_first(n, burst, &b);
+	burst_odd(n, burst, b.left, b.n_left);
+	burst_odd(n, burst, b.first, b.n_first);
 }
 
 void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now)

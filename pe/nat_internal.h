@@ -4,7 +4,7 @@
  * session, whatever it needs; nat_rewrite.h what both write; nat_create.c sessions made and adopted; nat_bind.c
  * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c aging and ending; nat_recover.c
  * after a crash; nat_icmp.c errors, translated and sent; nat_fragment.c fragments; nat_foresee.c what first packets will
- * need, fetched; nat_bypass.c what is not translated; nat_clear.c sessions ended on request.
+ * need, fetched; nat_unasked.c what is for nobody; nat_bypass.c what is not translated; nat_clear.c sessions ended on request.
  */
 #ifndef CORENAT_PE_NAT_INTERNAL_H
 #define CORENAT_PE_NAT_INTERNAL_H
@@ -123,6 +123,35 @@ uint32_t nat_random(struct nat *n);
 /* Names the port of an own session in the intent; frees it. */
 void nat_intend_port(struct nat *n, const struct session *s);
 void nat_free_port(struct nat *n, const struct session *s);
+
+/* ---- nat_unasked.c ---- */
+
+/* Makes n->address from the configuration. */
+void nat_index_addresses(struct nat *n);
+
+static inline uint32_t nat_address_slot(be32_t address)
+{
+	return (be32_host(address) * 0x9e3779b1u) / (uint32_t)((1ull << 32) / NAT_ADDRESS_SLOTS);
+}
+_Static_assert((NAT_ADDRESS_SLOTS & (NAT_ADDRESS_SLOTS - 1)) == 0, "nat_address_slot");
+
+/* NULL: it is none of the pools' addresses. */
+static inline const struct nat_address *nat_address_find(const struct nat *n, be32_t address)
+{
+	uint32_t at = nat_address_slot(address);
+
+	for (; n->address[at].ports; at = (at + 1) % NAT_ADDRESS_SLOTS)
+		if (n->address[at].address.net == address.net)
+			return &n->address[at];
+	return NULL;
+}
+
+/* Decides those of a burst's inbound packets without a session, first[0..count), that are for nobody. Returns how many
+ * are left in first[]. */
+unsigned nat_drop_unasked(const struct nat *n, struct packet *burst, const struct flow *flow,
+	const struct local_found *found, unsigned *first, unsigned count);
+/* What becomes of an inbound packet that no session and no filter knows. */
+enum verdict nat_unasked(const struct nat *n, const struct flow *f);
 
 /* ---- nat_bind.c ---- */
 

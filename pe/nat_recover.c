@@ -194,21 +194,6 @@ uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t rand
 	return n->actor->slab[SLAB_session].used;
 }
 
-static int by_host(const void *x, const void *y)
-{
-	const struct nat_address *a = x, *b = y;
-
-	return (a->host > b->host) - (a->host < b->host);
-}
-
-static void sort_addresses(struct nat *n)
-{
-	for (uint32_t i = 0; i < n->config.n_addresses; i++)
-		n->address[i] =
-			(struct nat_address){be32_host(n->config.addresses[i].address), n->config.addresses[i].ports};
-	qsort(n->address, n->config.n_addresses, sizeof n->address[0], by_host);
-}
-
 bool nat_configure(struct nat *n)
 {
 	uint32_t had = n->configured ? n->config.generation : 0;
@@ -217,7 +202,7 @@ bool nat_configure(struct nat *n)
 		return false;
 	for (int side = 0; side < N_SIDES; side++)
 		steering_init(&n->steering[side], &n->config.rss[side], n->arena->header->geometry.engines);
-	sort_addresses(n);
+	nat_index_addresses(n);
 	n->configured = true;
 	return true;
 }

@@ -200,17 +200,9 @@ bool nat_take_port(struct nat *n, struct session *s, const struct snapshot_rule 
 /* The port table of an address in force; 0: it is not. */
 static uint32_t configured_table(const struct nat *n, be32_t address)
 {
-	uint32_t lo = 0, hi = n->config.n_addresses, host = be32_host(address);
+	const struct nat_address *at = nat_address_find(n, address);
 
-	while (lo < hi) {
-		uint32_t mid = lo + (hi - lo) / 2;
-
-		if (n->address[mid].host < host)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo < n->config.n_addresses && n->address[lo].host == host ? n->address[lo].ports : 0;
+	return at ? at->ports : 0;
 }
 
 bool nat_port_is_idle(const struct nat *n, const struct flow *f)

@@ -60,6 +60,12 @@ int ports_peek(const struct port_table *t, enum port_set set, uint16_t first, ui
 bool ports_put(struct port_table *t, enum port_set set, uint16_t port);
 /* How many are taken: counts bits, since a count kept beside them could not be right after a death between the two. */
 uint32_t ports_used(const struct port_table *t, enum port_set set);
+/* Has what ports_is_set looks at fetched. */
+__attribute__((always_inline)) static inline void ports_fetch(
+	const struct port_table *t, enum port_set set, uint16_t port)
+{
+	__builtin_prefetch(&t->bits[set][port / 64]);
+}
 bool ports_is_set(const struct port_table *t, enum port_set set, uint16_t port);
 
 #endif
