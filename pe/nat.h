@@ -20,6 +20,7 @@
 #include "shm/fragments.h"
 #include "shm/global_table.h"
 #include "shm/local_table.h"
+#include "shm/port_view.h"
 #include "shm/snapshot.h"
 
 /* Sessions whose flow has ended but which still wait: for adopters to let go, or for the users of the mapping they
@@ -44,14 +45,28 @@ struct clearing {
 
 enum { IP_ID_COUNTERS = 256 };
 
-/* An address of the pools, by a hash; ports 0: none. */
-enum { NAT_ADDRESS_SLOTS = 2 * CONFIG_ADDRESSES_MAX };
+/* The pools' addresses in order, with this engine's view of their ports. */
 struct nat_address {
+	uint32_t host;
+	uint16_t index; /* in config.addresses */
+	uint16_t order; /* PORT_ORDER_* */
+	uint32_t view;  /* slab index; 0: none yet */
+};
+
+/* An address whose port table alone says what is behind its ports: no static mapping, no subscriber's own address, no
+ * older table. By a hash; address 0: none. */
+enum { NAT_ALONE_SLOTS = 2 * CONFIG_ADDRESSES_MAX };
+struct nat_alone {
 	be32_t address;
-	uint32_t ports; /* its table, as in the snapshot */
-	const struct port_table
-		*alone; /* the table, when it says all: nothing is behind a port that is not taken there, no
-					   static mapping, no subscriber's own address; else NULL */
+	uint32_t order; /* PORT_ORDER_* */
+	const struct port_table *table;
+};
+
+/* Orders of tables that are not given from any more; a few, kept because making one takes a while. */
+struct older_orders {
+	struct port_basis basis[SNAPSHOT_OLDER_MAX];
+	struct port_order order[SNAPSHOT_OLDER_MAX];
+	unsigned n;
 };
 
 struct nat {
@@ -67,7 +82,13 @@ struct nat {
 	struct snapshot config;
 	struct steering steering[N_SIDES]; /* who receives what comes in on each side */
 	be32_t own[N_SIDES][VLAN_MAX + 1]; /* the appliance's address on each side, in each realm; 0: it has none */
-	struct nat_address address[NAT_ADDRESS_SLOTS];
+	struct nat_address address[CONFIG_ADDRESSES_MAX]; /* n_addresses of them, sorted */
+	uint16_t address_of[CONFIG_ADDRESSES_MAX];        /* where config.addresses[i] is among them */
+	uint32_t n_addresses;
+	struct port_rules ports[N_PORT_ORDERS];
+	struct older_orders older;
+	struct nat_alone alone[NAT_ALONE_SLOTS];
+	uint32_t wake_at; /* whose resting ports are looked at next */
 	struct fib fib;
 	struct pending pending;
 	struct nat *guest; /* another engine's part, looked after by this one; chained */
@@ -111,6 +132,8 @@ void nat_housekeep(struct nat *n, mono_t now);
 void nat_host(struct nat *n, struct nat *guest);
 /* Of a guest: lets all of other engines' sessions go. Whoever receives their packets now adopts them anew. */
 void nat_let_all_go(struct nat *guest);
+/* Throws the engine's views of ports away, and gives their pages back. */
+void nat_ports_leave(struct nat *n);
 /* Takes the guest off the chain again. */
 void nat_unhost(struct nat *n, struct nat *guest);
 

@@ -4,7 +4,7 @@
  * session, whatever it needs; nat_rewrite.h what both write; nat_create.c sessions made and adopted; nat_bind.c
  * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c aging and ending; nat_recover.c
  * after a crash; nat_icmp.c errors, translated and sent; nat_fragment.c fragments; nat_foresee.c what first packets will
- * need, fetched; nat_unasked.c what is for nobody; nat_bypass.c what is not translated; nat_clear.c sessions ended on request.
+ * need, fetched; nat_unasked.c what is for nobody; nat_ports.c NAT addresses and their ports; nat_bypass.c what is not translated; nat_clear.c sessions ended on request.
  */
 #ifndef CORENAT_PE_NAT_INTERNAL_H
 #define CORENAT_PE_NAT_INTERNAL_H
@@ -110,41 +110,34 @@ const struct snapshot_rule *nat_rule_for(const struct nat *n, const struct sessi
 /* The static mapping of an inside or a NAT endpoint, or NULL. */
 const struct snapshot_static *nat_static_inside(const struct nat *n, const struct session *s);
 const struct snapshot_static *nat_static_nat(const struct nat *n, be32_t nat, be16_t port, enum l4 l4);
-/* True when nothing can be behind the NAT endpoint an inbound packet is for: its port has no owner. One bit to look at
- * for most of what the Internet sends unasked. */
-bool nat_port_is_idle(const struct nat *n, const struct flow *f);
-/* Takes a port of the rule's pool, into s->nat and s->nat_port; false when there is none. */
-bool nat_take_port(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw);
-/* The address that is tried first; NULL: the pool has none. */
-const struct snapshot_address *nat_first_address(
-	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw);
 /* A random number, never 0. */
 uint32_t nat_random(struct nat *n);
+
+/* ---- nat_ports.c ---- */
+
+/* Takes over what the configuration says of ports; views of addresses that stay are kept. `had`: how many there were. */
+void nat_ports_configure(struct nat *n);
+/* Throws a predecessor's views away. */
+void nat_ports_attach(struct nat *n);
+/* True when nothing can be behind the NAT endpoint an inbound packet is for: its port has no owner. One word to look at
+ * for most of what the Internet sends unasked. */
+bool nat_port_is_idle(const struct nat *n, const struct flow *f);
+/* Takes a port of the rule's pool, into s->nat and s->nat_port. N_VERDICTS: done, else why not. `beside`: the port that
+ * would suit best, if it is free on the address; 0: none. */
+enum verdict nat_take_port(
+	struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw, uint16_t beside);
+/* The endpoint it would most likely get, into s->nat and s->nat_port; false: not known. Fetches the words on the way. */
+bool nat_foresee_port(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw);
 /* Names the port of an own session in the intent; frees it. */
 void nat_intend_port(struct nat *n, const struct session *s);
 void nat_free_port(struct nat *n, const struct session *s);
+/* Some of the ports that have rested long enough can be had again. */
+void nat_ports_slice(struct nat *n);
 
 /* ---- nat_unasked.c ---- */
 
-/* Makes n->address from the configuration. */
-void nat_index_addresses(struct nat *n);
-
-static inline uint32_t nat_address_slot(be32_t address)
-{
-	return (be32_host(address) * 0x9e3779b1u) / (uint32_t)((1ull << 32) / NAT_ADDRESS_SLOTS);
-}
-_Static_assert((NAT_ADDRESS_SLOTS & (NAT_ADDRESS_SLOTS - 1)) == 0, "nat_address_slot");
-
-/* NULL: it is none of the pools' addresses. */
-static inline const struct nat_address *nat_address_find(const struct nat *n, be32_t address)
-{
-	uint32_t at = nat_address_slot(address);
-
-	for (; n->address[at].ports; at = (at + 1) % NAT_ADDRESS_SLOTS)
-		if (n->address[at].address.net == address.net)
-			return &n->address[at];
-	return NULL;
-}
+/* Makes n->alone from the configuration. */
+void nat_index_alone(struct nat *n);
 
 /* Decides those of a burst's inbound packets without a session, first[0..count), that are for nobody. Returns how many
  * are left in first[]. */

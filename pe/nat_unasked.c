@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* ---- the pool's addresses ---- */
+/* ---- addresses whose tables say all ---- */
 
 static bool has_static(const struct nat *n, uint32_t host)
 {
@@ -16,37 +16,58 @@ static bool has_static(const struct nat *n, uint32_t host)
 	return false;
 }
 
-void nat_index_addresses(struct nat *n)
+static inline uint32_t slot_of(be32_t address)
 {
-	const struct snapshot *c = &n->config;
+	return (be32_host(address) * 0x9e3779b1u) / (uint32_t)((1ull << 32) / NAT_ALONE_SLOTS);
+}
+_Static_assert((NAT_ALONE_SLOTS & (NAT_ALONE_SLOTS - 1)) == 0, "slot_of");
 
-	memset(n->address, 0, sizeof n->address);
-	for (uint32_t i = 0; i < c->n_addresses; i++) {
-		be32_t address = c->addresses[i].address;
-		uint32_t at = nat_address_slot(address);
+/* Where the address is, or would go. */
+static inline uint32_t slot_find(const struct nat *n, be32_t address)
+{
+	uint32_t at = slot_of(address);
 
-		while (n->address[at].ports)
-			at = (at + 1) % NAT_ADDRESS_SLOTS;
-		bool alone = !has_static(n, be32_host(address)) && !nat_is_subscriber(n, 0, address);
-		n->address[at] = (struct nat_address){.address = address,
-			.ports = c->addresses[i].ports,
-			.alone = alone ? port_table_at(n->arena, c->addresses[i].ports) : NULL};
+	while (n->alone[at].address.net && n->alone[at].address.net != address.net)
+		at = (at + 1) % NAT_ALONE_SLOTS;
+	return at;
+}
+
+void nat_index_alone(struct nat *n)
+{
+	memset(n->alone, 0, sizeof n->alone);
+	for (uint32_t i = 0; i < n->n_addresses; i++) {
+		const struct nat_address *at = &n->address[i];
+		const struct snapshot_address *a = &n->config.addresses[at->index];
+
+		if (!a->older[0] && !has_static(n, at->host) && !nat_is_subscriber(n, 0, a->address))
+			n->alone[slot_find(n, a->address)] =
+				(struct nat_alone){a->address, at->order, port_table_at(n->arena, a->ports)};
 	}
 }
 
 /* ---- a burst ---- */
 
-/* Which table has the port of a packet's NAT endpoint; NULL: it is not for the table alone to say. */
-static inline const struct port_table *table_for(const struct nat *n, const struct flow *f)
-{
-	const struct nat_address *at = nat_address_find(n, (be32_t){(uint32_t)(f->key.a >> 32)});
+/* Where the port of a packet's NAT endpoint is noted; table NULL: it is not for the table alone to say. */
+struct port_note {
+	const struct port_table *table;
+	enum port_set set;
+	struct port_place place;
+};
 
-	return at ? at->alone : NULL;
+static inline struct port_note note_of(const struct nat *n, const struct flow *f)
+{
+	const struct nat_alone *at = &n->alone[slot_find(n, (be32_t){(uint32_t)(f->key.a >> 32)})];
+	uint16_t port = be16_host((be16_t){(uint16_t)(f->key.b >> 16)});
+	struct port_note note = {at->table, port_set_of(f->l4), port_place_of(&n->ports[at->order].order, port)};
+
+	if (at->table)
+		__builtin_prefetch(&at->table->chunk[note.set][note.place.chunk]);
+	return note;
 }
 
-static inline uint16_t port_for(const struct flow *f)
+static inline bool is_taken(struct port_note note)
 {
-	return be16_host((be16_t){(uint16_t)(f->key.b >> 16)});
+	return chunk_read(note.table, note.set, note.place.chunk) >> note.place.place & 1;
 }
 
 enum verdict nat_unasked(const struct nat *n, const struct flow *f)
@@ -57,27 +78,22 @@ enum verdict nat_unasked(const struct nat *n, const struct flow *f)
 unsigned nat_drop_unasked(const struct nat *n, struct packet *burst, const struct flow *flow,
 	const struct local_found *found, unsigned *first, unsigned count)
 {
-	const struct port_table *table[BURST_MAX];
+	struct port_note note[BURST_MAX];
 	unsigned left = 0;
 
 	if (!n->configured || n->guest)
 		return count;
-	for (unsigned i = 0; i < count; i++) {
-		const struct flow *f = &flow[first[i]];
-
-		/* Where a tag fitted, the packet's session may be in the bucket that was not looked at. */
-		table[i] = found[first[i]].session ? NULL : table_for(n, f);
-		if (table[i])
-			ports_fetch(table[i], port_set_of(f->l4), port_for(f));
-	}
+	for (unsigned i = 0; i < count; i++)
+		note[i] = note_of(n, &flow[first[i]]);
 	for (unsigned i = 0; i < count; i++) {
 		unsigned at = first[i];
 		const struct flow *f = &flow[at];
 
-		if (table[i] && !ports_is_set(table[i], port_set_of(f->l4), port_for(f)))
-			burst[at].verdict = (uint8_t)(f->plain ? VERDICT_drop_no_session : nat_unasked(n, f));
-		else
+		/* Where a tag fitted, the packet's session may be in the bucket that was not looked at. */
+		if (!note[i].table || found[at].session || is_taken(note[i]))
 			first[left++] = at;
+		else
+			burst[at].verdict = (uint8_t)(f->plain ? VERDICT_drop_no_session : nat_unasked(n, f));
 	}
 	return left;
 }
