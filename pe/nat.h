@@ -124,8 +124,9 @@ void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now);
  * forgotten, else answered (RFC 5382 REQ-4). */
 void nat_end_syn(struct nat *n, struct packet *p, mono_t now);
 
-/* One bounded slice of aging, and of ending what somebody asked to. */
-void nat_housekeep(struct nat *n, mono_t now);
+/* One bounded slice of aging, and of ending what somebody asked to. True: many sessions are over just now, and the next
+ * slice is due at the next turn; else it is in a millisecond. */
+bool nat_housekeep(struct nat *n, mono_t now);
 
 /* Looks after the sessions of an engine that was taken out of the configuration: its packets are translated, its sessions
  * age, and nothing new is made in its name. `guest` was nat_init'ed with that engine's number by the same thread. */
