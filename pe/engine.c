@@ -224,8 +224,8 @@ unsigned engine_turn(struct engine *e, mono_t now)
 	nat_flush_counters(&e->nat);
 	e->io->ops->flush(e->io);
 	if (mono_due(now, e->housekeep)) {
-		e->housekeep = mono_after(now, housekeep_every);
-		nat_housekeep(&e->nat, now);
+		e->behind = nat_housekeep(&e->nat, now);
+		e->housekeep = e->behind ? now : mono_after(now, housekeep_every);
 		counter_set(&e->nat.actor->counters[COUNTER_held_packets], e->n_held + e->n_syns);
 	}
 	return n;

@@ -219,7 +219,7 @@ static void between_turns(struct live *l, mono_t now)
 /* Polls while there is work and shortly after; then sleeps until a packet comes or something is due. */
 static void rest(struct live *l, mono_t now)
 {
-	if (mono_since(now, l->last_packet).ns < awake_for.ns)
+	if (l->engine.behind || mono_since(now, l->last_packet).ns < awake_for.ns)
 		return;
 	counter_add(&l->engine.nat.actor->counters[COUNTER_idle_waits], 1);
 	l->io->ops->wait(l->io, l->engine.n_held || l->engine.nat.clearing.number ? SLEEP_BUSY_MS : SLEEP_MS);

@@ -85,10 +85,10 @@ static local_place insert(struct nat *n, uint32_t index, struct session *s, cons
 
 /* ---- creating, either direction ---- */
 
-struct session *nat_session_begin(
-	struct nat *n, const struct session *want, uint32_t *index, enum verdict *refused)
+struct session *nat_session_begin(struct nat *n, const struct session *want, struct subscriber_part *part, uint32_t *index,
+	enum verdict *refused)
 {
-	*refused = nat_quota_session(n, want, f->part);
+	*refused = nat_quota_session(n, want, part);
 	if (*refused != N_VERDICTS)
 		return NULL;
 	*index = slab_take(n->arena, &n->actor->slab[SLAB_session], n->engine, SLAB_session);
@@ -108,7 +108,7 @@ struct session *nat_session_begin(
 static struct session *session_begin(
 	struct nat *n, const struct flow *f, const struct session *want, uint32_t *index, enum verdict *refused)
 {
-	struct session *s = nat_session_begin(n, want, index, refused);
+	struct session *s = nat_session_begin(n, want, f->part, index, refused);
 
 	if (s)
 		atomic_store_explicit(&s->tcp, f->tcp, memory_order_relaxed);

@@ -1,11 +1,12 @@
 /* nat_internal: what the files of the NAT core share among themselves.
  *
- * nat_core.c the burst; nat_translate.c one packet with its session; nat_create.c sessions made and adopted; nat_bind.c
+ * nat_core.c the burst; nat_hit.h packets that need nothing but their session; nat_translate.c one packet with its
+ * session, whatever it needs; nat_rewrite.h what both write; nat_create.c sessions made and adopted; nat_bind.c
  * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c aging and ending; nat_recover.c
  * after a crash; nat_icmp.c errors, translated and sent; nat_fragment.c fragments; nat_foresee.c what first packets will
- * need, fetched; nat_ports.c NAT addresses and their ports; nat_blocks.c ports by subscriber; nat_bypass.c what is not
- * translated; nat_clear.c sessions ended on request; nat_quota.c subscribers: what they may have, and their paired
- * addresses; nat_pinhole.c mappings with a lifetime.
+ * need, fetched; nat_unasked.c what is for nobody; nat_ports.c NAT addresses and their ports; nat_blocks.c ports by
+ * subscriber; nat_bypass.c what is not translated; nat_clear.c sessions ended on request; nat_quota.c subscribers: what
+ * they may have, and their paired addresses; nat_pinhole.c mappings with a lifetime.
  */
 #ifndef CORENAT_PE_NAT_INTERNAL_H
 #define CORENAT_PE_NAT_INTERNAL_H
@@ -61,9 +62,9 @@ static inline uint32_t nat_hop_word(const struct nat *n, uint32_t hop)
 }
 
 /* A session that is being built for `want`'s subscriber, counted among what that may have: all but its protocol is zero.
- * NULL and why. */
-struct session *nat_session_begin(
-	struct nat *n, const struct session *want, uint32_t *index, enum verdict *refused);
+ * `part`: the subscriber's, when it is known; else NULL. NULL and why. */
+struct session *nat_session_begin(struct nat *n, const struct session *want, struct subscriber_part *part, uint32_t *index,
+	enum verdict *refused);
 
 /* Mapping and filtering of a new session. */
 uint32_t nat_behaviour_for(const struct snapshot_rule *rule);
@@ -167,6 +168,18 @@ void nat_intend_port(struct nat *n, const struct session *s);
 void nat_free_port(struct nat *n, const struct session *s);
 /* Some of the ports that have rested long enough can be had again. */
 void nat_ports_slice(struct nat *n);
+
+/* ---- nat_unasked.c ---- */
+
+/* Makes n->alone from the configuration. */
+void nat_index_alone(struct nat *n);
+
+/* Decides those of a burst's inbound packets without a session, first[0..count), that are for nobody. Returns how many
+ * are left in first[]. */
+unsigned nat_drop_unasked(const struct nat *n, struct packet *burst, const struct flow *flow,
+	const struct local_found *found, unsigned *first, unsigned count);
+/* What becomes of an inbound packet that no session and no filter knows. */
+enum verdict nat_unasked(const struct nat *n, const struct flow *f);
 
 /* ---- nat_bind.c ---- */
 

@@ -98,7 +98,7 @@ static enum pinhole_result make(struct nat *n, const struct pinhole_request *r, 
 	enum verdict refused;
 
 	fill(&want, r);
-	struct session *s = nat_session_begin(n, &want, index, &refused);
+	struct session *s = nat_session_begin(n, &want, NULL, index, &refused);
 
 	if (!s)
 		return result_of(refused);

@@ -1,6 +1,7 @@
 /* bench_arena: what an engine's restart and its aging cost.
  *
  * Prints:  bench reattach.1m    how long a successor needs to take over an engine with a million sessions
+ *          bench G11.ending     the longest slice while all of them are ended
  *          bench G11.share      share of a core that sweeping 16 M entries takes, and G11.slice, the longest slice
  * Times are wall-clock time of a pinned thread; the sweep's are of the middle and of the longest turn.
  */
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <xxhash.h>
 
 enum { SESSIONS = 1 << 20, SWEPT = 1 << 24, TURNS = 20000, TRIES = 5, SECONDS = 1000 };
 
@@ -123,6 +125,28 @@ static void sweep(struct nat *n, mono_t now)
 		us[TURNS * 99 / 100], middle, longest);
 }
 
+/* All sessions are over at once: what a turn takes while they are ended, and how long that goes on. */
+static void end_all(struct nat *n, mono_t now)
+{
+	static double us[1 << 20];
+	unsigned turns = 0;
+	double total = 0;
+
+	now.ns += 400000000000u; /* longer than UDP may be idle */
+	for (; n->actor->slab[SLAB_session].used && turns < 1 << 20; turns++) {
+		mono_t begin = mono_now();
+
+		now.ns += 1000000;
+		nat_housekeep(n, now);
+		us[turns] = (double)mono_since(mono_now(), begin).ns / 1e3;
+		total += us[turns];
+	}
+	double middle = median(us, turns);
+	printf("bench G11.ending value=%.1f unit=us goal=20 percentile=99 middle=%.1f longest=%.1f sessions=%u "
+	       "each_us=%.2f source=clock\n",
+		us[turns * 99ull / 100], middle, us[turns - 1], SESSIONS, total / SESSIONS);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned cpu = 0;
@@ -150,6 +174,7 @@ int main(int argc, char **argv)
 	create(n, now);
 	reattach(a, n, now);
 	nat_configure(n);
+	end_all(n, now);
 	sweep(n, now);
 	free(n);
 	arena_close(a);
