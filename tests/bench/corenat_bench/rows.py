@@ -29,6 +29,7 @@ ROWS = {
     "G9": Row("bytes per session, tables included, by the plan of the arena", "bytes", 112),
     "G9.arena_1m": Row("the whole arena ÷ 1 M sessions", "bytes", 112),
     "G10": Row("unknown inbound packet: cycles to its drop", "cycles", 100),
+    "G10.lab": Row("lab: good traffic kept when every second packet is junk", "percent", 80, True),
     "G11.share": Row("aging 16 M sessions, both tables: share of a core", "percent", 1.5),
     "G11.slice": Row("same: longest of 99 slices in 100", "us", 20),
     "reattach.1m": Row("a restarted engine takes over 1 M sessions", "ms", 1000),
