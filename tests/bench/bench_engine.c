@@ -3,6 +3,7 @@
  *
  * Prints a line for the meter and one for each measure; tests/bench/run makes rows of them. */
 #include "common/args.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "tests/bench/workload.h"
 
@@ -18,6 +19,7 @@ struct bench {
 	struct config config;
 	struct arena *arena;
 	unsigned sessions, runs, blocks;
+	mono_t from; /* when the measure in hand began */
 };
 
 #define OUT VERDICT_fwd_out_hit, VERDICT_fwd_out_hit
@@ -36,12 +38,18 @@ static const struct measure measures[] = {
 	{"half_unknown", make_half_unknown, through_core, BURST_USUAL, VERDICT_fwd_in_hit, VERDICT_drop_no_session},
 };
 
+/* On the clock that a profiler stamps its samples with. */
+static double seconds(mono_t t)
+{
+	return (double)t.ns / 1e9;
+}
+
 static void print(const struct bench *b, const char *name, double *cycles, double instructions, const char *more)
 {
 	double middle = median(cycles, b->runs); /* and sorts them */
 
-	printf("%s sessions=%u cycles=%.1f least=%.1f instructions=%.1f runs=%u%s\n", name, b->sessions, middle,
-		cycles[0], instructions, b->runs, more);
+	printf("%s sessions=%u cycles=%.1f least=%.1f instructions=%.1f runs=%u from=%.6f to=%.6f%s\n", name, b->sessions,
+		middle, cycles[0], instructions, b->runs, seconds(b->from), seconds(mono_now()), more);
 	fflush(stdout);
 }
 
@@ -49,6 +57,7 @@ static bool run_measure(struct bench *b, const struct measure *m)
 {
 	double cycles[RUNS_MAX], instructions = 0;
 
+	b->from = mono_now();
 	for (unsigned run = 0; run < b->runs; run++)
 		if (!workload_run(&b->w, m, b->blocks, &cycles[run], &instructions))
 			return false;
@@ -65,6 +74,7 @@ static bool run_create(struct bench *b, bool replies)
 	struct filling f = {0};
 	char more[80];
 
+	b->from = mono_now();
 	for (unsigned run = 0; run < b->runs; run++) {
 		workload_expire(&b->w);
 		meter_calibrate(&b->w.meter);
@@ -147,9 +157,12 @@ static bool is_named(const char *list, const char *name)
 static bool run_all(struct bench *b, const char *list)
 {
 	struct filling first;
+	mono_t from = mono_now();
 
 	if (!workload_fill(&b->w, false, &first)) /* touches all memory for the first time */
 		return false;
+	printf("fill sessions=%u cycles=%.1f from=%.6f to=%.6f\n", b->sessions, first.create, seconds(from),
+		seconds(mono_now()));
 	if (is_named(list, "count_create"))
 		return count_create(b);
 	if ((is_listed(list, "create") && !run_create(b, false)) ||

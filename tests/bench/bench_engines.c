@@ -318,9 +318,10 @@ static bool one_thread(struct bench *b)
 {
 	double create[ENGINE_MAX], home[ENGINE_MAX];
 	struct lines l = {0};
+	bool creating = b->what && is_listed(b->what, "create");
 	bool good = open_engines(b, false) && lines_open(&l, b->arena);
 
-	if (good && b->what && is_listed(b->what, "create")) {
+	if (good && creating) {
 		CALLGRIND_START_INSTRUMENTATION;
 		CALLGRIND_ZERO_STATS;
 	}
@@ -328,14 +329,14 @@ static bool one_thread(struct bench *b)
 		const struct actor *actor = b->w[e].engine->nat.actor;
 		struct filling f;
 
-		good = prepare(&b->w[e], true, &f);
+		good = prepare(&b->w[e], !creating, &f);
 		create[e] = f.create;
 		home[e] = 100.0 * (double)counter_get(&actor->counters[COUNTER_replies_home]) / (f.created ? f.created : 1);
 	}
 	if (good)
 		printf("create engines=%u sessions=%u cycles=%.1f replies_home_percent=%.2f packets=%u\n", b->engines,
 			b->sessions, median(create, b->engines), median(home, b->engines), b->sessions);
-	if (!b->what || !is_listed(b->what, "create")) {
+	if (!creating) {
 		CALLGRIND_START_INSTRUMENTATION;
 		CALLGRIND_ZERO_STATS;
 	}
