@@ -194,9 +194,9 @@ static bool compare(struct bench *b, struct worker two[TOGETHER], const char *na
 		ratio[run] = TOGETHER * one[run] / ((of[0] + of[1]) / TOGETHER);
 	}
 	double middle = median(ratio, b->runs);
-	printf("%s source=%s ratio=%.3f least=%.3f most=%.3f alone=%.1f first=%.1f second=%.1f sessions=%u\n", name, b->w[0].meter.source, middle,
-		ratio[0], ratio[b->runs - 1], median(one, b->runs), median(cycles[0], b->runs),
-		median(cycles[1], b->runs), b->sessions);
+	printf("%s source=%s ratio=%.3f least=%.3f most=%.3f alone=%.1f first=%.1f second=%.1f sessions=%u\n", name,
+		b->w[0].meter.source, middle, ratio[0], ratio[b->runs - 1], median(one, b->runs),
+		median(cycles[0], b->runs), median(cycles[1], b->runs), b->sessions);
 	return true;
 }
 
@@ -307,9 +307,9 @@ static bool in_turn(struct bench *b, const struct measure *m, struct lines *l)
 		}
 	}
 	if (good)
-		printf("%s engines=%u sessions=%u cycles=%.1f lines_changed=%.3f lines_of_two=%lu packets=%u\n", m->name,
-			b->engines, b->sessions, median(cycles, n), (double)l->changed / (b->engines * BLOCK), l->twice,
-			n * BLOCK);
+		printf("%s engines=%u sessions=%u cycles=%.1f lines_changed=%.3f lines_of_two=%lu packets=%u\n",
+			m->name, b->engines, b->sessions, median(cycles, n), (double)l->changed / (b->engines * BLOCK),
+			l->twice, n * BLOCK);
 	free(cycles);
 	return good;
 }
@@ -331,7 +331,8 @@ static bool one_thread(struct bench *b)
 
 		good = prepare(&b->w[e], !creating, &f);
 		create[e] = f.create;
-		home[e] = 100.0 * (double)counter_get(&actor->counters[COUNTER_replies_home]) / (f.created ? f.created : 1);
+		home[e] = 100.0 * (double)counter_get(&actor->counters[COUNTER_replies_home]) /
+			  (f.created ? f.created : 1);
 	}
 	if (good)
 		printf("create engines=%u sessions=%u cycles=%.1f replies_home_percent=%.2f packets=%u\n", b->engines,

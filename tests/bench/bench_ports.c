@@ -37,9 +37,9 @@ struct bench {
 	struct workload w;
 	struct config config;
 	struct point point[N_FILLS];
-	uint64_t refused, tried;  /* up to 99 % */
-	unsigned first_refused;   /* per thousand in use then; the least of all runs */
-	unsigned least_full;      /* per thousand in use at the end; the least of all runs */
+	uint64_t refused, tried; /* up to 99 % */
+	unsigned first_refused;  /* per thousand in use then; the least of all runs */
+	unsigned least_full;     /* per thousand in use at the end; the least of all runs */
 };
 
 static unsigned per_thousand(uint64_t used)
@@ -88,9 +88,10 @@ static void report(struct bench *b, unsigned runs)
 		printf("bench ports.fill_%g value=%.1f unit=cycles blocks=%u source=%s\n", fills[i] / 10.0, at[i],
 			b->point[i].n, b->w.meter.source);
 	}
-	printf("bench G8 value=%.3f unit=ratio goal=1.7 at_50=%.1f at_99=%.1f ports=%u runs=%u source=%s core_ghz=%.3f\n",
-		at[AT_50] ? at[AT_99] / at[AT_50] : 0, at[AT_50], at[AT_99], (unsigned)CAPACITY, runs, b->w.meter.source,
-		b->w.meter.core_ghz);
+	printf("bench G8 value=%.3f unit=ratio goal=1.7 at_50=%.1f at_99=%.1f ports=%u runs=%u source=%s "
+	       "core_ghz=%.3f\n",
+		at[AT_50] ? at[AT_99] / at[AT_50] : 0, at[AT_50], at[AT_99], (unsigned)CAPACITY, runs,
+		b->w.meter.source, b->w.meter.core_ghz);
 	printf("bench G8.refused value=%.2f unit=per_10000 goal=0 tried=%lu first_refused_at_percent=%.1f "
 	       "full_at_least_percent=%.1f\n",
 		b->tried ? 1e4 * (double)b->refused / (double)b->tried : 0, b->tried, b->first_refused / 10.0,

@@ -35,7 +35,7 @@ enum { USER, NICE, SYSTEM, IDLE, IOWAIT, IRQ, SOFTIRQ, STOLEN, N_STATES };
 struct options {
 	const char *netns[N_SOURCE], *interface[N_SOURCE], *mac[N_SOURCE];
 	const char *program, *sink, *destination, *pool;
-	unsigned pool_addresses, flows, skip, junk_percent, warm_ms, ms, cpu, contender_cpu;
+	unsigned pool_addresses, flows, per_flow, skip, junk_percent, warm_ms, ms, cpu, contender_cpu;
 };
 
 struct sender {
@@ -92,6 +92,7 @@ static bool fill_state(struct sender *s)
 	s->state = (struct source_state){
 		.made = {o->skip},
 		.flows = o->flows,
+		.per_flow = o->per_flow,
 		.junk_percent = o->junk_percent,
 		.pool_addresses = o->pool_addresses,
 	};
@@ -194,8 +195,10 @@ static void tell_cpu(const char *whose, const uint64_t before[N_STATES], const u
 static void tell(const struct look *before, const struct look *after)
 {
 	printf("seconds=%.6f sent=%lu junk=%lu translated=%lu untranslated=%lu next=%lu",
-		(double)mono_since(after->at, before->at).ns / 1e9, after->made[SOURCE_GOOD] - before->made[SOURCE_GOOD],
-		after->made[SOURCE_JUNK] - before->made[SOURCE_JUNK], after->sink[TRANSLATED] - before->sink[TRANSLATED],
+		(double)mono_since(after->at, before->at).ns / 1e9,
+		after->made[SOURCE_GOOD] - before->made[SOURCE_GOOD],
+		after->made[SOURCE_JUNK] - before->made[SOURCE_JUNK],
+		after->sink[TRANSLATED] - before->sink[TRANSLATED],
 		after->sink[UNTRANSLATED] - before->sink[UNTRANSLATED], after->made[SOURCE_GOOD]);
 	tell_cpu("contender", before->cpu[0], after->cpu[0]);
 	tell_cpu("generator", before->cpu[1], after->cpu[1]);
@@ -272,6 +275,8 @@ int main(int argc, char **argv)
 		{"pool-addresses", "N", "how many, 1", .number = &o.pool_addresses, .min = 1, .max = 65536},
 		{"sink", "FILE", "the sink's pinned counters", .text = &o.sink, .required = true},
 		{"flows", "N", "different ones, 1000", .number = &o.flows, .min = 1, .max = 100000000},
+		{"per-flow", "N", "packets after which another flow begins and one ends, 0: never",
+			.number = &o.per_flow, .max = 1000000},
 		{"skip", "N", "flows at the beginning to leave out", .number = &o.skip, .max = 100000000},
 		{"junk-percent", "N", "of all packets, 0", .number = &o.junk_percent, .max = 99},
 		{"warm-ms", "N", "before it counts", .number = &o.warm_ms, .max = 600000},

@@ -59,6 +59,8 @@ static __always_inline void fill_good(struct source_frame *f, const struct sourc
 {
 	__u64 flow = s->made[SOURCE_GOOD] * SOURCE_SCRAMBLE % s->flows;
 
+	if (s->per_flow)
+		flow += s->made[SOURCE_GOOD] / s->per_flow;
 	fill(f, s, SOURCE_GOOD, SOURCE_SUBSCRIBERS + flow / SOURCE_PER_SUBSCRIBER, s->remote,
 		SOURCE_FIRST_PORT + flow % SOURCE_PER_SUBSCRIBER, SOURCE_DISCARD_PORT);
 }

@@ -39,14 +39,15 @@ struct source_frame {
 } __attribute__((packed));
 
 struct source_state {
-	__u64 made[N_SOURCE];                      /* so far; the good ones' number chooses the flow */
-	__u32 flows;                               /* after so many the first comes again */
-	__u32 junk_percent;                        /* of all frames */
-	__u32 pool, pool_addresses;                /* where junk goes: so many from this on */
-	__u32 remote;                              /* where good ones go */
-	__u32 ip_sum, udp_sum;                     /* of what is the same in all frames */
-	__u8 mac[N_SOURCE][2 * ETH_ALEN];          /* destination and source */
-	struct source_frame frame;                 /* what is the same in all frames */
+	__u64 made[N_SOURCE];             /* so far; the good ones' number chooses the flow */
+	__u32 flows;                      /* so many at a time; after so many the first comes again */
+	__u32 per_flow;                   /* good packets after which a new flow takes an old one's place; 0: never */
+	__u32 junk_percent;               /* of all frames */
+	__u32 pool, pool_addresses;       /* where junk goes: so many from this on */
+	__u32 remote;                     /* where good ones go */
+	__u32 ip_sum, udp_sum;            /* of what is the same in all frames */
+	__u8 mac[N_SOURCE][2 * ETH_ALEN]; /* destination and source */
+	struct source_frame frame;        /* what is the same in all frames */
 };
 
 #endif

@@ -335,8 +335,8 @@ static uint32_t addresses_of(const struct config *c)
 	return c->pools[0].ranges[0].last - c->pools[0].ranges[0].first + 1;
 }
 
-bool workload_open(struct workload *w, struct arena *a, const struct config *c, unsigned number, uint32_t first_subscriber,
-	uint32_t flows)
+bool workload_open(struct workload *w, struct arena *a, const struct config *c, unsigned number,
+	uint32_t first_subscriber, uint32_t flows)
 {
 	static const struct io_ops ops = {.rx = feed_rx, .tx = feed_tx, .drop = feed_drop, .flush = feed_flush};
 

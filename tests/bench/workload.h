@@ -125,8 +125,8 @@ void workload_expire(struct workload *w);
 
 struct arena *workload_arena(const struct workload_plan *plan, struct config *c);
 /* Engine `number` with flows of subscribers from the first-th on. */
-bool workload_open(struct workload *w, struct arena *a, const struct config *c, unsigned number, uint32_t first_subscriber,
-	uint32_t flows);
+bool workload_open(struct workload *w, struct arena *a, const struct config *c, unsigned number,
+	uint32_t first_subscriber, uint32_t flows);
 void workload_close(struct workload *w);
 void pin_to(unsigned cpu);
 /* Whether the name is in a comma-separated list; NULL lists all. */

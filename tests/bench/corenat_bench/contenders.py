@@ -122,13 +122,13 @@ class Contender:
     def mac(self, name, device):
         return json.loads(tool(["ip", "-j", "link", "show", "dev", device], self.lab.netns(name)))[0]["address"]
 
-    def sender(self, flows, warm_ms, ms, skip=0, junk_percent=0):
+    def sender(self, flows, warm_ms, ms, skip=0, junk_percent=0, per_flow=0):
         """The generator's command line."""
         side = {"inside": ("access", "uplink", "cgn-in"), "outside": ("inet", "outside", "cgn-out")}
         argv = ["nice", "-n", PRIORITY, self.build / "tests/bench/bench_sender",
                 "--program", self.build / "tests/bench/source.bpf.o", "--sink", self.pins / "sink_packets",
                 "--destination", DESTINATION, "--pool", POOL, "--pool-addresses", POOL_ADDRESSES,
-                "--flows", flows, "--skip", skip, "--junk-percent", junk_percent, "--warm-ms", warm_ms, "--ms", ms,
+                "--flows", flows, "--skip", skip, "--junk-percent", junk_percent, "--per-flow", per_flow, "--warm-ms", warm_ms, "--ms", ms,
                 "--cpu", SENDER_CPU, "--contender-cpu", CONTENDER_CPU]
         for name, (netns, device, peer) in side.items():
             argv += [f"--{name}-netns", f"/run/netns/{self.lab.netns(netns)}", f"--{name}-interface", device,

@@ -210,14 +210,14 @@ def aging(field, scale, **context):
     def make(_, name, got):
         m = got[LARGE]["aging"]
         return Figure.of(name, m[field] * scale, sessions=LARGE, **{k: m[v] for k, v in context.items()},
-                         **clock(got[LARGE]))
+                         source="cpu_clock")
     return make
 
 
 def ending(_, name, got):
     m = got[LARGE]["ending"]
     return Figure.of(name, m["p99"], sessions=LARGE, middle=m["middle"], longest=m["longest"], turns=int(m["turns"]),
-                     ended=int(m["ended"]), **clock(got[LARGE]))
+                     ended=int(m["ended"]), source="cpu_clock")
 
 
 def arena_bytes(_, name, got):
