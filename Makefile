@@ -32,8 +32,8 @@ endif
 LDLIBS_common     := -ljson-c
 LDLIBS_pe         := -lxdp -lbpf -lpcap -lsystemd -ljson-c
 LDLIBS_aggregator := -lsystemd -ljson-c
-LDLIBS_mgmtd      := -lmicrohttpd -lmnl -lsqlite3 -lsystemd -ljson-c
-LDLIBS_ctl        := -lxdp -lbpf -ljson-c -lcurl
+LDLIBS_mgmtd      := -lmicrohttpd -lmnl -lsqlite3 -lsystemd -ljson-c -lm
+LDLIBS_ctl        := -lxdp -lbpf -ljson-c -lcurl -lm
 
 src        = $(filter-out $(1)/main.c,$(wildcard $(1)/*.c))
 obj        = $(patsubst %.c,$(B)/%.o,$(1))

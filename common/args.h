@@ -17,7 +17,7 @@
 
 #include <stdbool.h>
 
-enum { ARGS_RUN = -1, ARGS_MAX = 24 };
+enum { ARGS_RUN = -1, ARGS_MAX = 48 };
 
 /* Exactly one of flag, text, number is set. Whatever the user leaves out stays as the caller set
  * it. */

@@ -69,7 +69,7 @@ static void append_dot(char *path, size_t size)
 static bool check_keys(json_object *object, const char *group, const char *shown, struct config_error *err)
 {
 	json_object_object_foreach (object, key, value) {
-		char path[OPTION_NAME_SIZE], name[OPTION_NAME_SIZE], known[400];
+		char path[OPTION_NAME_SIZE], name[OPTION_NAME_SIZE], known[800];
 
 		snprintf(path, sizeof(path), "%s%.40s", group, key);
 		snprintf(name, sizeof(name), "%s%.40s", shown, key);

@@ -24,6 +24,7 @@ enum {
 	CONFIG_POOLS_MAX = 16,       /* pools */
 	CONFIG_RANGES_MAX = 64,      /* ranges of one pool; need not be contiguous (RFC 6888 REQ-3) */
 	CONFIG_ADDRESSES_MAX = 4096, /* NAT addresses of all pools together */
+	CONFIG_RESERVED_MAX = 64,    /* ranges of ports never given dynamically */
 	CONFIG_RULES_MAX = 64,
 	CONFIG_RULE_PREFIXES_MAX = 8,  /* of one rule, on either side */
 	CONFIG_RULE_PAIRS_MAX = 511,   /* inside prefix with destination prefix, of all rules together */
@@ -48,6 +49,10 @@ struct prefix {
 
 struct address_range {
 	uint32_t first, last; /* host order, inclusive */
+};
+
+struct port_range {
+	uint16_t first, last; /* host order, inclusive */
 };
 
 /* How a NIC spreads packets over its queues; queue N is engine N (architecture: steering). */
@@ -85,6 +90,10 @@ struct config_pool {
 	uint32_t n_exclude;
 	struct address_range drain[CONFIG_RANGES_MAX]; /* of `ranges`: what lives there goes on, nothing new */
 	uint32_t n_drain;
+	uint32_t block_size;     /* ports of a subscriber's block; a power of two */
+	uint32_t blocks_max;     /* of one subscriber */
+	uint32_t block_hold_s;   /* how long an empty block rests */
+	uint32_t active_block_s; /* new mappings move on to a fresh block after that; 0: never */
 };
 
 /* What a mapping or a filter depends on besides the inside endpoint (RFC 4787 §4.1, §5). */
@@ -97,6 +106,21 @@ enum behaviour {
 
 /* Whether all mappings of a subscriber share one address (RFC 4787 REQ-2). */
 enum pooling { POOLING_PAIRED, POOLING_ARBITRARY, POOLING_DEFAULT /* in a rule only */ };
+
+/* How ports are chosen. All but the first number an address's ports in their natural order. */
+enum ports_mode {
+	PORTS_SHUFFLED,      /* grouped by where the reply lands */
+	PORTS_ORDERED,       /* in chunks of consecutive ports */
+	PORTS_BLOCKS,        /* blocks of the subscriber's own */
+	PORTS_DETERMINISTIC, /* computed from the inside address (RFC 7422) */
+	PORTS_DEFAULT,       /* in a rule only: nat.ports */
+};
+
+/* Which of two neighbouring subscribers' ports are next to each other (RFC 7422 §2.1). */
+enum ports_order {
+	ORDER_FILL,   /* an address is filled first */
+	ORDER_SPREAD, /* each address gets one subscriber before any gets a second */
+};
 
 /* Names in use for some pairs of mapping and filtering. */
 enum nat_type {
@@ -129,6 +153,10 @@ struct config_rule {
 	enum behaviour mapping, filtering;
 	enum pooling pooling;
 	uint32_t timeout_s; /* 0: the protocol's */
+	enum ports_mode ports;
+	enum ports_order order;          /* deterministic only, like the rest */
+	uint32_t ports_per_subscriber;   /* 0: as many as fit */
+	char overflow[CONFIG_NAME_SIZE]; /* pool whose blocks take what does not fit; empty: refused */
 };
 
 enum static_protocol { STATIC_TCP, STATIC_UDP, STATIC_ANY };
@@ -186,6 +214,14 @@ struct config {
 		uint32_t fragments_held; /* per engine, waiting for their first one */
 		uint32_t fragments_per_source;
 		uint32_t fragment_timeout_s;
+		enum ports_mode ports;      /* of what no rule says otherwise */
+		bool preserve_range;        /* 0-1023 stays there, 1024 and up stays there (RFC 4787 REQ-3a) */
+		bool preserve_parity;       /* an even inside port gets an even one (RFC 4787 REQ-4) */
+		uint32_t hold_s;            /* how long a freed port rests (RFC 6888 REQ-8) */
+		uint32_t hold_percent;      /* most of an address's ports that may rest at a time */
+		uint32_t own_share_percent; /* of each address's ports, dealt to engines as their own */
+		struct port_range reserved[CONFIG_RESERVED_MAX]; /* never given dynamically */
+		uint32_t n_reserved;
 	} nat;
 	struct config_rule rules[CONFIG_RULES_MAX]; /* in order; the first that matches decides */
 	uint32_t n_rules;
@@ -204,12 +240,17 @@ struct config {
 		uint32_t keep_s;
 	} history;
 	struct {
+		char file[CONFIG_PATH_SIZE];
+		uint32_t keep;   /* configurations */
+		uint32_t keep_s; /* since they ended */
+	} versions;
+	struct {
 		uint32_t interval_ms; /* how often the aggregator asks */
 	} statistics;
 };
 
 struct config_error {
-	char text[512];
+	char text[1024];
 };
 
 /* Parses JSON text of `size` bytes. Unknown and duplicate keys, wrong types, values out of range
@@ -227,31 +268,6 @@ char *config_print(const struct config *c);
  * malloced. */
 char *config_schema_print(void);
 
-/* NAT addresses of all pools together, those excluded not counted. */
-uint32_t config_address_count(const struct config *c);
-
-/* ---- what options mean where one says to look at another ---- */
-
-/* The first of the ranges that holds the address, or NULL. */
-const struct address_range *ranges_find(const struct address_range *ranges, uint32_t n, uint32_t host);
-uint64_t ranges_count(const struct address_range *ranges, uint32_t n);
-
-/* Walks what is left of a pool's ranges without those excluded: start with *range and *at zero. */
-bool config_pool_next(const struct config_pool *p, uint32_t *range, uint64_t *at, struct address_range *piece);
-
-/* The VLAN of a realm by its name, 0 of "untagged"; -1 when there is none of that name ("any" is none). */
-int config_realm_vlan(const struct config *c, const char *name);
-/* The VLAN of a rule's realm, -1 for any of them. */
-int config_rule_realm(const struct config *c, const struct config_rule *r);
-
-/* Whether a rule looks at ports; then it can only match protocols that have some. */
-bool config_rule_has_ports(const struct config_rule *r);
-/* Each of its inside prefixes with each of its destination prefixes. */
-uint32_t config_rule_pairs(const struct config_rule *r);
-/* Index of its pool; n_pools when there is none of that name. */
-uint32_t config_rule_pool(const struct config *c, const struct config_rule *r);
-/* Its mapping and filtering: what it says, else its type, else nat.*; never BEHAVIOUR_DEFAULT. */
-void config_rule_behaviour(
-	const struct config *c, const struct config_rule *r, enum behaviour *mapping, enum behaviour *filtering);
+#include "common/config_meaning.h"
 
 #endif

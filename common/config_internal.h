@@ -52,6 +52,8 @@ bool config_check_realms(const struct config *c, struct config_error *err);
 /* Those of config_nat.c: of pools[].exclude and pools[].drain, and the rest of the NAT behaviour. */
 bool config_check_pool_parts(const struct config *c, struct config_error *err);
 bool config_check_nat(const struct config *c, struct config_error *err);
+/* Of config_ports.c: how ports are allocated; when all else is right. */
+bool config_check_allocation(const struct config *c, struct config_error *err);
 
 /* True when they overlap; *common is where. */
 bool range_overlap(struct address_range a, struct address_range b, struct address_range *common);

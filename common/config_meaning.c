@@ -73,18 +73,34 @@ bool config_rule_has_ports(const struct config_rule *r)
 	return r->port_first != 0 || r->port_last != UINT16_MAX;
 }
 
+bool config_rule_matches_all(const struct config *c, const struct config_rule *r)
+{
+	return r->n_inside == 0 && r->n_destination == 0 && r->protocol == RULE_ANY && !config_rule_has_ports(r) &&
+	       (config_rule_realm(c, r) < 0 || c->n_realms == 0);
+}
+
 uint32_t config_rule_pairs(const struct config_rule *r)
 {
 	return (r->n_inside ? r->n_inside : 1) * (r->n_destination ? r->n_destination : 1);
 }
 
-uint32_t config_rule_pool(const struct config *c, const struct config_rule *r)
+uint32_t config_pool_find(const struct config *c, const char *name)
 {
 	uint32_t i = 0;
 
-	while (r->pool[0] != '\0' && i < c->n_pools && strcmp(c->pools[i].name, r->pool) != 0)
+	while (i < c->n_pools && strcmp(c->pools[i].name, name) != 0)
 		i++;
 	return i;
+}
+
+uint32_t config_rule_pool(const struct config *c, const struct config_rule *r)
+{
+	return r->pool[0] == '\0' ? 0 : config_pool_find(c, r->pool);
+}
+
+enum ports_mode config_rule_ports(const struct config *c, const struct config_rule *r)
+{
+	return r->ports == PORTS_DEFAULT ? c->nat.ports : r->ports;
 }
 
 void config_rule_behaviour(

@@ -283,6 +283,7 @@ bool config_check(const struct config *c, struct config_error *err)
 		check_ports,
 		check_tcp_timeouts,
 		config_check_nat,
+		config_check_allocation,
 		check_listen,
 	};
 

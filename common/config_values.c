@@ -379,6 +379,56 @@ static json_object *write_range(const struct slot *s, void *src)
 	return json_object_new_string(text);
 }
 
+/* A port of up to five digits, exactly. */
+static bool read_port(const char *text, size_t len, uint16_t *port)
+{
+	uint32_t n = 0;
+
+	if (len == 0 || len > 5 || (text[0] == '0' && len > 1))
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			return false;
+		n = 10 * n + (uint32_t)(text[i] - '0');
+	}
+	*port = (uint16_t)n;
+	return n <= UINT16_MAX;
+}
+
+static bool read_port_range(struct slot *s, json_object *v, void *dest)
+{
+	struct port_range *range = dest;
+	const char *text = json_object_get_string(v), *dash;
+	bool ok;
+
+	if (!want(s, v, json_type_string, "a text"))
+		return false;
+	dash = strchr(text, '-');
+	ok = read_port(text, dash ? (size_t)(dash - text) : strlen(text), &range->first);
+	range->last = range->first;
+	if (ok && dash != NULL)
+		ok = read_port(dash + 1, strlen(dash + 1), &range->last);
+	if (!ok)
+		return config_refuse(s->err,
+			"%s: \"%.40s\" is not a port from 0 to 65535; write it like 1080 or 3128-3130", s->name, text);
+	if (range->first > range->last)
+		return config_refuse(s->err, "%s: \"%.40s\" runs backwards; put the lower port first", s->name, text);
+	return true;
+}
+
+static json_object *write_port_range(const struct slot *s, void *src)
+{
+	const struct port_range *range = src;
+	char text[16];
+
+	(void)s;
+	if (range->first == range->last)
+		snprintf(text, sizeof(text), "%u", range->first);
+	else
+		snprintf(text, sizeof(text), "%u-%u", range->first, range->last);
+	return json_object_new_string(text);
+}
+
 static bool read_object(struct slot *s, json_object *v, void *dest)
 {
 	char group[OPTION_NAME_SIZE], shown[OPTION_NAME_SIZE + 1];
@@ -413,6 +463,7 @@ static const struct {
 	[OPTION_ADDRESS] = {read_ipv4, write_ipv4, false},
 	[OPTION_PREFIXES] = {read_prefix, write_prefix, true},
 	[OPTION_ADDRESSES] = {read_range, write_range, true},
+	[OPTION_PORTS] = {read_port_range, write_port_range, true},
 	[OPTION_OBJECTS] = {read_object, write_object, true},
 };
 

@@ -24,6 +24,10 @@ static const char *const rule_behaviour_choices[] = {
 	"endpoint-independent", "address-dependent", "address-and-port-dependent", "default", NULL};
 static const char *const pooling_choices[] = {"paired", "arbitrary", NULL};
 static const char *const rule_pooling_choices[] = {"paired", "arbitrary", "default", NULL};
+static const char *const ports_choices[] = {"shuffled", "ordered", "blocks", "deterministic", NULL};
+static const char *const rule_ports_choices[] = {"shuffled", "ordered", "blocks", "deterministic", "default", NULL};
+static const char *const order_choices[] = {"fill", "spread", NULL};
+static const char *const preserve_choices[] = {"ignore", "preserve", NULL};
 
 enum {
 	INTERFACE_LENGTH_MAX = 15, /* IFNAMSIZ without its zero */
@@ -121,6 +125,18 @@ const struct option options[] = {
 	 .count = AT_POOL(n_drain), .min = 0, .max = CONFIG_RANGES_MAX, .initial = "[]",
 	 .unit = "ranges", .change = OPTION_LIVE,
 	 .help = "of the pool's addresses: what lives on them goes on, no new mapping is made"},
+	{.path = "pools[].block_size", .type = OPTION_INTEGER, .value = AT_POOL(block_size),
+	 .min = 64, .max = 4096, .initial = "512", .unit = "ports", .change = OPTION_LIVE,
+	 .help = "ports of a block; a power of two"},
+	{.path = "pools[].blocks_max", .type = OPTION_INTEGER, .value = AT_POOL(blocks_max),
+	 .min = 1, .max = 8, .initial = "4", .unit = "blocks", .change = OPTION_LIVE,
+	 .help = "blocks that one subscriber may have at a time"},
+	{.path = "pools[].block_hold_s", .type = OPTION_INTEGER, .value = AT_POOL(block_hold_s),
+	 .min = 0, .max = 3600, .initial = "120", .unit = "seconds", .change = OPTION_LIVE,
+	 .help = "how long a block rests after its last port is free, before another subscriber gets it"},
+	{.path = "pools[].active_block_s", .type = OPTION_INTEGER, .value = AT_POOL(active_block_s),
+	 .min = 0, .max = 86400, .initial = "0", .unit = "seconds", .change = OPTION_LIVE,
+	 .help = "after that time new mappings of a subscriber move on to a fresh block; 0: never"},
 
 	{.path = "nat.udp_timeout_s", .type = OPTION_INTEGER, .value = AT(nat.udp_timeout_s),
 	 .min = 120, .max = 86400, .initial = "300", .unit = "seconds", .change = OPTION_LIVE,
@@ -183,6 +199,29 @@ const struct option options[] = {
 	 .value = AT(nat.fragment_timeout_s), .min = 1, .max = 60, .initial = "2",
 	 .unit = "seconds", .change = OPTION_LIVE,
 	 .help = "how long fragments of one packet may lie apart"},
+	{.path = "nat.ports", .type = OPTION_CHOICE, .value = AT(nat.ports),
+	 .choices = ports_choices, .initial = "\"shuffled\"", .change = OPTION_LIVE,
+	 .help = "how ports are chosen: so that replies come home, in order, in blocks of a subscriber, "
+		 "or computed from the inside address (RFC 7422)"},
+	{.path = "nat.port_range", .type = OPTION_CHOICE, .value = AT(nat.preserve_range),
+	 .choices = preserve_choices, .initial = "\"ignore\"", .change = OPTION_LIVE,
+	 .help = "whether ports 0-1023 and those above stay among their kind (RFC 4787 REQ-3a)"},
+	{.path = "nat.port_parity", .type = OPTION_CHOICE, .value = AT(nat.preserve_parity),
+	 .choices = preserve_choices, .initial = "\"ignore\"", .change = OPTION_LIVE,
+	 .help = "whether even ports stay even and odd ones odd (RFC 4787 REQ-4)"},
+	{.path = "nat.hold_s", .type = OPTION_INTEGER, .value = AT(nat.hold_s), .min = 0,
+	 .max = 3600, .initial = "120", .unit = "seconds", .change = OPTION_LIVE,
+	 .help = "how long a freed port rests before it is given again (RFC 6888 REQ-8)"},
+	{.path = "nat.hold_percent", .type = OPTION_INTEGER, .value = AT(nat.hold_percent), .min = 0,
+	 .max = 100, .initial = "50", .unit = "percent", .change = OPTION_LIVE,
+	 .help = "most of an address's ports that may rest at a time"},
+	{.path = "nat.own_share_percent", .type = OPTION_INTEGER, .value = AT(nat.own_share_percent),
+	 .min = 0, .max = 100, .initial = "50", .unit = "percent", .change = OPTION_LIVE,
+	 .help = "share of each address's ports that is dealt to engines as their own"},
+	{.path = "nat.reserved_ports", .type = OPTION_PORTS, .value = AT(nat.reserved),
+	 .count = AT(nat.n_reserved), .min = 0, .max = CONFIG_RESERVED_MAX, .initial = "[]",
+	 .unit = "ranges", .change = OPTION_LIVE,
+	 .help = "ports and ranges of ports never given dynamically; static mappings may have them"},
 
 	{.path = "rules", .type = OPTION_OBJECTS, .value = AT(rules), .count = AT(n_rules),
 	 .min = 0, .max = CONFIG_RULES_MAX, .initial = "[]", .unit = "rules",
@@ -231,6 +270,20 @@ const struct option options[] = {
 	{.path = "rules[].timeout_s", .type = OPTION_INTEGER, .value = AT_RULE(timeout_s),
 	 .min = 0, .max = 86400, .initial = "0", .unit = "seconds", .change = OPTION_LIVE,
 	 .help = "idle time after which a mapping ends; 0: what nat.* says for the protocol"},
+	{.path = "rules[].ports", .type = OPTION_CHOICE, .value = AT_RULE(ports),
+	 .choices = rule_ports_choices, .initial = "\"default\"", .change = OPTION_LIVE,
+	 .help = "how ports are chosen; default: nat.ports"},
+	{.path = "rules[].order", .type = OPTION_CHOICE, .value = AT_RULE(order),
+	 .choices = order_choices, .initial = "\"fill\"", .change = OPTION_LIVE,
+	 .source = "RFC 7422 section 2.1",
+	 .help = "deterministic: fill an address with subscribers first, or spread them over all"},
+	{.path = "rules[].ports_per_subscriber", .type = OPTION_INTEGER,
+	 .value = AT_RULE(ports_per_subscriber), .min = 0, .max = 65520, .initial = "0",
+	 .unit = "ports", .change = OPTION_LIVE,
+	 .help = "deterministic: ports of each subscriber, a multiple of 16; 0: as many as fit"},
+	{.path = "rules[].overflow", .type = OPTION_STRING, .value = AT_RULE(overflow), .min = 0,
+	 .max = CONFIG_NAME_SIZE - 1, .initial = "\"\"", .change = OPTION_LIVE,
+	 .help = "deterministic: name of the pool whose blocks take what does not fit; empty: refused"},
 
 	{.path = "static", .type = OPTION_OBJECTS, .value = AT(statics), .count = AT(n_statics),
 	 .min = 0, .max = CONFIG_STATICS_MAX, .initial = "[]", .unit = "mappings",
@@ -275,6 +328,15 @@ const struct option options[] = {
 	{.path = "history.keep_s", .type = OPTION_INTEGER, .value = AT(history.keep_s), .min = 60,
 	 .max = 31622400, .initial = "86400", .unit = "seconds", .change = OPTION_LIVE,
 	 .help = "how long statistics are kept"},
+	{.path = "versions.file", .type = OPTION_PATH, .value = AT(versions.file), .min = 1,
+	 .max = LENGTH_MAX(versions.file), .initial = "\"/var/lib/corenat/versions.db\"",
+	 .change = OPTION_RESTART, .help = "file of the configurations that were in force, with their times"},
+	{.path = "versions.keep", .type = OPTION_INTEGER, .value = AT(versions.keep), .min = 2,
+	 .max = 100000, .initial = "1000", .unit = "configurations", .change = OPTION_RESTART,
+	 .help = "most configurations kept; the oldest go first"},
+	{.path = "versions.keep_s", .type = OPTION_INTEGER, .value = AT(versions.keep_s),
+	 .min = 86400, .max = 630720000, .initial = "63072000", .unit = "seconds",
+	 .change = OPTION_RESTART, .help = "how long a configuration is kept after the next one replaced it"},
 	{.path = "statistics.interval_ms", .type = OPTION_INTEGER,
 	 .value = AT(statistics.interval_ms), .min = 100, .max = 60000, .initial = "1000",
 	 .unit = "milliseconds", .change = OPTION_LIVE,
@@ -310,6 +372,7 @@ const char *option_type_name(enum option_type type)
 		[OPTION_ADDRESS] = "address",
 		[OPTION_PREFIXES] = "prefixes",
 		[OPTION_ADDRESSES] = "addresses",
+		[OPTION_PORTS] = "ports",
 		[OPTION_OBJECTS] = "objects",
 	};
 

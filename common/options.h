@@ -31,6 +31,7 @@ enum option_type {
 	OPTION_ADDRESS,   /* "a.b.c.d", stored in host order */
 	OPTION_PREFIXES,  /* list of "a.b.c.d/len" */
 	OPTION_ADDRESSES, /* list of "a.b.c.d", "a.b.c.d/len" or "first-last" */
+	OPTION_PORTS,     /* list of "port" or "first-last" */
 	OPTION_OBJECTS,   /* list of objects, whose rows follow with "[]." in their paths */
 	N_OPTION_TYPES
 };

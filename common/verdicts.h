@@ -32,6 +32,7 @@
 	V(drop_ttl, "policy", "time to live ran out here")                                                             \
 	V(drop_too_big, "policy", "larger than the MTU of the way out")                                                \
 	V(drop_no_port, "resource", "no free port on any address of the pool")                                         \
+	V(drop_draining, "resource", "every address of the pool is draining")                                          \
 	V(drop_no_memory, "resource", "no arena page left for a session")                                              \
 	V(drop_table_full, "resource", "session or mapping table has no room")                                         \
 	V(drop_lock_busy, "resource", "a table lock stayed held, its holder may be dead")                              \

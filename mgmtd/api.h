@@ -18,6 +18,7 @@
 
 struct feed;
 struct history;
+struct versions;
 struct MHD_Connection;
 
 /* Legend  [I] fixed while the server runs  [M] the main loop writes  [H] handlers, by exchange */
@@ -26,6 +27,7 @@ struct api {
 	struct arena *arena;         /* [I] */
 	struct feed *feed;           /* [I] the aggregator's answers */
 	struct history *history;     /* [I] NULL: its file cannot be opened, which is in the log */
+	struct versions *versions;   /* [I] NULL: their file cannot be opened, which is in the log */
 	_Atomic bool clearing;       /* [H] a handler asks the engines to end sessions: one at a time */
 	_Atomic bool commit_waits;   /* [M] an engine still uses the configuration before the last one */
 };
@@ -52,6 +54,9 @@ bool request_filter(const struct request *rq, struct session_filter *f, struct r
 struct reply api_health(const struct request *rq);
 struct reply api_config(const struct request *rq);
 struct reply api_config_schema(const struct request *rq);
+struct reply api_config_version(const struct request *rq);
+struct reply api_config_versions(const struct request *rq);
+struct reply api_deterministic(const struct request *rq);
 struct reply api_engines(const struct request *rq);
 struct reply api_sessions(const struct request *rq);
 struct reply api_sessions_clear(const struct request *rq);

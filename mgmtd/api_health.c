@@ -61,6 +61,9 @@ static void look_at_appliance(const struct api *api, uint32_t in_force, bool fed
 		add_reason(reasons, "the aggregator does not answer: no statistics, no history");
 	if (!api->history)
 		add_reason(reasons, "the history file cannot be opened: no history is kept");
+	if (!api->versions)
+		add_reason(reasons,
+			"the file of versions cannot be opened: who had an address and port cannot be answered");
 }
 
 struct reply api_health(const struct request *rq)

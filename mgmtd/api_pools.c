@@ -35,7 +35,8 @@ static void add_use(void *context, be32_t address, const struct port_table *t)
 
 	(void)address;
 	use->total++;
-	use->used += ports_used(t, PORTS_TCP) + ports_used(t, PORTS_OTHER);
+	for (int set = 0; set < N_PORT_SETS; set++)
+		use->used += ports_used(t, set, 0).taken;
 }
 
 struct pool_use pool_use(const struct api *api, const struct snapshot *in_force, const struct config_pool *p)
@@ -61,8 +62,8 @@ static void add_row(void *context, be32_t address, const struct port_table *t)
 
 	inet_ntop(AF_INET, &address.net, text, sizeof text);
 	json_object_object_add(o, "address", json_object_new_string(text));
-	json_object_object_add(o, "tcp_used", json_object_new_uint64(ports_used(t, PORTS_TCP)));
-	json_object_object_add(o, "other_used", json_object_new_uint64(ports_used(t, PORTS_OTHER)));
+	json_object_object_add(o, "tcp_used", json_object_new_uint64(ports_used(t, PORTS_TCP, 0).taken));
+	json_object_object_add(o, "other_used", json_object_new_uint64(ports_used(t, PORTS_OTHER, 0).taken));
 	if (ranges_find(p->drain, p->n_drain, be32_host(address)))
 		json_object_object_add(o, "draining", json_object_new_boolean(true));
 	json_object_array_add(to->rows, o);

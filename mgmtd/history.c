@@ -24,103 +24,9 @@ enum {
 static const char schema[] = "CREATE TABLE layout(id INTEGER PRIMARY KEY, names TEXT NOT NULL UNIQUE);"
 			     "CREATE TABLE sample(time INTEGER PRIMARY KEY, layout INTEGER NOT NULL,"
 			     " packed BLOB NOT NULL);";
-
-/* ---- a file that is not as it should be ---- */
-
-enum verdict_on_file {
-	FILE_GOOD,
-	FILE_BAD,     /* corrupt, or another version's: set aside */
-	FILE_FOREIGN, /* somebody else's database: left alone */
-	FILE_FAILED,  /* no verdict: no memory, no permission, no disk */
-};
-
-static void rename_part(const char *file, const char *part, const char *aside)
-{
-	char from[300], to[340];
-
-	snprintf(from, sizeof from, "%s%s", file, part);
-	snprintf(to, sizeof to, "%s%s", aside, part);
-	if (rename(from, to) < 0 && errno != ENOENT)
-		log_error("history: cannot rename %s: %s", from, strerror(errno));
-}
-
-static void set_aside(const char *file)
-{
-	char aside[320];
-
-	snprintf(aside, sizeof aside, "%s.corrupt-%lld", file, (long long)time(NULL));
-	log_error("history: %s is corrupt or another version's; set aside as %s, a new one starts", file, aside);
-	rename_part(file, "", aside);
-	rename_part(file, "-wal", aside);
-	rename_part(file, "-shm", aside);
-}
-
-static int64_t query_number(sqlite3 *db, const char *sql, int *rc)
-{
-	sqlite3_stmt *s = NULL;
-	int64_t v = 0;
-
-	*rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
-	if (*rc == SQLITE_OK)
-		*rc = sqlite3_step(s);
-	if (*rc == SQLITE_ROW) {
-		v = sqlite3_column_int64(s, 0);
-		*rc = SQLITE_OK;
-	}
-	sqlite3_finalize(s);
-	return v;
-}
-
-static enum verdict_on_file judge(int rc)
-{
-	if (history_is_corrupt(rc))
-		return FILE_BAD;
-	return rc == SQLITE_OK ? FILE_GOOD : FILE_FAILED;
-}
-
-static enum verdict_on_file check_pages(sqlite3 *db)
-{
-	sqlite3_stmt *s = NULL;
-	int rc = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &s, NULL);
-	enum verdict_on_file found;
-
-	if (rc == SQLITE_OK)
-		rc = sqlite3_step(s);
-	if (rc == SQLITE_ROW)
-		found = strcmp((const char *)sqlite3_column_text(s, 0), "ok") == 0 ? FILE_GOOD : FILE_BAD;
-	else
-		found = judge(rc);
-	sqlite3_finalize(s);
-	return found;
-}
+static const struct database_kind kind = {schema, APPLICATION_ID, SCHEMA_VERSION};
 
 /* ---- open ---- */
-
-static enum verdict_on_file make_schema(sqlite3 *db)
-{
-	char sql[sizeof schema + 160];
-
-	snprintf(sql, sizeof sql, "BEGIN IMMEDIATE;%sPRAGMA application_id=%d;PRAGMA user_version=%d;COMMIT", schema,
-		APPLICATION_ID, SCHEMA_VERSION);
-	return judge(sqlite3_exec(db, sql, NULL, NULL, NULL));
-}
-
-/* Ours, of this schema, and whole; or empty, and then made ours. */
-static enum verdict_on_file check_file(sqlite3 *db)
-{
-	int rc;
-	int64_t tables = query_number(db, "SELECT count(*) FROM sqlite_schema", &rc);
-
-	if (rc != SQLITE_OK)
-		return judge(rc);
-	if (tables == 0)
-		return make_schema(db);
-	if (query_number(db, "PRAGMA application_id", &rc) != APPLICATION_ID)
-		return rc == SQLITE_OK ? FILE_FOREIGN : judge(rc);
-	if (query_number(db, "PRAGMA user_version", &rc) != SCHEMA_VERSION)
-		return rc == SQLITE_OK ? FILE_BAD : judge(rc);
-	return check_pages(db);
-}
 
 static void names_of_this_build(char *out, size_t size)
 {
@@ -187,28 +93,28 @@ static void close_file(struct history *h)
 	pthread_mutex_unlock(&h->read_lock);
 }
 
-static enum verdict_on_file open_file(struct history *h, struct history_error *err)
+static enum database_verdict open_file(struct history *h, struct history_error *err)
 {
-	enum verdict_on_file found;
+	enum database_verdict found;
 	int rc = sqlite3_open_v2(h->file, &h->write, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
 
 	if (rc == SQLITE_OK)
 		sqlite3_busy_timeout(h->write, BUSY_MS);
-	found = rc == SQLITE_OK ? check_file(h->write) : judge(rc);
-	if (found == FILE_GOOD)
-		found = judge(prepare_writing(h));
-	if (found == FILE_GOOD) {
+	found = rc == SQLITE_OK ? database_check(h->write, &kind) : database_judge(rc);
+	if (found == DATABASE_GOOD)
+		found = database_judge(prepare_writing(h));
+	if (found == DATABASE_GOOD) {
 		pthread_mutex_lock(&h->read_lock);
-		found = judge(history_read_open(h));
+		found = database_judge(history_read_open(h));
 		pthread_mutex_unlock(&h->read_lock);
 	}
-	if (found == FILE_FOREIGN)
+	if (found == DATABASE_FOREIGN)
 		snprintf(err->text, sizeof err->text, "%s is another program's database; choose another history.file",
 			h->file);
-	else if (found != FILE_GOOD)
+	else if (found != DATABASE_GOOD)
 		snprintf(err->text, sizeof err->text, "cannot open %s: %s", h->file,
 			h->write ? sqlite3_errmsg(h->write) : strerror(ENOMEM));
-	if (found != FILE_GOOD)
+	if (found != DATABASE_GOOD)
 		close_file(h);
 	return found;
 }
@@ -216,27 +122,14 @@ static enum verdict_on_file open_file(struct history *h, struct history_error *e
 /* A bad file is set aside once; if its successor is bad too, the disk is, and that is an error. */
 static bool open_or_replace(struct history *h, struct history_error *err)
 {
-	enum verdict_on_file found = open_file(h, err);
+	enum database_verdict found = open_file(h, err);
 
 	atomic_store(&h->corrupt, false);
-	if (found == FILE_BAD) {
-		set_aside(h->file);
+	if (found == DATABASE_BAD) {
+		database_set_aside(h->file, "history");
 		found = open_file(h, err);
 	}
-	return found == FILE_GOOD;
-}
-
-static void make_parent(const char *file)
-{
-	char dir[256];
-	char *slash;
-
-	snprintf(dir, sizeof dir, "%s", file);
-	slash = strrchr(dir, '/');
-	if (!slash || slash == dir)
-		return;
-	*slash = '\0';
-	mkdir(dir, 0755); /* whatever is wrong with it, opening the file will say */
+	return found == DATABASE_GOOD;
 }
 
 struct history *history_open(const char *file, unsigned keep_s, unsigned interval_ms, struct history_error *err)
@@ -254,7 +147,7 @@ struct history *history_open(const char *file, unsigned keep_s, unsigned interva
 	if (h->gap_ms < GAP_MIN_MS)
 		h->gap_ms = GAP_MIN_MS;
 	pthread_mutex_init(&h->read_lock, NULL);
-	make_parent(file);
+	database_make_parent(file);
 	if (!open_or_replace(h, err)) {
 		pthread_mutex_destroy(&h->read_lock);
 		free(h);
@@ -337,7 +230,7 @@ static int reopened(struct history *h, bool aside)
 
 	close_file(h);
 	if (aside)
-		set_aside(h->file);
+		database_set_aside(h->file, "history");
 	if (open_or_replace(h, &err))
 		return 0;
 	if (!h->failing)
@@ -353,7 +246,7 @@ int history_add(struct history *h, int64_t unix_ms, const struct engine_report *
 	if ((!h->write || atomic_load(&h->corrupt)) && reopened(h, atomic_load(&h->corrupt)) < 0)
 		return -EIO;
 	rc = store(h, unix_ms, appliance);
-	if (history_is_corrupt(rc)) {
+	if (database_is_corrupt(rc)) {
 		if (reopened(h, true) < 0)
 			return -EIO;
 		rc = store(h, unix_ms, appliance);
@@ -363,5 +256,5 @@ int history_add(struct history *h, int64_t unix_ms, const struct engine_report *
 	if (rc == SQLITE_OK && h->failing)
 		log_notice("history: stores again");
 	h->failing = rc != SQLITE_OK;
-	return history_errno(rc);
+	return database_errno(rc);
 }

@@ -2,9 +2,9 @@
 #ifndef CORENAT_MGMTD_HISTORY_INTERNAL_H
 #define CORENAT_MGMTD_HISTORY_INTERNAL_H
 
+#include "mgmtd/database.h"
 #include "mgmtd/history.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <sqlite3.h>
 
@@ -36,33 +36,5 @@ void history_read_close(struct history *h);
 
 /* Index of the name in a list of names that end with newlines, -1 when absent. */
 int history_index_of(const char *names, const char *name);
-
-/* True for results that mean the file itself is bad. */
-static inline bool history_is_corrupt(int rc)
-{
-	return (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB;
-}
-
-static inline int history_errno(int rc)
-{
-	switch (rc & 0xff) {
-	case SQLITE_OK:
-	case SQLITE_ROW:
-	case SQLITE_DONE:
-		return 0;
-	case SQLITE_FULL:
-		return -ENOSPC;
-	case SQLITE_NOMEM:
-		return -ENOMEM;
-	case SQLITE_BUSY:
-	case SQLITE_LOCKED:
-		return -EBUSY;
-	case SQLITE_READONLY:
-	case SQLITE_PERM:
-		return -EACCES;
-	default:
-		return -EIO;
-	}
-}
 
 #endif

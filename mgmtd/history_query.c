@@ -214,9 +214,9 @@ static int read_samples(struct history *h, struct cursor *c, struct steps *s)
 	if (h->read)
 		rc = walk(h, c, s);
 	pthread_mutex_unlock(&h->read_lock);
-	if (history_is_corrupt(rc))
+	if (database_is_corrupt(rc))
 		atomic_store(&h->corrupt, true);
-	return history_errno(rc);
+	return database_errno(rc);
 }
 
 /* ---- query ---- */

@@ -8,6 +8,7 @@
 #include "mgmtd/history.h"
 #include "mgmtd/mirror.h"
 #include "mgmtd/rest.h"
+#include "mgmtd/versions.h"
 #include "shm/shared_slab.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { COMMIT_RETRY_MS = 100, STATUS_FAILED = 1, STATUS_USAGE = 2 };
@@ -27,6 +29,7 @@ struct mgmtd {
 	mono_t commit_due;
 	struct mirror *mirror;
 	struct history *history;
+	struct versions *versions;
 	struct feed *feed;
 	struct api api;
 	struct rest *rest;
@@ -126,13 +129,43 @@ static bool start_rest(struct mgmtd *m)
 	m->api.arena = m->arena;
 	m->api.feed = m->feed;
 	m->api.history = m->history;
+	m->api.versions = m->versions;
 	m->rest = rest_open(fd, &m->api);
 	return m->rest != NULL;
 }
 
+static int64_t unix_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Before engines can see the configuration. Without the file everything else works; /health says so. */
+static bool start_versions(struct mgmtd *m)
+{
+	const struct config *c = &m->config;
+	struct versions_error wrong;
+	char *text;
+
+	m->versions = versions_open(c->versions.file, c->versions.keep, c->versions.keep_s, &wrong);
+	if (!m->versions) {
+		log_error("versions: %s", wrong.text);
+		return true;
+	}
+	text = config_print(c);
+	if (!text)
+		return false;
+	versions_begin(m->versions, unix_ms(), text); /* tells by itself what goes wrong */
+	free(text);
+	return true;
+}
+
 static bool start(struct mgmtd *m)
 {
-	return take_arena(m) && take_config(m) && start_mirror(m) && start_feed(m) && start_rest(m);
+	return take_arena(m) && take_config(m) && start_versions(m) && start_mirror(m) && start_feed(m) &&
+	       start_rest(m);
 }
 
 /* Every part takes NULL, so this undoes a start that failed half-way too. Requests end before what they read. */
@@ -141,6 +174,7 @@ static void stop(struct mgmtd *m)
 	rest_close(m->rest);
 	feed_close(m->feed);
 	history_close(m->history);
+	versions_close(m->versions);
 	mirror_close(m->mirror);
 	commit_close(&m->commit);
 	if (m->self)
@@ -160,6 +194,8 @@ static void commit_turn(struct mgmtd *m, mono_t now)
 	m->api.commit_waits = !commit_try(&m->commit, now);
 	if (!m->commit.done)
 		return;
+	if (m->versions)
+		versions_commit(m->versions, unix_ms());
 	atomic_store(&m->self->config_ack, m->arena->header->config_generation);
 	snprintf(status, sizeof status, "manages %u engines, API on %s", m->arena->header->geometry.engines,
 		m->config.api.listen);

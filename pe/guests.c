@@ -68,6 +68,7 @@ void guests_tend(struct nat *host, mono_t now)
 		nat_housekeep(g, now);
 		atomic_store_explicit(&g->actor->config_ack, g->config.generation, memory_order_release);
 		if (g->engine < run || g->actor->slab[SLAB_session].used == 0) {
+			nat_ports_leave(g);
 			slab_give_back(g->arena, &g->actor->slab[SLAB_session]);
 			give_back(host, g);
 		}

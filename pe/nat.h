@@ -20,6 +20,7 @@
 #include "shm/fragments.h"
 #include "shm/global_table.h"
 #include "shm/local_table.h"
+#include "shm/port_view.h"
 #include "shm/snapshot.h"
 
 /* Sessions whose flow has ended but which still wait: for adopters to let go, or for the users of the mapping they
@@ -44,9 +45,19 @@ struct clearing {
 
 enum { IP_ID_COUNTERS = 256 };
 
-/* The pool's addresses in order, with their port tables. */
+/* The pools' addresses in order, with this engine's view of their ports. */
 struct nat_address {
-	uint32_t host, ports;
+	uint32_t host;
+	uint16_t index; /* in config.addresses */
+	uint16_t order; /* PORT_ORDER_* */
+	uint32_t view;  /* slab index; 0: none yet */
+};
+
+/* Orders of tables that are not given from any more; a few, kept because making one takes a while. */
+struct older_orders {
+	struct port_basis basis[SNAPSHOT_OLDER_MAX];
+	struct port_order order[SNAPSHOT_OLDER_MAX];
+	unsigned n;
 };
 
 struct nat {
@@ -62,7 +73,12 @@ struct nat {
 	struct snapshot config;
 	struct steering steering[N_SIDES]; /* who receives what comes in on each side */
 	be32_t own[N_SIDES][VLAN_MAX + 1]; /* the appliance's address on each side, in each realm; 0: it has none */
-	struct nat_address address[CONFIG_ADDRESSES_MAX]; /* config.n_addresses of them, sorted */
+	struct nat_address address[CONFIG_ADDRESSES_MAX]; /* n_addresses of them, sorted */
+	uint16_t address_of[CONFIG_ADDRESSES_MAX];        /* where config.addresses[i] is among them */
+	uint32_t n_addresses;
+	struct port_rules ports[N_PORT_ORDERS];
+	struct older_orders older;
+	uint32_t wake_at; /* whose resting ports are looked at next */
 	struct fib fib;
 	struct pending pending;
 	struct nat *guest; /* another engine's part, looked after by this one; chained */
@@ -105,6 +121,8 @@ void nat_housekeep(struct nat *n, mono_t now);
 void nat_host(struct nat *n, struct nat *guest);
 /* Of a guest: lets all of other engines' sessions go. Whoever receives their packets now adopts them anew. */
 void nat_let_all_go(struct nat *guest);
+/* Throws the engine's views of ports away, and gives their pages back. */
+void nat_ports_leave(struct nat *n);
 /* Takes the guest off the chain again. */
 void nat_unhost(struct nat *n, struct nat *guest);
 

@@ -292,6 +292,7 @@ void nat_housekeep(struct nat *n, mono_t now)
 	if (n->configured)
 		sweep_slice(n, now);
 	nat_clear_slice(n);
+	nat_ports_slice(n);
 	pending_slice(n);
 	counter_set(&actor->counters[COUNTER_sessions], actor->slab[SLAB_session].used - n->pending.n);
 	counter_set(&actor->counters[COUNTER_pages], actor->slab[SLAB_session].pages);

@@ -7,7 +7,6 @@
 /* What is known of a session to come. */
 struct prospect {
 	struct session s;
-	const struct snapshot_address *from;
 	const struct snapshot_rule *rule;
 };
 
@@ -24,18 +23,10 @@ static void fetch_global(const struct nat *n, const struct global_table *t, stru
 	fetch_line(&t->bucket[pair.second]);
 }
 
-static void fetch_port_word(const struct nat *n, const struct prospect *x, uint32_t draw)
-{
-	const struct port_table *t = port_table_at(n->arena, x->from->ports);
-	uint32_t port = ports_start(n->config.port_first, n->config.port_last, draw);
-
-	fetch_line(&t->bits[port_set_of(x->s.l4)][port / 64]);
-}
-
-/* The mapping's buckets, and the word of the port that would be tried first. */
+/* The mapping's buckets. */
 static void look(struct nat *n, struct flow *f, struct prospect *x)
 {
-	x->from = NULL;
+	x->rule = NULL;
 	fetch_global(n, &n->sessions, f->key);
 	if (f->dir != DIR_OUTBOUND || !n->config.n_addresses)
 		return;
@@ -46,25 +37,15 @@ static void look(struct nat *n, struct flow *f, struct prospect *x)
 	x->rule = nat_rule_for(n, &x->s);
 	x->s.birth = birth_of(n->now_s, nat_behaviour_for(x->rule, f->l4));
 	fetch_global(n, &n->mappings, mapping_key(&x->s));
-	x->from = nat_first_address(n, &x->s, x->rule, f->draw);
-	if (x->from)
-		fetch_port_word(n, x, f->draw);
 }
 
 /* The port will most likely be the one that is free now: its filter, and where the reverse direction is entered. */
-static void look_further(const struct nat *n, const struct flow *f, struct prospect *x)
+static void look_further(struct nat *n, const struct flow *f, struct prospect *x)
 {
 	struct flow_key reverse;
-	int port;
 
-	if (!x->from)
+	if (!x->rule || !nat_foresee_port(n, &x->s, x->rule, f->draw))
 		return;
-	port = ports_peek(port_table_at(n->arena, x->from->ports), port_set_of(x->s.l4), n->config.port_first,
-		n->config.port_last, f->draw);
-	if (port < 0)
-		return;
-	x->s.nat = x->from->address;
-	x->s.nat_port = be16_of((uint16_t)port);
 	if (session_filtering(&x->s) != ADDRESS_AND_PORT_DEPENDENT)
 		fetch_global(n, &n->filters, filter_key(&x->s));
 	reverse = session_key(&x->s, DIR_INBOUND);

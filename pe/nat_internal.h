@@ -3,7 +3,7 @@
  * nat_core.c the burst; nat_translate.c one packet with its session; nat_create.c sessions made and adopted; nat_bind.c
  * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c aging and ending; nat_recover.c
  * after a crash; nat_icmp.c errors, translated and sent; nat_fragment.c fragments; nat_foresee.c what first packets will
- * need, fetched; nat_bypass.c what is not translated; nat_clear.c sessions ended on request.
+ * need, fetched; nat_ports.c NAT addresses and their ports; nat_bypass.c what is not translated; nat_clear.c sessions ended on request.
  */
 #ifndef CORENAT_PE_NAT_INTERNAL_H
 #define CORENAT_PE_NAT_INTERNAL_H
@@ -109,19 +109,29 @@ const struct snapshot_rule *nat_rule_for(const struct nat *n, const struct sessi
 /* The static mapping of an inside or a NAT endpoint, or NULL. */
 const struct snapshot_static *nat_static_inside(const struct nat *n, const struct session *s);
 const struct snapshot_static *nat_static_nat(const struct nat *n, be32_t nat, be16_t port, enum l4 l4);
-/* True when nothing can be behind the NAT endpoint an inbound packet is for: its port has no owner. One bit to look at
- * for most of what the Internet sends unasked. */
-bool nat_port_is_idle(const struct nat *n, const struct flow *f);
-/* Takes a port of the rule's pool, into s->nat and s->nat_port; false when there is none. */
-bool nat_take_port(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw);
-/* The address that is tried first; NULL: the pool has none. */
-const struct snapshot_address *nat_first_address(
-	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw);
 /* A random number, never 0. */
 uint32_t nat_random(struct nat *n);
+
+/* ---- nat_ports.c ---- */
+
+/* Takes over what the configuration says of ports; views of addresses that stay are kept. `had`: how many there were. */
+void nat_ports_configure(struct nat *n);
+/* Throws a predecessor's views away. */
+void nat_ports_attach(struct nat *n);
+/* True when nothing can be behind the NAT endpoint an inbound packet is for: its port has no owner. One word to look at
+ * for most of what the Internet sends unasked. */
+bool nat_port_is_idle(const struct nat *n, const struct flow *f);
+/* Takes a port of the rule's pool, into s->nat and s->nat_port. N_VERDICTS: done, else why not. `beside`: the port that
+ * would suit best, if it is free on the address; 0: none. */
+enum verdict nat_take_port(
+	struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw, uint16_t beside);
+/* The endpoint it would most likely get, into s->nat and s->nat_port; false: not known. Fetches the words on the way. */
+bool nat_foresee_port(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw);
 /* Names the port of an own session in the intent; frees it. */
 void nat_intend_port(struct nat *n, const struct session *s);
 void nat_free_port(struct nat *n, const struct session *s);
+/* Some of the ports that have rested long enough can be had again. */
+void nat_ports_slice(struct nat *n);
 
 /* ---- nat_bind.c ---- */
 

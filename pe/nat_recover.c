@@ -116,11 +116,12 @@ static bool port_is_intended(const struct nat *n, uint64_t name)
 	return false;
 }
 
-static bool port_is_lost(const struct nat *n, const struct port_table *t, uint64_t name)
+static bool port_is_lost(
+	const struct nat *n, const struct port_table *t, const struct port_order *o, uint64_t name)
 {
 	enum port_set set = (enum port_set)(name >> 16 & 1);
 
-	return ports_is_set(t, set, (uint16_t)name) && !port_is_intended(n, name) &&
+	return ports_is_taken(t, o, set, (uint16_t)name) && !port_is_intended(n, name) &&
 	       !port_has_owner(n, t->address, set, (uint16_t)name);
 }
 
@@ -135,12 +136,15 @@ static void settle_port(struct nat *n)
 	if (!name || !slab_valid(n->arena, SLAB_port_table, table))
 		return;
 	struct port_table *t = port_table_at(n->arena, table);
+	struct port_order o;
 
+	if (!port_order_of(&o, &t->basis))
+		return;
 	for (int spin = 0; spin < PORT_SPINS && port_is_intended(n, name); spin++)
 		__builtin_ia32_pause();
 	/* NOLINTNEXTLINE(misc-redundant-expression) */
-	if (port_is_lost(n, t, name) && port_is_lost(n, t, name))
-		ports_put(t, (enum port_set)(name >> 16 & 1), (uint16_t)name);
+	if (port_is_lost(n, t, &o, name) && port_is_lost(n, t, &o, name))
+		ports_put(t, &o, (enum port_set)(name >> 16 & 1), (uint16_t)name);
 }
 
 /* ---- taking over ---- */
@@ -185,24 +189,10 @@ uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t rand
 	global_release_all(&n->mappings);
 	counter_set(&n->actor->counters[COUNTER_mappings], 0);
 	slab_attach(a, &n->actor->slab[SLAB_session], engine, SLAB_session, found_session, n);
+	nat_ports_attach(n);
 	settle_port(n);
 	intent_done(n);
 	return n->actor->slab[SLAB_session].used;
-}
-
-static int by_host(const void *x, const void *y)
-{
-	const struct nat_address *a = x, *b = y;
-
-	return (a->host > b->host) - (a->host < b->host);
-}
-
-static void sort_addresses(struct nat *n)
-{
-	for (uint32_t i = 0; i < n->config.n_addresses; i++)
-		n->address[i] =
-			(struct nat_address){be32_host(n->config.addresses[i].address), n->config.addresses[i].ports};
-	qsort(n->address, n->config.n_addresses, sizeof n->address[0], by_host);
 }
 
 bool nat_configure(struct nat *n)
@@ -213,7 +203,7 @@ bool nat_configure(struct nat *n)
 		return false;
 	for (int side = 0; side < N_SIDES; side++)
 		steering_init(&n->steering[side], &n->config.rss[side], n->arena->header->geometry.engines);
-	sort_addresses(n);
+	nat_ports_configure(n);
 	n->configured = true;
 	return true;
 }

@@ -107,7 +107,8 @@ struct arena_geometry arena_plan(const struct config *c)
 	return (struct arena_geometry){
 		.engines = engines,
 		.sessions = c->arena.sessions,
-		.pages = (uint32_t)(sessions / slab_per_page(SLAB_session)) + 2 * engines +
+		.pages = (uint32_t)(sessions / slab_per_page(SLAB_session)) +
+			 engines * (3 + tables / slab_per_page(SLAB_port_view)) +
 			 tables / slab_per_page(SLAB_port_table) + 2,
 		.local_buckets = buckets_for(share, LOCAL_ENTRIES, 85),
 		.global_buckets = buckets_for(sessions, GLOBAL_ENTRIES, 80),

@@ -62,7 +62,10 @@
 	R(port_leaked, "a port that is taken is carried by a live session")                                            \
 	R(port_unmarked, "a port that is carried is taken in its address's port table")                                \
 	R(port_shared, "a port is carried by one session only")                                                        \
-	R(port_table_unique, "an address has one port table")                                                          \
+	R(port_twice, "a port is taken in one of its address's tables only")                                           \
+	R(port_holder, "a chunk of ports is held by an engine there is, by a block, or by nobody")                     \
+	R(port_table_valid, "a port table's order is one")                                                             \
+	R(port_table_unique, "an address has one port table of an order")                                              \
 	R(clear_valid, "the newest request to clear is in its place, and no engine has done more than was asked")      \
 	R(snapshot_valid, "the configuration in force is the generation it says, within its bounds")                   \
 	R(snapshot_address, "each address in force has a live port table of its own")                                  \

@@ -29,12 +29,15 @@ struct page_note {
 	uint32_t live;
 };
 
-/* A live port table, and the ports of it that sessions carry. */
+enum { PORT_WORDS = 65536 / 64 }; /* of a bit for each port */
+
+/* A live port table, and the ports of its address that sessions carry. */
 struct port_use {
 	be32_t address;
 	uint32_t index;
+	struct port_order order;
 	uint64_t (*before)[PORT_WORDS];  /* [N_PORT_SETS]: taken before the sessions were looked at; NULL: none */
-	uint64_t (*carried)[PORT_WORDS]; /* [N_PORT_SETS]; NULL: none yet */
+	uint64_t (*carried)[PORT_WORDS]; /* [N_PORT_SETS]; NULL: none yet. Of the address: in its first table */
 };
 
 /* Violations as hashes of all they say; sorted between the looks. */

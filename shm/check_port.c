@@ -2,6 +2,7 @@
 #include "shm/check_internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static const char *const set_name[N_PORT_SETS] = {[PORTS_TCP] = "tcp", [PORTS_OTHER] = "udp and icmp"};
 
@@ -26,18 +27,83 @@ static uint32_t next_table(const struct check *c, uint32_t from)
 	return 0;
 }
 
-/* A port that is taken while the sessions are walked may have its carrier where the walk has been already. So the bits
- * are read before and after. */
+/* What is taken, by port. */
+static void read_taken(const struct check *c, const struct port_use *use, enum port_set set, uint64_t out[PORT_WORDS])
+{
+	const struct port_table *t = port_table_at(c->a, use->index);
+
+	memset(out, 0, PORT_WORDS * sizeof *out);
+	for (unsigned chunk = 0; chunk < N_CHUNKS; chunk++)
+		for (uint32_t taken = chunk_taken(chunk_read(t, set, chunk)); taken; taken &= taken - 1) {
+			struct port_place p = {(uint16_t)chunk, (uint8_t)__builtin_ctz(taken)};
+			uint16_t port = port_of_place(&use->order, p);
+
+			out[port / 64] |= 1ull << port % 64;
+		}
+}
+
+/* A port that is taken while the sessions are walked may have its carrier where the walk has been already. So what is
+ * taken is read before and after. */
 static void read_before(struct check *c, struct port_use *use)
 {
 	const struct port_table *t = port_table_at(c->a, use->index);
 
-	if (ports_used(t, PORTS_TCP) + ports_used(t, PORTS_OTHER) == 0)
+	if (!ports_used(t, PORTS_TCP, 0).taken && !ports_used(t, PORTS_OTHER, 0).taken)
 		return;
 	use->before = check_alloc(c, N_PORT_SETS, sizeof *use->before);
 	for (int set = 0; use->before && set < N_PORT_SETS; set++)
-		for (unsigned w = 0; w < PORT_WORDS; w++)
-			use->before[set][w] = atomic_load_explicit(&t->bits[set][w], memory_order_acquire);
+		read_taken(c, use, set, use->before[set]);
+}
+
+static void check_holders(struct check *c, const struct port_use *use)
+{
+	const struct port_table *t = port_table_at(c->a, use->index);
+
+	for (int set = 0; set < N_PORT_SETS; set++)
+		for (unsigned chunk = 0; chunk < N_CHUNKS; chunk++) {
+			unsigned holder = chunk_holder(chunk_read(t, set, chunk));
+
+			if (holder > c->a->header->geometry.engines && holder != CHUNK_BLOCK)
+				check_violated(c, CHECK_port_holder, t->generation,
+					check_textf("chunk %u (%s) of port table %u", chunk, set_name[set], use->index),
+					check_textf("engine %u holds it", holder - 1),
+					check_textf("the arena has %u engines", c->a->header->geometry.engines));
+		}
+}
+
+/* A table whose ports can be told. */
+static bool add_table(struct check *c, struct port_use *use, uint32_t index)
+{
+	const struct port_table *t = port_table_at(c->a, index);
+	struct port_basis basis = PEEK(t->basis);
+
+	*use = (struct port_use){.address = PEEK(t->address), .index = index};
+	if (port_order_of(&use->order, &basis))
+		return true;
+	check_violated(c, CHECK_port_table_valid, t->generation, check_textf("port table %u", index),
+		check_textf("its basis cannot be inverted"), check_textf("an order of ports is a map both ways"));
+	return false;
+}
+
+static bool same_address(const struct check *c, uint32_t i, uint32_t j)
+{
+	return i < c->n_ports && j < c->n_ports && c->port[i].address.net == c->port[j].address.net;
+}
+
+/* Tables of one address have different orders. */
+static void check_unique(struct check *c, uint32_t i)
+{
+	const struct port_table *t = port_table_at(c->a, c->port[i].index);
+
+	for (uint32_t j = i; j > 0 && same_address(c, i, j - 1); j--) {
+		const struct port_table *other = port_table_at(c->a, c->port[j - 1].index);
+		struct port_basis a = PEEK(t->basis), b = PEEK(other->basis);
+
+		if (port_basis_equal(&a, &b))
+			check_violated(c, CHECK_port_table_unique, 0, check_textf("port table %u", c->port[i].index),
+				check_textf("it is of %s", check_endpoint_text(c->port[i].address, (be16_t){0}).text),
+				check_textf("so is port table %u, in the same order", c->port[j - 1].index));
+	}
 }
 
 void check_port_tables(struct check *c)
@@ -51,17 +117,15 @@ void check_port_tables(struct check *c)
 	if (!c->port)
 		return;
 	for (uint32_t i = 0; n < room && (i = next_table(c, i + 1));)
-		c->port[n++] = (struct port_use){PEEK(port_table_at(c->a, i)->address), i, NULL, NULL};
+		n += add_table(c, &c->port[n], i);
 	c->n_ports = n;
 	c->counts->port_tables = n;
 	qsort(c->port, n, sizeof *c->port, port_order);
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
 		read_before(c, &c->port[i]);
-	for (uint32_t i = 1; i < n; i++)
-		if (c->port[i].address.net == c->port[i - 1].address.net)
-			check_violated(c, CHECK_port_table_unique, 0, check_textf("port table %u", c->port[i].index),
-				check_textf("it is of %s", check_endpoint_text(c->port[i].address, (be16_t){0}).text),
-				check_textf("so is port table %u", c->port[i - 1].index));
+		check_holders(c, &c->port[i]);
+		check_unique(c, i);
+	}
 }
 
 /* The table of an address, the first if there are several; NULL: none. */
@@ -104,47 +168,63 @@ void check_port_carried(struct check *c, uint32_t index, const struct session *s
 
 void check_port_of(struct check *c, uint32_t index, const struct session *s)
 {
-	const struct port_use *use = find_table(c, s->nat);
+	const struct port_use *first = find_table(c, s->nat);
 	enum port_set set = port_set_of(s->l4);
+	uint16_t port = be16_host(s->nat_port);
 
-	if (use && ports_is_set(port_table_at(c->a, use->index), set, be16_host(s->nat_port)))
-		return;
+	for (const struct port_use *use = first; use && use < c->port + c->n_ports && use->address.net == s->nat.net; use++)
+		if (ports_is_taken(port_table_at(c->a, use->index), &use->order, set, port))
+			return;
 	check_violated(c, CHECK_port_unmarked, s->generation, check_session_text(c, index, s),
 		check_textf("it carries %s (%s)", check_endpoint_text(s->nat, s->nat_port).text, set_name[set]),
-		use ? check_textf("port table %u says that port is free", use->index)
-		    : check_textf("that address has no port table"));
+		first ? check_textf("port table %u says that port is free", first->index)
+		      : check_textf("that address has no port table"));
 }
 
-/* ---- bits against carriers ---- */
+/* ---- what is taken against carriers ---- */
 
-static void check_word(struct check *c, const struct port_use *use, enum port_set set, unsigned w, uint64_t leaked)
+static void say_ports(struct check *c, enum check_rule rule, const struct port_use *use, enum port_set set, unsigned w,
+	uint64_t ports, const char *but)
 {
-	for (; leaked; leaked &= leaked - 1) {
-		be16_t port = be16_of((uint16_t)(w * 64 + (unsigned)__builtin_ctzll(leaked)));
+	for (; ports; ports &= ports - 1) {
+		be16_t port = be16_of((uint16_t)(w * 64 + (unsigned)__builtin_ctzll(ports)));
 
-		check_violated(c, CHECK_port_leaked, port_table_at(c->a, use->index)->generation,
+		check_violated(c, rule, port_table_at(c->a, use->index)->generation,
 			check_textf("port %s (%s)", check_endpoint_text(use->address, port).text, set_name[set]),
-			check_textf("it is taken in port table %u", use->index),
-			check_textf("no live session carries it"));
+			check_textf("it is taken in port table %u", use->index), check_textf("%s", but));
 	}
 }
 
-static void check_set(struct check *c, const struct port_use *use, enum port_set set)
+/* Against the sessions, and against the tables of the address before this one. */
+static void check_set(struct check *c, const struct port_use *first, const struct port_use *use, enum port_set set,
+	uint64_t all[PORT_WORDS])
 {
-	const struct port_table *t = port_table_at(c->a, use->index);
+	uint64_t taken[PORT_WORDS];
 
+	read_taken(c, use, set, taken);
 	for (unsigned w = 0; w < PORT_WORDS; w++) {
-		uint64_t taken = atomic_load_explicit(&t->bits[set][w], memory_order_acquire);
-		uint64_t stayed = taken & (use->before ? use->before[set][w] : 0);
+		uint64_t stayed = taken[w] & (use->before ? use->before[set][w] : 0);
 
-		c->counts->ports[set] += (uint32_t)__builtin_popcountll(taken);
-		check_word(c, use, set, w, stayed & ~(use->carried ? use->carried[set][w] : 0));
+		c->counts->ports[set] += (uint32_t)__builtin_popcountll(taken[w]);
+		say_ports(c, CHECK_port_leaked, use, set, w, stayed & ~(first->carried ? first->carried[set][w] : 0),
+			"no live session carries it");
+		say_ports(c, CHECK_port_twice, use, set, w, stayed & all[w], "so it is in another one of that address");
+		all[w] |= stayed;
 	}
 }
 
 void check_ports(struct check *c)
 {
-	for (uint32_t i = 0; i < c->n_ports; i++)
-		for (int set = 0; set < N_PORT_SETS; set++)
-			check_set(c, &c->port[i], set);
+	for (int set = 0; set < N_PORT_SETS; set++) {
+		const struct port_use *first = c->port;
+		uint64_t all[PORT_WORDS] = {0};
+
+		for (uint32_t i = 0; i < c->n_ports; i++) {
+			if (first->address.net != c->port[i].address.net) {
+				first = &c->port[i];
+				memset(all, 0, sizeof all);
+			}
+			check_set(c, first, &c->port[i], set, all);
+		}
+	}
 }

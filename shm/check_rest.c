@@ -69,6 +69,10 @@ static void check_address(struct check *c, uint32_t n, struct snapshot_address a
 	bool live = check_known(c, SLAB_port_table, at.ports) && slab_live(port_table_at(c->a, at.ports));
 	be32_t of = live ? PEEK(port_table_at(c->a, at.ports)->address) : (be32_t){0};
 
+	for (unsigned i = 0; i < SNAPSHOT_OLDER_MAX; i++)
+		if (at.older[i] && !(check_known(c, SLAB_port_table, at.older[i]) &&
+					   PEEK(port_table_at(c->a, at.older[i])->address).net == at.address.net))
+			live = false;
 	if (live && of.net == at.address.net)
 		return;
 	check_violated(c, CHECK_snapshot_address, 0,

@@ -6,6 +6,7 @@
 #include "shm/global_table.h"
 #include "shm/local_table.h"
 #include "shm/nexthop.h"
+#include "shm/port_view.h"
 #include "shm/snapshot.h"
 
 #include <xxhash.h>
@@ -91,7 +92,22 @@ static const struct layout_row rows[] = {
 	F(port_table, generation)
 	F(port_table, link)
 	F(port_table, address)
-	F(port_table, bits)
+	F(port_table, basis)
+	F(port_table, chunk)
+	F(port_table, unheld)
+	F(port_table, block)
+	F(port_table, block_of)
+	S(port_view)
+	F(port_view, generation)
+	F(port_view, link)
+	F(port_view, table)
+	F(port_view, version)
+	F(port_view, empty_until_ns)
+	F(port_view, rest_at)
+	F(port_view, some)
+	F(port_view, maybe)
+	F(port_view, has)
+	F(port_view, rests)
 	S(local_bucket)
 	F(local_bucket, entry)
 	S(global_bucket)

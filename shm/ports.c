@@ -1,89 +1,158 @@
 #include "shm/ports.h"
 
-/* Bits of word `w` that stand for ports in [first, last]. */
-static uint64_t word_mask(unsigned w, uint16_t first, uint16_t last)
+/* ---- one chunk ---- */
+
+int chunk_take(struct port_table *t, uint32_t table, const struct port_order *o, enum port_set set, unsigned chunk,
+	uint32_t mask, unsigned from, unsigned holder, uint8_t epoch, _Atomic uint64_t *intent, uint64_t *word)
 {
-	uint64_t mask = ~0ull;
-
-	if (w == first / 64u)
-		mask &= ~0ull << (first & 63);
-	if (w == last / 64u)
-		mask &= ~0ull >> (63 - (last & 63));
-	return mask;
-}
-
-static unsigned first_from(uint64_t free, unsigned from)
-{
-	uint64_t later = free & (~0ull << from);
-
-	return (unsigned)__builtin_ctzll(later ? later : free);
-}
-
-int ports_peek(const struct port_table *t, enum port_set set, uint16_t first, uint16_t last, uint32_t draw)
-{
-	uint32_t port = ports_start(first, last, draw);
-	uint64_t taken = atomic_load_explicit(&t->bits[set][port / 64], memory_order_relaxed);
-	uint64_t free = ~taken & word_mask(port / 64, first, last);
-
-	return free ? (int)(port / 64 * 64 + first_from(free, port & 63)) : -1;
-}
-
-/* Takes a free bit of the word under the mask, the first at or after bit `from`, then the lowest. */
-static int word_take(struct port_table *t, uint32_t table, enum port_set set, unsigned w, uint64_t mask, unsigned from,
-	_Atomic uint64_t *intent)
-{
-	_Atomic uint64_t *word = &t->bits[set][w];
-	uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);
+	_Atomic uint64_t *cell = &t->chunk[set][chunk];
+	uint64_t seen = atomic_load_explicit(cell, memory_order_relaxed);
 
 	for (;;) {
-		uint64_t free = ~seen & mask;
+		*word = chunk_in_epoch(seen, epoch);
+		uint32_t free = chunk_free(*word) & mask;
 		if (!free)
 			return -1;
-		unsigned bit = first_from(free, from);
-		uint64_t one = 1ull << bit;
+		struct port_place p = {(uint16_t)chunk, (uint8_t)chunk_first(free, from)};
 
-		atomic_store_explicit(intent, port_name(table, set, (uint16_t)(w * 64 + bit)), memory_order_release);
+		*word |= 1ull << p.place;
+		if (holder && chunk_holder(*word) == CHUNK_UNHELD)
+			*word |= (uint64_t)holder << CHUNK_HOLDER;
+		atomic_store_explicit(intent, port_name(table, set, port_of_place(o, p)), memory_order_release);
 		if (atomic_compare_exchange_weak_explicit(
-			    word, &seen, seen | one, memory_order_acq_rel, memory_order_relaxed))
-			return (int)(w * 64 + bit);
+			    cell, &seen, *word, memory_order_acq_rel, memory_order_relaxed)) {
+			if (chunk_holder(seen) != chunk_holder(*word))
+				chunk_note(t, set, chunk, false);
+			return p.place;
+		}
 	}
 }
 
-int ports_take(struct port_table *t, uint32_t table, enum port_set set, uint16_t first, uint16_t last, uint32_t start,
+bool chunk_put(struct port_table *t, enum port_set set, struct port_place p, bool rest, uint8_t epoch, uint64_t *word)
+{
+	_Atomic uint64_t *cell = &t->chunk[set][p.chunk];
+	uint64_t seen = atomic_load_explicit(cell, memory_order_relaxed), one = 1ull << p.place;
+
+	do {
+		if (!(seen & one))
+			return false;
+		*word = chunk_in_epoch(seen, epoch) & ~one;
+		if (rest)
+			*word |= one << CHUNK_RESTS;
+	} while (!atomic_compare_exchange_weak_explicit(
+		cell, &seen, *word, memory_order_acq_rel, memory_order_relaxed));
+	return true;
+}
+
+bool chunk_let_go(struct port_table *t, enum port_set set, unsigned chunk, unsigned holder, uint8_t epoch)
+{
+	_Atomic uint64_t *cell = &t->chunk[set][chunk];
+	uint64_t seen = atomic_load_explicit(cell, memory_order_relaxed);
+
+	do {
+		if (chunk_holder(seen) != holder || chunk_free(chunk_in_epoch(seen, epoch)) != CHUNK_ALL)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(
+		cell, &seen, 0, memory_order_acq_rel, memory_order_relaxed));
+	chunk_note(t, set, chunk, true);
+	return true;
+}
+
+void chunk_note(struct port_table *t, enum port_set set, unsigned chunk, bool unheld)
+{
+	_Atomic uint64_t *word = &t->unheld[set][chunk / 64];
+	uint64_t one = 1ull << chunk % 64;
+
+	if (unheld)
+		atomic_fetch_or_explicit(word, one, memory_order_relaxed);
+	else
+		atomic_fetch_and_explicit(word, ~one, memory_order_relaxed);
+}
+
+/* ---- given ports, and ranges ---- */
+
+static bool is_open(const struct port_table *t, enum port_set set, unsigned chunk, bool in_block)
+{
+	return (chunk_holder(chunk_read(t, set, chunk)) == CHUNK_BLOCK) == in_block;
+}
+
+bool ports_take_one(struct port_table *t, uint32_t table, const struct port_order *o, enum port_set set, uint16_t port,
+	bool in_block, uint8_t epoch, _Atomic uint64_t *intent)
+{
+	struct port_place p = port_place_of(o, port);
+	uint64_t word;
+
+	if (is_open(t, set, p.chunk, in_block) &&
+		chunk_take(t, table, o, set, p.chunk, 1u << p.place, 0, 0, epoch, intent, &word) >= 0)
+		return true;
+	atomic_store_explicit(intent, 0, memory_order_relaxed);
+	return false;
+}
+
+/* Which of a chunk's ports lie in [first, last]; its own first one being `at`. */
+static uint32_t in_range(uint32_t at, uint16_t first, uint16_t last)
+{
+	uint32_t mask = CHUNK_ALL;
+
+	if (at < first)
+		mask &= CHUNK_ALL << (first - at);
+	if (at + CHUNK_PORTS - 1 > last)
+		mask &= CHUNK_ALL >> (at + CHUNK_PORTS - 1 - last);
+	return mask;
+}
+
+int ports_take_in(struct port_table *t, uint32_t table, const struct port_order *o, enum port_set set, uint16_t first,
+	uint16_t last, const uint16_t *allowed, int odd, bool in_block, uint32_t draw, uint8_t epoch,
 	_Atomic uint64_t *intent)
 {
-	unsigned lo = first / 64u, n = last / 64u - lo + 1;
-	uint32_t port = ports_start(first, last, start);
+	static const uint32_t parity[2] = {0x5555, 0xaaaa};
+	uint32_t lo = first / CHUNK_PORTS, n = last / CHUNK_PORTS - lo + 1, start = draw % n;
 
-	for (unsigned i = 0; i <= n; i++) {
-		unsigned w = lo + (port / 64u - lo + i) % n;
-		int got = word_take(t, table, set, w, word_mask(w, first, last), i == 0 ? port & 63 : 0, intent);
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t at = (lo + (start + i) % n) * CHUNK_PORTS;
+		struct port_place p = port_place_of(o, (uint16_t)at);
+		uint32_t mask = in_range(at, first, last);
+		uint64_t word;
 
-		if (got >= 0)
-			return got;
+		if (allowed)
+			mask &= allowed[p.chunk];
+		if (odd == 0 || odd == 1)
+			mask &= parity[odd];
+		if (!mask || !is_open(t, set, p.chunk, in_block))
+			continue;
+		int place = chunk_take(t, table, o, set, p.chunk, mask, draw >> 16 & 15, 0, epoch, intent, &word);
+		if (place >= 0)
+			return (int)at + place;
 	}
 	atomic_store_explicit(intent, 0, memory_order_relaxed);
 	return -1;
 }
 
-bool ports_put(struct port_table *t, enum port_set set, uint16_t port)
+bool ports_put(struct port_table *t, const struct port_order *o, enum port_set set, uint16_t port)
 {
-	uint64_t one = 1ull << (port & 63);
-	uint64_t was = atomic_fetch_and_explicit(&t->bits[set][port / 64], ~one, memory_order_acq_rel);
+	struct port_place p = port_place_of(o, port);
+	uint64_t word = chunk_read(t, set, p.chunk);
 
-	return was & one;
+	return chunk_put(t, set, p, false, (uint8_t)(word >> CHUNK_EPOCH), &word);
 }
 
-uint32_t ports_used(const struct port_table *t, enum port_set set)
+bool ports_is_taken(const struct port_table *t, const struct port_order *o, enum port_set set, uint16_t port)
 {
-	uint32_t n = 0;
+	struct port_place p = port_place_of(o, port);
 
-	for (unsigned w = 0; w < PORT_WORDS; w++)
-		n += (uint32_t)__builtin_popcountll(atomic_load_explicit(&t->bits[set][w], memory_order_relaxed));
+	return chunk_read(t, set, p.chunk) >> p.place & 1;
+}
+
+struct port_use_count ports_used(const struct port_table *t, enum port_set set, uint8_t epoch)
+{
+	struct port_use_count n = {0, 0};
+
+	for (unsigned c = 0; c < N_CHUNKS; c++) {
+		uint64_t word = chunk_in_epoch(atomic_load_explicit(&t->chunk[set][c], memory_order_relaxed), epoch);
+
+		n.taken += (uint32_t)__builtin_popcount(chunk_taken(word));
+		n.resting += CHUNK_PORTS - (uint32_t)__builtin_popcount(chunk_taken(word)) -
+			     (uint32_t)__builtin_popcount(chunk_free(word));
+	}
 	return n;
-}
-
-bool ports_is_set(const struct port_table *t, enum port_set set, uint16_t port)
-{
-	return atomic_load_explicit(&t->bits[set][port / 64], memory_order_acquire) >> (port & 63) & 1;
 }

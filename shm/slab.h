@@ -29,7 +29,8 @@
 /* Class, size in bytes, whose its pages are, struct. One table: a new class is a new row. */
 #define SLAB_CLASSES(S)                                                                                                \
 	S(session, 64, own, "session")                                                                                 \
-	S(port_table, 16448, shared, "port table of one NAT address")
+	S(port_table, 72000, shared, "port table of one NAT address")                                                  \
+	S(port_view, 2240, own, "an engine's view of a port table")
 
 /* own: each engine allocates in pages of its own; shared: all allocate by the shared allocator (shared_slab.h). */
 enum slab_whose { SLABS_own, SLABS_shared };

@@ -18,10 +18,16 @@
 #include "shm/engine.h"
 #include "shm/ports.h"
 
+/* The table ports are taken from, and those of other orders in which some are still in use. */
+enum { SNAPSHOT_OLDER_MAX = 2 };
 struct snapshot_address {
 	be32_t address;
 	uint32_t ports; /* port table's slab index */
+	uint32_t older[SNAPSHOT_OLDER_MAX];
 };
+
+/* In which order the ports of a pool's addresses lie (port_order.h). */
+enum { PORT_ORDER_PLAIN, PORT_ORDER_SHUFFLED, N_PORT_ORDERS };
 
 enum {
 	/* What is left of a pool's ranges: each one excluded cuts one in two at most. */
@@ -61,7 +67,7 @@ struct snapshot_rule {
 	uint8_t pooling;                /* enum pooling, never the default */
 	uint8_t pool;
 	uint8_t timeout; /* class; N_TIMEOUTS: the protocol's */
-	uint8_t reserved;
+	uint8_t ports;   /* enum ports_mode, never the default */
 	uint16_t realm, realm_mask; /* of the session's; mask 0: any */
 };
 _Static_assert(sizeof(struct snapshot_rule) == 32, "no holes: snapshots are compared");
@@ -70,6 +76,7 @@ _Static_assert(sizeof(struct snapshot_rule) == 32, "no holes: snapshots are comp
 struct snapshot_pool {
 	uint32_t first, n;
 	uint32_t usable; /* that give new mappings */
+	uint32_t order;  /* PORT_ORDER_* */
 };
 
 struct snapshot_static {
@@ -92,6 +99,12 @@ struct snapshot {
 	uint32_t n_static; /* in each of the two arrays */
 	uint32_t timeout_s[N_TIMEOUTS];
 	uint16_t port_first, port_last;
+	uint32_t preserve_range, preserve_parity; /* 0 or 1 */
+	uint32_t hold_s, hold_percent;
+	uint32_t own_share_percent;
+	uint32_t n_reserved;
+	struct port_range reserved[CONFIG_RESERVED_MAX];
+	struct port_basis basis[N_PORT_ORDERS];
 	uint32_t udp_inbound_refresh; /* 0 or 1 */
 	uint32_t syn_hold_s;
 	uint32_t refusal; /* enum refusal */

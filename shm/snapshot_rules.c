@@ -18,6 +18,15 @@ void snapshot_add_values(struct snapshot *s, const struct config *c)
 	s->timeout_s[TIMEOUT_OTHER] = c->nat.udp_timeout_s;
 	s->port_first = c->nat.port_first;
 	s->port_last = c->nat.port_last;
+	s->preserve_range = c->nat.preserve_range;
+	s->preserve_parity = c->nat.preserve_parity;
+	s->hold_s = c->nat.hold_s;
+	s->hold_percent = c->nat.hold_percent;
+	s->own_share_percent = c->nat.own_share_percent;
+	s->n_reserved = c->nat.n_reserved;
+	memcpy(s->reserved, c->nat.reserved, sizeof s->reserved);
+	port_order_plain(&s->basis[PORT_ORDER_PLAIN]);
+	port_order_shuffle(&s->basis[PORT_ORDER_SHUFFLED], &c->net.side[SIDE_OUTSIDE].rss);
 	s->udp_inbound_refresh = c->nat.udp_inbound_refresh;
 	s->syn_hold_s = c->nat.syn_hold_s;
 	s->refusal = c->nat.refusal;
@@ -153,6 +162,7 @@ static void add_rule(struct snapshot *s, const struct config *c, const struct co
 			.pooling = (uint8_t)(r->pooling == POOLING_DEFAULT ? c->nat.pooling : r->pooling),
 			.pool = (uint8_t)config_rule_pool(c, r),
 			.timeout = timeout_class_of(s, used, r->timeout_s),
+			.ports = (uint8_t)config_rule_ports(c, r),
 			.realm = (uint16_t)(realm < 0 ? 0 : realm),
 			.realm_mask = realm < 0 ? 0 : UINT16_MAX,
 		});
@@ -164,7 +174,8 @@ void snapshot_add_rules(struct snapshot *s, const struct config *c)
 	static const struct config_rule rest = {.port_last = UINT16_MAX,
 		.mapping = BEHAVIOUR_DEFAULT,
 		.filtering = BEHAVIOUR_DEFAULT,
-		.pooling = POOLING_DEFAULT};
+		.pooling = POOLING_DEFAULT,
+		.ports = PORTS_DEFAULT};
 
 	uint16_t used = classes_in_use(s, c);
 

@@ -13,16 +13,26 @@
 
 enum { CTL_FAILED = 1 };
 
+/* Numbers as they were written; NULL: the default. */
+struct ctl_plan_options {
+	const char *subscribers, *sessions, *peak, *dispersion, *lifetime, *hold, *hold_percent;
+	const char *ports_per_address, *block_size, *blocks_max, *addresses, *target;
+};
+
 /* What stood on the command line besides the command and the configuration; NULL or false when it did not. */
 struct ctl_options {
 	bool exact;                                           /* check: nothing runs */
 	bool json;                                            /* sessions: as the API answers */
-	const char *inside, *nat, *remote, *protocol, *realm; /* sessions: which */
+	const char *inside, *nat, *remote, *protocol, *realm; /* sessions, deterministic: which */
+	const char *time, *skew, *earlier;                    /* deterministic: when */
+	struct ctl_plan_options plan;
 };
 
 int ctl_arena_info(const struct config *c, const struct ctl_options *o);
 int ctl_arena_map(const struct config *c, const struct ctl_options *o);
 int ctl_arena_remove(const struct config *c, const struct ctl_options *o);
+int ctl_deterministic(const struct config *c, const struct ctl_options *o);
+int ctl_plan(const struct config *c, const struct ctl_options *o); /* needs no configuration */
 int ctl_check(const struct config *c, const struct ctl_options *o);
 int ctl_sessions_list(const struct config *c, const struct ctl_options *o);
 int ctl_sessions_clear(const struct config *c, const struct ctl_options *o);

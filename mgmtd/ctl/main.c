@@ -9,7 +9,17 @@
 enum { STATUS_USAGE = 2, WORDS = 2 };
 
 /* Options that belong to some commands only. */
-enum { TAKES_EXACT = 1, TAKES_FILTER = 2 };
+enum {
+	TAKES_EXACT = 1,
+	TAKES_ADDRESSES = 2,
+	TAKES_FILTER = 4,
+	TAKES_TIME = 8,
+	TAKES_PLAN = 16,
+	TAKES_JSON = 32,
+	NO_CONFIG = 64,
+};
+
+enum { TAKES_SESSIONS = TAKES_ADDRESSES | TAKES_FILTER | TAKES_JSON };
 
 static const struct command {
 	const char *word[WORDS];
@@ -22,16 +32,23 @@ static const struct command {
 	{{"arena", "remove"}, 0, "remove arena, mailboxes, XDP programs; nothing may run", ctl_arena_remove},
 	{{"check"}, TAKES_EXACT, "prove the arena sound; on a live box it allows for what is in flight (--exact: not)",
 		ctl_check},
-	{{"sessions"}, TAKES_FILTER, "the same as sessions list", ctl_sessions_list},
-	{{"sessions", "list"}, TAKES_FILTER, "the sessions there are", ctl_sessions_list},
-	{{"sessions", "clear"}, TAKES_FILTER, "end the sessions that agree with all that is given", ctl_sessions_clear},
+	{{"deterministic"}, TAKES_ADDRESSES | TAKES_TIME | TAKES_JSON,
+		"who had a NAT address and port at a time, or which a subscriber had, as configured then",
+		ctl_deterministic},
+	{{"plan"}, TAKES_PLAN | TAKES_JSON | NO_CONFIG, "how many NAT addresses it takes, computed", ctl_plan},
+	{{"sessions"}, TAKES_SESSIONS, "the same as sessions list", ctl_sessions_list},
+	{{"sessions", "list"}, TAKES_SESSIONS, "the sessions there are", ctl_sessions_list},
+	{{"sessions", "clear"}, TAKES_SESSIONS, "end the sessions that agree with all that is given",
+		ctl_sessions_clear},
 };
 
 static unsigned given(const struct ctl_options *o)
 {
-	bool filter = o->inside || o->nat || o->remote || o->protocol || o->realm || o->json;
+	static const struct ctl_plan_options none;
 
-	return (o->exact ? TAKES_EXACT : 0) | (filter ? TAKES_FILTER : 0);
+	return (o->exact ? TAKES_EXACT : 0) | (o->inside || o->nat || o->realm ? TAKES_ADDRESSES : 0) |
+	       (o->remote || o->protocol ? TAKES_FILTER : 0) | (o->time || o->skew || o->earlier ? TAKES_TIME : 0) |
+	       (memcmp(&o->plan, &none, sizeof none) != 0 ? TAKES_PLAN : 0) | (o->json ? TAKES_JSON : 0);
 }
 
 static bool is_command(const struct command *c, int n, char **words)
@@ -64,19 +81,41 @@ int main(int argc, char **argv)
 	static const char *file;
 	static struct ctl_options options;
 	static const struct arg args[] = {
-		{"config", "FILE", "the configuration of the appliance", .text = &file, .required = true},
+		{"config", "FILE", "the configuration of the appliance", .text = &file},
 		{"exact", NULL, "check: nothing runs, so nothing may be in flight", .flag = &options.exact},
-		{"inside", "IP[:PORT]", "sessions: of this subscriber", .text = &options.inside},
-		{"nat", "IP[:PORT]", "sessions: of this NAT address", .text = &options.nat},
+		{"inside", "IP[:PORT]", "sessions, deterministic: of this subscriber", .text = &options.inside},
+		{"nat", "IP[:PORT]", "sessions, deterministic: of this NAT address", .text = &options.nat},
 		{"remote", "IP[:PORT]", "sessions: with this remote", .text = &options.remote},
 		{"protocol", "NAME", "sessions: tcp, udp, icmp or other", .text = &options.protocol},
-		{"realm", "VLAN", "sessions: of this realm; 0: untagged", .text = &options.realm},
-		{"json", NULL, "sessions: JSON, one line each", .flag = &options.json},
+		{"realm", "VLAN", "sessions: of this realm; 0: untagged; deterministic: its name",
+			.text = &options.realm},
+		{"json", NULL, "sessions, deterministic, plan: JSON", .flag = &options.json},
+		{"time", "TIME", "deterministic: when; seconds since 1970 or ISO 8601 with its zone",
+			.text = &options.time},
+		{"skew", "S", "deterministic: how far clocks may differ; 1", .text = &options.skew},
+		{"earlier", "S", "deterministic: how long sessions may have lived on; 7440", .text = &options.earlier},
+		{"subscribers", "N", "plan: how many", .text = &options.plan.subscribers},
+		{"sessions-per-subscriber", "N", "plan: at once, the day's mean", .text = &options.plan.sessions},
+		{"peak", "F", "plan: busy hour over the day's mean; 2", .text = &options.plan.peak},
+		{"dispersion", "K", "plan: how alike subscribers are; small: few use most; 0.5",
+			.text = &options.plan.dispersion},
+		{"lifetime", "S", "plan: how long a port is held, mean; 120", .text = &options.plan.lifetime},
+		{"hold", "S", "plan: how long a freed port or an empty block rests; 120", .text = &options.plan.hold},
+		{"hold-percent", "P", "plan: most of an address's ports that may rest; 50",
+			.text = &options.plan.hold_percent},
+		{"block-size", "N", "plan: ports of a block; 512", .text = &options.plan.block_size},
+		{"blocks-max", "N", "plan: blocks of a subscriber, at most; 4", .text = &options.plan.blocks_max},
+		{"ports-per-address", "N", "plan: ports to give; 64512", .text = &options.plan.ports_per_address},
+		{"addresses", "N", "plan: so many there are; without: as many as it takes",
+			.text = &options.plan.addresses},
+		{"target", "P", "plan: an address may be out of ports with this probability; 0.001",
+			.text = &options.plan.target},
 		{.name = NULL},
 	};
 	struct config_error wrong;
 	int rest, status = args_parse(argc, argv, "corenatctl",
-			  "arena info, map, remove; check; sessions list, clear: looks at the appliance, acts on it",
+			  "arena info, map, remove; check; deterministic; plan; sessions list, clear: looks at the "
+			  "appliance, acts on it",
 			  args, &rest);
 
 	if (status != ARGS_RUN)
@@ -87,6 +126,12 @@ int main(int argc, char **argv)
 
 	if (!command) {
 		list_commands();
+		return STATUS_USAGE;
+	}
+	if (command->takes & NO_CONFIG)
+		return command->run(&config, &options);
+	if (!file) {
+		fprintf(stderr, "corenatctl: --config is missing; try --help\n");
 		return STATUS_USAGE;
 	}
 	if (!config_load(&config, file, &wrong)) {

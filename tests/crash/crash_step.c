@@ -177,7 +177,9 @@ static void run_scenario(const struct scenario *s, uint64_t seed, unsigned deep)
 		.single = true,
 	};
 	struct run r = {.w = world_make(&look, s->name), .scenario = s, .pick = seed, .deep = deep};
-	struct stepper stepper = {.operate = operate, .at = at_operation, .context = &r};
+	/* Private, long, and made anew by whoever comes next. */
+	static const void *const over[] = {(const void *)port_view_make, NULL};
+	struct stepper stepper = {.operate = operate, .at = at_operation, .context = &r, .over = over};
 	size_t bytes = world_bytes(r.w);
 
 	world_make_bystanders(r.w);

@@ -246,8 +246,10 @@ void world_drain(struct world *w)
 		for (unsigned e = 0; e < ENGINES; e++)
 			world_housekeep(w, e);
 	}
-	for (unsigned e = 0; e < ENGINES; e++)
+	for (unsigned e = 0; e < ENGINES; e++) {
+		nat_ports_leave(&w->nat[e]);
 		slab_give_back(w->arena, &w->nat[e].actor->slab[SLAB_session]);
+	}
 	world_check(w, &c);
 	EXPECT(w, c.sessions == 0 && c.adoptions == 0 && c.mappings == 0 && c.references == 0);
 	EXPECT(w, c.local_entries == 0 && c.global_entries == 0);

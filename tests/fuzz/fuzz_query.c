@@ -5,6 +5,7 @@
  * answer's body pass through. */
 #include "mgmtd/history.h"
 #include "mgmtd/rest.c"
+#include "mgmtd/versions.h"
 #include "pe/miniature.h"
 #include "shm/session.h"
 #include "tests/fuzz/fuzz.h"
@@ -92,7 +93,8 @@ static char directory[] = "/tmp/corenat-fuzz-XXXXXX";
 
 static void remove_directory(void)
 {
-	static const char *const files[] = {"history.db", "history.db-wal", "history.db-shm"};
+	static const char *const files[] = {
+		"history.db", "history.db-wal", "history.db-shm", "versions.db", "versions.db-wal", "versions.db-shm"};
 	char path[64];
 
 	for (unsigned i = 0; i < sizeof files / sizeof files[0]; i++) {
@@ -120,6 +122,28 @@ static struct history *make_history(struct config *c)
 	return h;
 }
 
+/* Two configurations one after the other, the first with computed ports. */
+static struct versions *make_versions(const struct config *c)
+{
+	struct config other = *c;
+	struct versions_error err;
+	struct versions *v;
+	char path[64];
+
+	snprintf(path, sizeof path, "%s/versions.db", directory);
+	v = versions_open(path, 10, 86400, &err);
+	FUZZ_EXPECT(v != NULL);
+	other.net.prefixes[0].len = 24;
+	other.nat.ports = PORTS_DETERMINISTIC;
+	for (int i = 0; i < 2; i++) {
+		char *text = config_print(i ? c : &other);
+
+		FUZZ_EXPECT(text && versions_begin(v, (int64_t)(time(NULL) - 60 + i) * 1000, text) == 0);
+		free(text);
+	}
+	return v;
+}
+
 static struct api *appliance(void)
 {
 	static const char text[] = "{\"inside\":{\"interface\":\"in\",\"prefixes\":[\"100.64.0.0/10\"]},"
@@ -139,6 +163,7 @@ static struct api *appliance(void)
 	for (unsigned i = 0; i < SESSIONS; i++)
 		add_session(api.arena, i);
 	api.history = make_history(&c);
+	api.versions = make_versions(&c);
 	api.config = &c;
 	return &api;
 }

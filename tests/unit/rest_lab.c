@@ -3,6 +3,7 @@
 
 #include "mgmtd/commit.h"
 #include "mgmtd/history.h"
+#include "mgmtd/versions.h"
 #include "tests/unit/rest_client.h"
 
 #include <ftw.h>
@@ -29,6 +30,7 @@ static const char document[] = "{\"arena\":{\"name\":\"/test-rest-%d-%u\",\"engi
 			       "\"system\":{\"runtime_dir\":\"%s/run\"},"
 			       "\"api\":{\"web_dir\":\"%s/web\"},"
 			       "\"history\":{\"file\":\"%s/history.db\"},"
+			       "\"versions\":{\"file\":\"%s/versions.db\"},"
 			       "\"statistics\":{\"interval_ms\":100}}";
 
 static void write_file(const struct lab *lab, const char *name, const char *text)
@@ -68,7 +70,7 @@ static void read_config(struct lab *lab)
 	static unsigned n;
 	struct config_error wrong;
 	char text[2048];
-	int size = snprintf(text, sizeof text, document, (int)getpid(), n++, lab->dir, lab->dir, lab->dir);
+	int size = snprintf(text, sizeof text, document, (int)getpid(), n++, lab->dir, lab->dir, lab->dir, lab->dir);
 
 	if (!config_parse(&lab->config, text, (size_t)size, &wrong))
 		fail_msg("%s", wrong.text);
@@ -110,6 +112,7 @@ int lab_setup(void **state)
 	struct lab *lab = calloc(1, sizeof *lab);
 	struct arena_error wrong;
 	struct history_error no_history;
+	struct versions_error no_versions;
 
 	snprintf(lab->dir, sizeof lab->dir, "/tmp/corenat-rest-XXXXXX");
 	assert_non_null(mkdtemp(lab->dir));
@@ -121,6 +124,8 @@ int lab_setup(void **state)
 	commit(lab);
 	lab->api.history = history_open(lab->config.history.file, 3600, INTERVAL_MS, &no_history);
 	assert_non_null(lab->api.history);
+	lab->api.versions = versions_open(lab->config.versions.file, 1000, 63072000, &no_versions);
+	assert_non_null(lab->api.versions);
 
 	struct feed_sink sink = {store_sample, lab->api.history};
 
@@ -143,6 +148,7 @@ int lab_teardown(void **state)
 	rest_close(lab->rest);
 	feed_close(lab->api.feed);
 	history_close(lab->api.history);
+	versions_close(lab->api.versions);
 	for (unsigned e = 0; e < ENGINES; e++)
 		arena_close(lab->role[e]);
 	arena_remove(lab->config.arena.name);

@@ -2,6 +2,7 @@
 #include "pe/nat_internal.h"
 #include "shm/nexthop.h"
 #include "shm/shared_slab.h"
+#include "tests/unit/port_tools.h"
 #include "tests/unit/check_box.h"
 
 /* ---- a scene in which there is one of everything ---- */
@@ -438,13 +439,16 @@ static void break_port_leaked(struct scene *s)
 {
 	struct port_table *t = table_of(s, s->other);
 
-	t->bits[PORTS_TCP][2000 / 64] |= 1ull << 2000 % 64;
+	struct port_order o = port_hand_order(t);
+	struct port_place p = port_place_of(&o, 2000);
+
+	t->chunk[PORTS_TCP][p.chunk] |= 1ull << p.place;
 	snprintf(s->names, sizeof s->names, "port 198.51.100.%u:2000 (tcp)", be32_host(t->address) & 0xff);
 }
 
 static void break_port_unmarked(struct scene *s)
 {
-	assert_true(ports_put(table_of(s, s->other), PORTS_OTHER, be16_host(at(s, s->other)->nat_port)));
+	assert_true(port_hand_put(table_of(s, s->other), PORTS_OTHER, be16_host(at(s, s->other)->nat_port)));
 	name_session(s, s->other);
 }
 
@@ -456,27 +460,64 @@ static void break_port_shared(struct scene *s)
 	while (box_out(s->b, 1, tuple_of(L4_UDP, inside, 6000, 1, 53)) == VERDICT_fwd_out_new)
 		inside++;
 	expect_clean(s->b, NULL);
-	assert_true(ports_put(table_of(s, s->other), PORTS_OTHER, be16_host(at(s, s->other)->nat_port)));
+	assert_true(port_hand_put(table_of(s, s->other), PORTS_OTHER, be16_host(at(s, s->other)->nat_port)));
+	s->b->now = mono_after(s->b->now, span_ms(25)); /* what was full is looked through again */
 	assert_int_equal(box_out(s->b, 1, tuple_of(L4_UDP, inside, 6000, 2, 53)), VERDICT_fwd_out_new);
 	*global_place(&s->b->nat[0].filters, newest(s->b, 1)) = 0; /* a port's filter would be there twice as well */
 	session_set(at(s, newest(s->b, 1)), 0, SESSION_FILTERS);
 	name_session(s, newest(s->b, 1));
 }
 
-static void same_address(void *object, void *context)
+/* A table more of an address that has one. */
+static void build_like(void *object, void *context)
 {
+	const struct port_table *like = context;
 	struct port_table *t = object;
 
-	memset(&t->address, 0, sizeof *t - offsetof(struct port_table, address));
-	t->address = *(be32_t *)context;
+	memset((uint8_t *)t + offsetof(struct port_table, address), 0, sizeof *t - offsetof(struct port_table, address));
+	t->address = like->address;
+	t->basis = like->basis;
+}
+
+static uint32_t one_more_table(struct scene *s)
+{
+	return shared_make(s->b->arena, ACTOR_MGMTD, SLAB_port_table, build_like, table_of(s, s->other));
 }
 
 static void break_port_table_unique(struct scene *s)
 {
-	be32_t address = table_of(s, s->other)->address;
-	uint32_t i = shared_make(s->b->arena, ACTOR_MGMTD, SLAB_port_table, same_address, &address);
+	snprintf(s->names, sizeof s->names, "port table %u", one_more_table(s));
+}
 
+static void break_port_table_valid(struct scene *s)
+{
+	uint32_t i = one_more_table(s);
+
+	memset(port_table_at(s->b->arena, i)->basis.port, 0, sizeof(uint16_t[2]));
 	snprintf(s->names, sizeof s->names, "port table %u", i);
+}
+
+/* In another order, but taken there too. */
+static void break_port_twice(struct scene *s)
+{
+	uint32_t i = one_more_table(s);
+	struct port_table *t = port_table_at(s->b->arena, i);
+	uint16_t was = t->basis.port[5], port = be16_host(at(s, s->other)->nat_port);
+	char text[INET_ADDRSTRLEN];
+
+	t->basis.port[5] = t->basis.port[6];
+	t->basis.port[6] = was;
+	assert_true(port_hand_take(s->b->arena, i, PORTS_OTHER, port));
+	inet_ntop(AF_INET, &t->address, text, sizeof text);
+	snprintf(s->names, sizeof s->names, "port %s:%u", text, port);
+}
+
+static void break_port_holder(struct scene *s)
+{
+	struct port_table *t = table_of(s, s->other);
+
+	t->chunk[PORTS_TCP][17] |= 60ull << CHUNK_HOLDER;
+	snprintf(s->names, sizeof s->names, "chunk 17 (tcp)");
 }
 
 static struct snapshot *snapshot_of(const struct scene *s)
@@ -580,6 +621,9 @@ static const struct corruption {
 	{BREAK(port_unmarked)},
 	{BREAK(port_shared)},
 	{BREAK(port_table_unique)},
+	{BREAK(port_table_valid)},
+	{BREAK(port_twice)},
+	{BREAK(port_holder)},
 	{BREAK(snapshot_valid)},
 	{BREAK_TOO(snapshot_valid, pools)},
 	{BREAK_TOO(snapshot_valid, rules)},

@@ -198,6 +198,36 @@ static void nat_behaviour_arrives_in_the_struct(void **state)
 	assert_int_equal(s[4].ports, 1);
 }
 
+static void ports_arrive_in_the_struct(void **state)
+{
+	const struct config_rule *r = config.rules;
+	struct config_error err;
+
+	(void)state;
+	assert_true(config_load(&config, CORPUS "good/ports.json", &err));
+	assert_int_equal(config.pools[0].block_size, 512);
+	assert_int_equal(config.pools[0].blocks_max, 4);
+	assert_int_equal(config.pools[1].block_size, 64);
+	assert_int_equal(config.pools[1].block_hold_s, 0);
+	assert_int_equal(config.pools[1].active_block_s, 86400);
+	assert_true(config.nat.preserve_range && config.nat.preserve_parity);
+	assert_int_equal(config.nat.hold_s, 0);
+	assert_int_equal(config.nat.hold_percent, 100);
+	assert_int_equal(config.nat.own_share_percent, 0);
+	assert_int_equal(config.nat.n_reserved, 4);
+	assert_int_equal(config.nat.reserved[2].first, 3128);
+	assert_int_equal(config.nat.reserved[2].last, 3130);
+	assert_int_equal(config.nat.reserved[3].last, 65535);
+	assert_int_equal(config_rule_ports(&config, &r[0]), PORTS_BLOCKS);
+	assert_int_equal(config_rule_ports(&config, &r[1]), PORTS_DETERMINISTIC);
+	assert_int_equal(r[1].ports_per_subscriber, 2016);
+	assert_int_equal(config_pool_find(&config, r[1].overflow), 1);
+	assert_int_equal(r[2].order, ORDER_SPREAD);
+	config.nat.ports = PORTS_ORDERED;
+	config.rules[3].ports = PORTS_DEFAULT;
+	assert_int_equal(config_rule_ports(&config, &r[3]), PORTS_ORDERED);
+}
+
 static void realms_arrive_in_the_struct(void **state)
 {
 	static const int rule_realm[] = {100, 0, -1, 4094};
@@ -344,12 +374,16 @@ static void largest_document_is_not_too_long(void **state)
 		memset(r->name, 'r', sizeof(r->name) - 1);
 		memset(r->pool, 'p', sizeof(r->pool) - 1);
 		memset(r->realm, 'm', sizeof(r->realm) - 1);
+		memset(r->overflow, 'o', sizeof(r->overflow) - 1);
+		r->ports = PORTS_DETERMINISTIC;
 		r->mapping = r->filtering = ADDRESS_AND_PORT_DEPENDENT;
 		r->type = NAT_TYPE_PORT_RESTRICTED;
 		r->n_inside = r->n_destination = CONFIG_RULE_PREFIXES_MAX;
 		for (uint32_t p = 0; p < CONFIG_RULE_PREFIXES_MAX; p++)
 			r->inside[p] = r->destination[p] = (struct prefix){UINT32_MAX, 32};
 	}
+	for (config.nat.n_reserved = 0; config.nat.n_reserved < CONFIG_RESERVED_MAX; config.nat.n_reserved++)
+		config.nat.reserved[config.nat.n_reserved] = (struct port_range){65534, 65535};
 	for (uint32_t i = 0; i < CONFIG_STATICS_MAX; i++) {
 		config.statics[i] = (struct config_static){STATIC_ANY, UINT32_MAX, UINT32_MAX, 65535, 65535, 65535, ""};
 		memset(config.statics[i].realm, 'm', sizeof(config.statics[i].realm) - 1);
@@ -483,6 +517,7 @@ int main(void)
 		cmocka_unit_test(the_shipped_example_is_good),
 		cmocka_unit_test(values_arrive_in_the_struct),
 		cmocka_unit_test(nat_behaviour_arrives_in_the_struct),
+		cmocka_unit_test(ports_arrive_in_the_struct),
 		cmocka_unit_test(realms_arrive_in_the_struct),
 		cmocka_unit_test(rules_fall_back_in_order),
 		cmocka_unit_test(pools_are_cut_right),

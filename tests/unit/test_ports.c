@@ -1,183 +1,139 @@
-/* ports: against plain arrays, to exhaustion and beyond, several engines at once. */
-#include "shm/ports.h"
-#include "tests/unit/rnd.h"
+/* ports: chunks against plain arrays, in every epoch; given ports, ranges, blocks; several engines at one chunk. */
+#include "tests/unit/port_rig.h"
 
 #include <pthread.h>
-#include <stdlib.h>
-#include <string.h>
 
-enum { TABLE = 77 }; /* any slab index: it only names the table in the intent */
-
-static struct port_table *table_new(void)
+static struct rig *plain_rig(void)
 {
-	struct port_table *t = aligned_alloc(CACHE_LINE, 257ul * CACHE_LINE);
-
-	memset((void *)t, 0, sizeof *t);
-	return t;
+	return rig_open(&(struct rig_setup){.engines = 1, .first = LOW_PORTS, .last = 65535, .hold_percent = 100});
 }
 
-static uint32_t bits_in(const struct port_table *t, enum port_set set)
-{
-	uint32_t n = 0;
+/* ---- one chunk against an array ---- */
 
-	for (unsigned w = 0; w < PORT_WORDS; w++)
-		n += (uint32_t)__builtin_popcountll(t->bits[set][w]);
-	return n;
-}
-
-/* ---- against an array of bool ---- */
-
-struct model {
-	bool used[N_PORT_SETS][65536];
-	uint32_t n[N_PORT_SETS];
+struct port_model {
+	bool taken;
+	int freed; /* epoch; -1: does not rest */
 };
 
-static uint32_t model_free(const struct model *m, enum port_set set, uint16_t first, uint16_t last)
+static bool model_free(const struct port_model *m, int epoch)
 {
-	uint32_t n = 0;
-
-	for (uint32_t p = first; p <= last; p++)
-		n += !m->used[set][p];
-	return n;
+	return !m->taken && (m->freed < 0 || epoch >= m->freed + 2);
 }
 
-static void step_take(struct port_table *t, struct model *m, enum port_set set, uint16_t first, uint16_t last,
-	uint32_t start, uint64_t seed, uint64_t step)
+static void step_take(struct rig *r, struct port_model m[CHUNK_PORTS], unsigned chunk, struct rnd *rnd, int epoch,
+	uint64_t seed, uint64_t step)
 {
+	uint32_t mask = (uint32_t)rnd_next(rnd) & CHUNK_ALL, can = 0;
 	_Atomic uint64_t intent = 12345;
-	int got = ports_take(t, TABLE, set, first, last, start, &intent);
+	uint64_t word;
+	int place = chunk_take(r->table, RIG_TABLE, &r->rules[0].order, PORTS_TCP, chunk, mask, rnd_below(rnd, CHUNK_PORTS),
+		1, (uint8_t)epoch, &intent, &word);
 
-	if (got < 0) {
-		CHECK_AT(seed, step, model_free(m, set, first, last) == 0);
-		CHECK_AT(seed, step, intent == 0);
+	for (unsigned i = 0; i < CHUNK_PORTS; i++)
+		can |= (uint32_t)(model_free(&m[i], epoch) && mask >> i & 1) << i;
+	CHECK_AT(seed, step, (place >= 0) == (can != 0));
+	if (place < 0)
 		return;
-	}
-	CHECK_AT(seed, step, got >= first && got <= last);
-	CHECK_AT(seed, step, !m->used[set][got] && ports_is_set(t, set, (uint16_t)got));
-	CHECK_AT(seed, step, intent == port_name(TABLE, set, (uint16_t)got));
-	m->used[set][got] = true;
-	m->n[set]++;
+	CHECK_AT(seed, step, can >> place & 1);
+	CHECK_AT(seed, step, chunk_holder(word) == 1 && chunk_taken(word) >> place & 1);
+	CHECK_AT(seed, step, intent == port_name(RIG_TABLE, PORTS_TCP, (uint16_t)(chunk * CHUNK_PORTS + (unsigned)place)));
+	m[place] = (struct port_model){true, -1};
 }
 
-static void step_put(
-	struct port_table *t, struct model *m, enum port_set set, uint16_t port, uint64_t seed, uint64_t step)
+static void step_put(struct rig *r, struct port_model m[CHUNK_PORTS], unsigned chunk, struct rnd *rnd, int epoch,
+	uint64_t seed, uint64_t step)
 {
-	CHECK_AT(seed, step, ports_put(t, set, port) == m->used[set][port]);
-	CHECK_AT(seed, step, !ports_is_set(t, set, port));
-	m->n[set] -= m->used[set][port];
-	m->used[set][port] = false;
+	struct port_place p = {(uint16_t)chunk, (uint8_t)rnd_below(rnd, CHUNK_PORTS)};
+	bool rest = rnd_below(rnd, 3) != 0;
+	uint64_t word;
+
+	CHECK_AT(seed, step, chunk_put(r->table, PORTS_TCP, p, rest, (uint8_t)epoch, &word) == m[p.place].taken);
+	if (m[p.place].taken)
+		m[p.place] = (struct port_model){false, rest ? epoch : -1};
 }
 
-static void check_all(const struct port_table *t, const struct model *m, uint64_t seed, uint64_t step)
+static void test_chunk(void **state)
 {
-	for (int set = 0; set < N_PORT_SETS; set++) {
-		CHECK_AT(seed, step, ports_used(t, set) == m->n[set] && bits_in(t, set) == m->n[set]);
-		for (uint32_t p = 0; p < 65536; p++)
-			CHECK_AT(seed, step, ports_is_set(t, set, (uint16_t)p) == m->used[set][p]);
-	}
-}
+	struct rig *r = plain_rig();
 
-/* Ranges whose ends lie anywhere in a word, the same word, or at the ends of all ports. */
-static void test_against_an_array(void **state)
-{
-	static const struct {
-		uint16_t first, last;
-	} range[] = {{1024, 65535}, {0, 65535}, {1024, 1087}, {1030, 1040}, {1087, 1088}, {5000, 5000}, {0, 0},
-		{65535, 65535}, {65530, 65535}, {100, 227}, {1, 62}, {63, 64}, {64, 127}, {64, 128}};
-	struct model *m = malloc(sizeof *m);
+	for (uint64_t seed = 0; seed < 200; seed++) {
+		struct port_model m[CHUNK_PORTS];
+		unsigned chunk = 100 + (unsigned)seed;
+		struct rnd rnd = {seed};
+		int epoch = (int)rnd_below(&rnd, 600); /* past the wrap of the eight bits */
 
-	for (uint64_t seed = 0; seed < 56; seed++) {
-		uint16_t first = range[seed % 14].first, last = range[seed % 14].last;
-		struct port_table *t = table_new();
-		struct rnd r = {seed};
-
-		memset(m, 0, sizeof *m);
-		for (uint64_t step = 0; step < 3000; step++) {
-			enum port_set set = rnd_below(&r, N_PORT_SETS);
-
-			if (rnd_below(&r, 3))
-				step_take(t, m, set, first, last, (uint32_t)rnd_next(&r), seed, step);
+		for (unsigned i = 0; i < CHUNK_PORTS; i++)
+			m[i] = (struct port_model){false, -1};
+		for (uint64_t step = 0; step < 2000; step++) {
+			if (rnd_one_in(&rnd, 12))
+				epoch += (int)rnd_below(&rnd, 4);
+			if (rnd_below(&rnd, 2))
+				step_take(r, m, chunk, &rnd, epoch, seed, step);
 			else
-				step_put(t, m, set, (uint16_t)(first + rnd_below(&r, last - first + 1u)), seed, step);
+				step_put(r, m, chunk, &rnd, epoch, seed, step);
 		}
-		check_all(t, m, seed, 3000);
-		free(t);
 	}
-	free(m);
+	rig_close(r);
+}
+
+/* ---- given ports and ranges ---- */
+
+static void test_one_port(void **state)
+{
+	struct rig *r = plain_rig();
+	const struct port_order *o = &r->rules[0].order;
+	_Atomic uint64_t intent = 0;
+
+	for (uint32_t port = 0; port < 65536; port += 331) {
+		assert_false(ports_is_taken(r->table, o, PORTS_TCP, (uint16_t)port));
+		assert_true(ports_take_one(r->table, RIG_TABLE, o, PORTS_TCP, (uint16_t)port, false, 0, &intent));
+		assert_int_equal(intent, port_name(RIG_TABLE, PORTS_TCP, (uint16_t)port));
+		assert_false(ports_take_one(r->table, RIG_TABLE, o, PORTS_TCP, (uint16_t)port, false, 0, &intent));
+		assert_int_equal(intent, 0);
+		assert_true(ports_is_taken(r->table, o, PORTS_TCP, (uint16_t)port));
+		assert_false(ports_is_taken(r->table, o, PORTS_OTHER, (uint16_t)port));
+		assert_true(ports_put(r->table, o, PORTS_TCP, (uint16_t)port));
+		assert_false(ports_put(r->table, o, PORTS_TCP, (uint16_t)port));
+	}
+	rig_close(r);
 }
 
 /* Every port of the range is had exactly once, whatever was taken outside of it; then none, then the one put back. */
-static void exhaust(uint16_t first, uint16_t last, uint64_t seed)
+static void exhaust(uint16_t first, uint16_t last, int odd, uint64_t seed)
 {
-	struct port_table *t = table_new();
+	struct rig *r = plain_rig();
+	const struct port_order *o = &r->rules[0].order;
+	uint32_t n = 0, size = 0;
 	_Atomic uint64_t intent = 0;
-	struct rnd r = {seed};
-	uint32_t n = 0, size = last - first + 1u;
+	struct rnd rnd = {seed};
 	bool *had = calloc(65536, 1);
+	int port;
 
-	for (int port; (port = ports_take(t, TABLE, PORTS_TCP, first, last, (uint32_t)rnd_next(&r), &intent)) >= 0;
-		n++) {
+	for (uint32_t p = first; p <= last; p++)
+		size += odd < 0 || (int)(p & 1) == odd;
+	while ((port = ports_take_in(r->table, RIG_TABLE, o, PORTS_TCP, first, last, NULL, odd, false,
+			(uint32_t)rnd_next(&rnd), 0, &intent)) >= 0) {
 		CHECK_AT(seed, n, port >= first && port <= last && !had[port]);
+		CHECK_AT(seed, n, odd < 0 || (port & 1) == odd);
 		had[port] = true;
+		n++;
 	}
 	assert_int_equal(n, size);
-	assert_int_equal(ports_used(t, PORTS_TCP), size);
-	assert_int_equal(bits_in(t, PORTS_OTHER), 0); /* the sets are apart */
-	for (int i = 0; i < 50; i++) {
-		uint16_t port = (uint16_t)(first + rnd_below(&r, size));
-
-		assert_true(ports_put(t, PORTS_TCP, port));
-		assert_int_equal(ports_take(t, TABLE, PORTS_TCP, first, last, (uint32_t)rnd_next(&r), &intent), port);
-		assert_int_equal(ports_take(t, TABLE, PORTS_TCP, first, last, (uint32_t)rnd_next(&r), &intent), -1);
-	}
+	assert_int_equal(intent, 0);
+	assert_int_equal(rig_used(r, PORTS_TCP).taken, size);
+	assert_int_equal(rig_used(r, PORTS_OTHER).taken, 0);
 	free(had);
-	free(t);
+	rig_close(r);
 }
 
-static void test_exhaustion(void **state)
+static void test_ranges(void **state)
 {
-	exhaust(1024, 65535, 1);
-	exhaust(0, 65535, 2);
-	exhaust(1000, 1100, 3);
-	exhaust(1030, 1040, 4);
-	exhaust(65535, 65535, 5);
-	exhaust(127, 128, 6);
-}
-
-static void test_put_of_a_free_port(void **state)
-{
-	struct port_table *t = table_new();
-	_Atomic uint64_t intent = 0;
-
-	assert_false(ports_put(t, PORTS_TCP, 5000));
-	assert_int_equal(ports_take(t, TABLE, PORTS_TCP, 5000, 5000, 0, &intent), 5000);
-	assert_false(ports_put(t, PORTS_OTHER, 5000));
-	assert_true(ports_put(t, PORTS_TCP, 5000));
-	assert_false(ports_put(t, PORTS_TCP, 5000));
-	assert_int_equal(ports_used(t, PORTS_TCP), 0);
-	free(t);
-}
-
-/* A random start gives a random port: over all of the range, and without a port more likely than others in an empty
- * table (RFC 6056). */
-static void test_start_is_the_port(void **state)
-{
-	struct port_table *t = table_new();
-	_Atomic uint64_t intent = 0;
-	struct rnd r = {9};
-	uint32_t tenth[10] = {0};
-
-	for (int i = 0; i < 20000; i++) {
-		uint32_t start = (uint32_t)rnd_next(&r);
-		int port = ports_take(t, TABLE, PORTS_OTHER, 1024, 65535, start, &intent);
-
-		assert_int_equal(port, 1024 + start % 64512);
-		tenth[(port - 1024) * 10 / 64512]++;
-		ports_put(t, PORTS_OTHER, (uint16_t)port);
-	}
-	for (int i = 0; i < 10; i++)
-		assert_in_range(tenth[i], 1800, 2200);
-	free(t);
+	exhaust(0, 65535, -1, 1);
+	exhaust(1000, 1100, -1, 2);
+	exhaust(1030, 1040, 0, 3);
+	exhaust(65535, 65535, -1, 4);
+	exhaust(127, 128, 1, 5);
+	exhaust(1023, 1024, -1, 6);
 }
 
 static void test_names_are_distinct(void **state)
@@ -190,12 +146,12 @@ static void test_names_are_distinct(void **state)
 	assert_int_equal(port_set_of(L4_ICMP), PORTS_OTHER);
 }
 
-/* ---- several engines ---- */
+/* ---- several engines at the same few chunks ---- */
 
-enum { THREADS = 4, STEPS = 30000, FIRST = 1000, LAST = 1199 };
+enum { THREADS = 4, STEPS = 40000, FIRST = 1000, LAST = 1100 };
 
 struct shared {
-	struct port_table *t;
+	struct rig *rig;
 	_Atomic int owner[65536]; /* thread + 1 */
 };
 
@@ -208,30 +164,39 @@ struct engine {
 	pthread_t thread;
 };
 
+static void give_one_back(struct engine *e, struct rnd *r)
+{
+	struct rig *rig = e->shared->rig;
+	uint32_t at = rnd_below(r, e->n_held);
+	struct port_place p = port_place_of(&rig->rules[0].order, e->held[at]);
+	uint16_t port = e->held[at];
+	uint64_t word;
+
+	e->held[at] = e->held[--e->n_held];
+	e->wrong += atomic_exchange(&e->shared->owner[port], 0) != (int)e->n + 1;
+	e->wrong += !chunk_put(rig->table, PORTS_OTHER, p, false, 0, &word);
+}
+
 static void *engine_run(void *arg)
 {
 	struct engine *e = arg;
-	struct shared *s = e->shared;
+	struct rig *rig = e->shared->rig;
 	struct rnd r = {e->n};
 	_Atomic uint64_t intent = 0;
 
 	for (int step = 0; step < STEPS; step++) {
 		if (e->n_held && rnd_below(&r, 5) < 2) {
-			uint32_t at = rnd_below(&r, e->n_held);
-			uint16_t port = e->held[at];
-
-			e->held[at] = e->held[--e->n_held];
-			e->wrong += atomic_exchange(&s->owner[port], 0) != (int)e->n + 1;
-			e->wrong += !ports_put(s->t, PORTS_OTHER, port);
+			give_one_back(e, &r);
 			continue;
 		}
-		int port = ports_take(s->t, TABLE, PORTS_OTHER, FIRST, LAST, (uint32_t)rnd_next(&r), &intent);
+		int port = ports_take_in(rig->table, RIG_TABLE, &rig->rules[0].order, PORTS_OTHER, FIRST, LAST, NULL, -1, false,
+			(uint32_t)rnd_next(&r), 0, &intent);
 
 		if (port < 0) {
 			e->full++;
 			continue;
 		}
-		e->wrong += atomic_exchange(&s->owner[port], (int)e->n + 1) != 0;
+		e->wrong += atomic_exchange(&e->shared->owner[port], (int)e->n + 1) != 0;
 		e->held[e->n_held++] = (uint16_t)port;
 	}
 	return NULL;
@@ -243,7 +208,7 @@ static void test_no_port_has_two_owners(void **state)
 	struct engine *engine = calloc(THREADS, sizeof *engine);
 	uint32_t held = 0;
 
-	shared.t = table_new();
+	shared.rig = plain_rig();
 	for (unsigned n = 0; n < THREADS; n++) {
 		engine[n].shared = &shared;
 		engine[n].n = n;
@@ -255,19 +220,17 @@ static void test_no_port_has_two_owners(void **state)
 		assert_true(engine[n].full > 0); /* exhaustion was met */
 		held += engine[n].n_held;
 	}
-	assert_int_equal(bits_in(shared.t, PORTS_OTHER), held);
-	assert_int_equal(ports_used(shared.t, PORTS_OTHER), held);
+	assert_int_equal(rig_used(shared.rig, PORTS_OTHER).taken, held);
 	free(engine);
-	free(shared.t);
+	rig_close(shared.rig);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_against_an_array),
-		cmocka_unit_test(test_exhaustion),
-		cmocka_unit_test(test_put_of_a_free_port),
-		cmocka_unit_test(test_start_is_the_port),
+		cmocka_unit_test(test_chunk),
+		cmocka_unit_test(test_one_port),
+		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_names_are_distinct),
 		cmocka_unit_test(test_no_port_has_two_owners),
 	};

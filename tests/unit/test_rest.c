@@ -1,6 +1,7 @@
 /* rest: what each resource answers. */
 #include "mgmtd/history.h"
 #include "shm/ports.h"
+#include "tests/unit/port_tools.h"
 #include "tests/unit/rest_client.h"
 #include "tests/unit/rest_lab.h"
 
@@ -373,14 +374,10 @@ static void test_bad_parameters(void **state)
 
 static void take_ports(struct lab *lab, uint32_t host, enum port_set set, unsigned n)
 {
-	static _Atomic uint64_t intent;
-
 	for (uint32_t i = 0; (i = slab_next_live(lab->arena, SLAB_port_table, i + 1));) {
-		struct port_table *t = port_table_at(lab->arena, i);
-
-		if (be32_host(t->address) == host)
+		if (be32_host(port_table_at(lab->arena, i)->address) == host)
 			while (n--)
-				assert_true(ports_take(t, i, set, 1024, 2023, n, &intent) >= 1024);
+				assert_true(port_hand_take(lab->arena, i, set, (uint16_t)(1024 + n)));
 	}
 }
 

@@ -1,5 +1,6 @@
 /* snapshot: compiled from a configuration, put in force, kept back while an engine lags; ports outlive it. */
 #include "shm/snapshot.h"
+#include "tests/unit/port_tools.h"
 #include "tests/unit/rnd.h"
 
 #include <errno.h>
@@ -92,7 +93,7 @@ static void test_compile(void **state)
 		assert_int_equal(be32_host(s->addresses[i].address), i < 4 ? POOL + i : 0xfffffffe);
 		assert_int_equal(t->address.net, s->addresses[i].address.net);
 		assert_true(slab_live(t));
-		assert_int_equal(ports_used(t, PORTS_TCP) + ports_used(t, PORTS_OTHER), 0);
+		assert_int_equal(port_hand_used(t), 0);
 		for (uint32_t j = 0; j < i; j++)
 			assert_int_not_equal(s->addresses[j].ports, s->addresses[i].ports);
 	}
@@ -172,10 +173,7 @@ static void test_no_page_left_after_addresses_went(void **state)
 
 static int take(struct arena *a, const struct snapshot *s, uint32_t i, uint16_t port)
 {
-	_Atomic uint64_t intent = 0;
-	uint32_t table = s->addresses[i].ports;
-
-	return ports_take(port_table_at(a, table), table, PORTS_OTHER, port, port, 0, &intent);
+	return port_hand_take(a, s->addresses[i].ports, PORTS_OTHER, port) ? port : -1;
 }
 
 static void test_ports_outlive_commits(void **state)
@@ -199,7 +197,7 @@ static void test_ports_outlive_commits(void **state)
 	}
 	assert_int_equal(two->addresses[4].ports, one->addresses[4].ports);
 	for (uint32_t i = 2; i < 4; i++)
-		assert_int_equal(ports_used(port_table_at(a, two->addresses[i].ports), PORTS_OTHER), 0);
+		assert_int_equal(port_hand_used(port_table_at(a, two->addresses[i].ports)), 0);
 	assert_int_equal(take(a, one, 0, 2000), -1); /* what left the pool may still have live sessions */
 	free(two);
 
@@ -224,10 +222,10 @@ static void test_new_tables_are_empty(void **state)
 	for (uint32_t i = 0; i < 3; i++) {
 		const struct port_table *t = port_table_at(a, s->addresses[i].ports);
 
-		assert_int_equal(ports_used(t, PORTS_TCP) | ports_used(t, PORTS_OTHER), 0);
+		assert_int_equal(port_hand_used(t), 0);
 		for (int set = 0; set < N_PORT_SETS; set++)
-			for (unsigned w = 0; w < PORT_WORDS; w++)
-				assert_int_equal(t->bits[set][w], 0);
+			for (unsigned c2 = 0; c2 < N_CHUNKS; c2++)
+				assert_int_equal(t->chunk[set][c2], 0);
 	}
 	free(s);
 	arena_close(a);

@@ -1,0 +1,445 @@
+/* NAT addresses and their ports: which address a mapping gets, which port, and how it is given back. */
+#include "pe/nat_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { WAKE_WORDS = 8 }; /* of resting ports, per turn */
+
+/* ---- what the configuration says ---- */
+
+static int by_host(const void *x, const void *y)
+{
+	const struct nat_address *a = x, *b = y;
+
+	return (a->host > b->host) - (a->host < b->host);
+}
+
+static bool is_reserved(const struct snapshot *c, uint32_t port)
+{
+	for (uint32_t i = 0; i < c->n_reserved; i++)
+		if (port >= c->reserved[i].first && port <= c->reserved[i].last)
+			return true;
+	return false;
+}
+
+/* Ports below LOW_PORTS are given only to inside ports below it, and have chunks of their own; 0 never. */
+static bool is_allowed(const struct snapshot *c, uint32_t port, bool low_chunk)
+{
+	if ((port < LOW_PORTS) != low_chunk || port == 0 || is_reserved(c, port))
+		return false;
+	if (low_chunk && c->preserve_range)
+		return true;
+	return port >= c->port_first && port <= c->port_last;
+}
+
+static void allow(struct port_rules *r, const struct snapshot *c)
+{
+	for (unsigned chunk = 0; chunk < N_CHUNKS; chunk++) {
+		r->allowed[chunk] = 0;
+		for (unsigned place = 0; place < CHUNK_PORTS; place++) {
+			struct port_place p = {(uint16_t)chunk, (uint8_t)place};
+
+			if (is_allowed(c, port_of_place(&r->order, p), chunk >= ORDER_CHUNKS))
+				r->allowed[chunk] |= (uint16_t)(1u << place);
+		}
+	}
+}
+
+static void make_rules(struct nat *n, unsigned order)
+{
+	struct port_rules *r = &n->ports[order];
+	const struct snapshot *c = &n->config;
+
+	port_order_of(&r->order, &c->basis[order]);
+	port_homes_of(&r->homes, &r->order, &n->steering[SIDE_OUTSIDE], n->engine);
+	allow(r, c);
+	r->engines = c->engines;
+	r->engine = n->engine;
+	port_deal(r, c->own_share_percent);
+	r->hold_s = c->hold_s;
+	r->hold_percent = c->hold_percent;
+	r->version++;
+}
+
+static uint16_t order_of_address(const struct snapshot *c, uint32_t index)
+{
+	uint32_t pool = 0;
+
+	while (pool + 1 < c->n_pools && index >= c->pools[pool + 1].first)
+		pool++;
+	return (uint16_t)c->pools[pool].order;
+}
+
+static uint32_t former_view(const struct nat_address *former, uint32_t n_former, uint32_t host)
+{
+	struct nat_address key = {.host = host};
+	const struct nat_address *found = bsearch(&key, former, n_former, sizeof key, by_host);
+
+	return found ? found->view : 0;
+}
+
+static void drop_view(struct nat *n, uint32_t view)
+{
+	slab_put(n->arena, &n->actor->slab[SLAB_port_view], SLAB_port_view, view);
+}
+
+void nat_ports_configure(struct nat *n)
+{
+	struct nat_address former[CONFIG_ADDRESSES_MAX];
+	uint32_t n_former = n->n_addresses;
+
+	memcpy(former, n->address, n_former * sizeof former[0]);
+	n->n_addresses = n->config.n_addresses;
+	n->older.n = 0;
+	for (unsigned order = 0; order < N_PORT_ORDERS; order++)
+		make_rules(n, order);
+	for (uint32_t i = 0; i < n->n_addresses; i++) {
+		uint32_t host = be32_host(n->config.addresses[i].address);
+
+		n->address[i] = (struct nat_address){
+			host, (uint16_t)i, order_of_address(&n->config, i), former_view(former, n_former, host)};
+	}
+	qsort(n->address, n->n_addresses, sizeof n->address[0], by_host);
+	for (uint32_t i = 0; i < n->n_addresses; i++)
+		n->address_of[n->address[i].index] = (uint16_t)i;
+	for (uint32_t i = 0; i < n_former; i++)
+		if (former[i].view && !bsearch(&former[i], n->address, n->n_addresses, sizeof former[0], by_host))
+			drop_view(n, former[i].view);
+}
+
+void nat_ports_leave(struct nat *n)
+{
+	for (uint32_t i = 0; i < n->n_addresses; i++)
+		if (n->address[i].view) {
+			drop_view(n, n->address[i].view);
+			n->address[i].view = 0;
+		}
+	slab_give_back(n->arena, &n->actor->slab[SLAB_port_view]);
+}
+
+void nat_ports_attach(struct nat *n)
+{
+	slab_attach(n->arena, &n->actor->slab[SLAB_port_view], n->engine, SLAB_port_view, NULL, NULL);
+	for (uint32_t i = 0; (i = slab_next_live(n->arena, SLAB_port_view, i + 1));)
+		if (slab_owned(n->arena, n->engine, SLAB_port_view, i))
+			drop_view(n, i);
+}
+
+/* ---- addresses ---- */
+
+static struct nat_address *address_at(const struct nat *n, uint32_t index)
+{
+	return (struct nat_address *)&n->address[n->address_of[index]];
+}
+
+/* An address in force; NULL: it is not. */
+static const struct nat_address *find_address(const struct nat *n, be32_t address)
+{
+	uint32_t lo = 0, hi = n->n_addresses, host = be32_host(address);
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (n->address[mid].host < host)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < n->n_addresses && n->address[lo].host == host ? &n->address[lo] : NULL;
+}
+
+/* Paired: the subscriber's address, the same for all its mappings (RFC 4787 REQ-2). Arbitrary: any. */
+static uint32_t first_pick(
+	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+{
+	return rule->pooling == POOLING_ARBITRARY
+		       ? draw * 0x9e3779b1u >> 16
+		       : (uint32_t)flow_key_hash((struct flow_key){s->inside.net, s->realm}, n->seed);
+}
+
+/* ---- the orders of tables ---- */
+
+/* The order in which a table lies, whoever made it. */
+static const struct port_order *order_of(struct nat *n, const struct port_table *t)
+{
+	struct older_orders *k = &n->older;
+
+	for (unsigned i = 0; i < N_PORT_ORDERS; i++)
+		if (port_basis_equal(&t->basis, &n->config.basis[i]))
+			return &n->ports[i].order;
+	for (unsigned i = 0; i < k->n && i < SNAPSHOT_OLDER_MAX; i++)
+		if (port_basis_equal(&t->basis, &k->basis[i]))
+			return &k->order[i];
+	unsigned at = k->n++ % SNAPSHOT_OLDER_MAX;
+
+	k->basis[at] = t->basis;
+	return port_order_of(&k->order[at], &t->basis) ? &k->order[at] : NULL;
+}
+
+/* True when a port is in use still in a table of another order. */
+static bool is_taken_elsewhere(struct nat *n, const struct snapshot_address *a, enum port_set set, uint16_t port)
+{
+	for (unsigned i = 0; i < SNAPSHOT_OLDER_MAX && a->older[i]; i++) {
+		const struct port_table *t = port_table_at(n->arena, a->older[i]);
+		const struct port_order *o = order_of(n, t);
+
+		if (o && ports_is_taken(t, o, set, port))
+			return true;
+	}
+	return false;
+}
+
+static const struct port_rules *rules_of(const struct nat *n, const struct snapshot_rule *rule)
+{
+	return &n->ports[n->config.pools[rule->pool].order];
+}
+
+/* ---- views ---- */
+
+/* This engine's view of an address, made when it is not there, or is of another time. NULL: no page left. */
+static struct port_view *view_of(struct nat *n, uint32_t index, const struct port_rules *r)
+{
+	const struct snapshot_address *a = &n->config.addresses[index];
+	struct nat_address *at = address_at(n, index);
+
+	if (!at->view) {
+		at->view = slab_take(n->arena, &n->actor->slab[SLAB_port_view], n->engine, SLAB_port_view);
+		if (!at->view)
+			return NULL;
+		port_view_at(n->arena, at->view)->version = 0;
+		slab_publish(port_view_at(n->arena, at->view));
+	}
+	struct port_view *v = port_view_at(n->arena, at->view);
+
+	if (v->version != r->version || v->table != a->ports)
+		port_view_make(v, port_table_at(n->arena, a->ports), a->ports, r, n->now_s);
+	return v;
+}
+
+/* ---- taking ---- */
+
+static bool hashes_ports(const struct nat *n, enum l4 l4)
+{
+	return n->config.rss[SIDE_OUTSIDE].mode == RSS_TOEPLITZ && (l4 == L4_TCP || l4 == L4_UDP);
+}
+
+static struct port_wish wish_of(const struct nat *n, const struct session *s, be32_t nat, uint32_t draw)
+{
+	const struct toeplitz *t = &n->steering[SIDE_OUTSIDE].hash;
+	struct port_wish w = {.draw = draw, .odd = -1, .by_port = hashes_ports(n, s->l4)};
+
+	if (w.by_port)
+		w.hash = toeplitz_tuple(t, s->remote, nat, s->remote_port, (be16_t){0});
+	if (s->l4 == L4_ICMP)
+		return w;
+	w.low = n->config.preserve_range && be16_host(s->inside_port) < LOW_PORTS;
+	if (n->config.preserve_parity)
+		w.odd = be16_host(s->inside_port) & 1;
+	return w;
+}
+
+/* One that the chooser does not know of: static mappings, and what is in use in another order. */
+static bool is_barred(struct nat *n, const struct snapshot_address *a, enum l4 l4, uint16_t port)
+{
+	return (n->config.n_static && nat_static_nat(n, a->address, be16_of(port), l4)) ||
+	       (a->older[0] && is_taken_elsewhere(n, a, port_set_of(l4), port));
+}
+
+/* The port beside another of the subscriber's. */
+static bool take_beside(
+	struct nat *n, const struct snapshot_address *a, const struct port_rules *r, enum l4 l4, uint16_t port)
+{
+	struct port_place p = port_place_of(&r->order, port);
+
+	return (r->allowed[p.chunk] >> p.place & 1) && !is_barred(n, a, l4, port) &&
+	       ports_take_one(port_table_at(n->arena, a->ports), a->ports, &r->order, port_set_of(l4), port, false,
+		       port_epoch(r->hold_s, n->now_s), &n->actor->intent.port);
+}
+
+struct barring {
+	struct nat *n;
+	const struct snapshot_address *a;
+	const struct port_order *order;
+	enum l4 l4;
+};
+
+static uint16_t barred_in(void *context, unsigned chunk)
+{
+	const struct barring *x = context;
+	uint16_t mask = 0;
+
+	for (unsigned place = 0; place < CHUNK_PORTS; place++) {
+		struct port_place p = {(uint16_t)chunk, (uint8_t)place};
+
+		if (is_barred(x->n, x->a, x->l4, port_of_place(x->order, p)))
+			mask |= (uint16_t)(1u << place);
+	}
+	return mask;
+}
+
+static int take_of(struct nat *n, uint32_t index, const struct port_rules *r, const struct session *s, uint32_t draw)
+{
+	const struct snapshot_address *a = &n->config.addresses[index];
+	struct port_wish w = wish_of(n, s, a->address, draw);
+	struct barring barring = {n, a, &r->order, s->l4};
+	struct port_bar bar = {barred_in, &barring};
+	struct port_view *v = view_of(n, index, r);
+	bool some = n->config.n_static || a->older[0];
+
+	return v ? port_view_take(v, port_table_at(n->arena, a->ports), r, some ? &bar : NULL, port_set_of(s->l4), &w,
+			   n->now, &n->actor->intent.port)
+		 : -1;
+}
+
+/* On another address than the first only when that one is full. */
+enum verdict nat_take_port(
+	struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw, uint16_t beside)
+{
+	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
+	const struct port_rules *r = rules_of(n, rule);
+	uint32_t pick = first_pick(n, s, rule, draw);
+
+	for (uint32_t i = 0; i < pool->usable; i++) {
+		uint32_t index = pool->first + (pick + i) % pool->usable;
+		const struct snapshot_address *from = &n->config.addresses[index];
+		int port = beside && take_beside(n, from, r, s->l4, beside) ? beside : take_of(n, index, r, s, draw);
+
+		if (port < 0)
+			continue;
+		s->nat = from->address;
+		s->nat_port = be16_of((uint16_t)port);
+		return N_VERDICTS;
+	}
+	return pool->n && !pool->usable ? VERDICT_drop_draining : VERDICT_drop_no_port;
+}
+
+bool nat_foresee_port(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+{
+	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
+
+	if (!pool->usable)
+		return false;
+	uint32_t index = pool->first + first_pick(n, s, rule, draw) % pool->usable;
+	const struct snapshot_address *a = &n->config.addresses[index];
+	struct port_wish w = wish_of(n, s, a->address, draw);
+	struct port_view *v = view_of(n, index, rules_of(n, rule));
+	int port = v ? port_view_peek(v, port_table_at(n->arena, a->ports), rules_of(n, rule), port_set_of(s->l4), &w,
+			       n->now_s)
+		     : -1;
+
+	s->nat = a->address;
+	s->nat_port = be16_of((uint16_t)port);
+	return port >= 0;
+}
+
+/* ---- whose port it is ---- */
+
+bool nat_port_is_idle(const struct nat *n, const struct flow *f)
+{
+	be32_t address[2];
+	be16_t port[2];
+
+	memcpy(address, &f->key.a, sizeof address);
+	memcpy(port, &f->key.b, sizeof port);
+	const struct nat_address *at = find_address(n, address[1]);
+
+	if (!at)
+		return false;
+	const struct snapshot_address *a = &n->config.addresses[at->index];
+	const struct port_table *t = port_table_at(n->arena, a->ports);
+
+	if (ports_is_taken(t, &n->ports[at->order].order, port_set_of(f->l4), be16_host(port[1])))
+		return false;
+	return !is_barred((struct nat *)n, a, f->l4, be16_host(port[1]));
+}
+
+/* The table in which the session's port is taken, among all of its address; 0: none. */
+static uint32_t table_of(struct nat *n, const struct session *s, const struct nat_address **at)
+{
+	enum port_set set = port_set_of(s->l4);
+	uint16_t port = be16_host(s->nat_port);
+	uint32_t i = 0;
+
+	*at = find_address(n, s->nat);
+	if (*at) {
+		uint32_t current = n->config.addresses[(*at)->index].ports;
+		const struct port_table *t = port_table_at(n->arena, current);
+
+		if (ports_is_taken(t, &n->ports[(*at)->order].order, set, port))
+			return current;
+	}
+	while ((i = slab_next_live(n->arena, SLAB_port_table, i + 1))) {
+		const struct port_table *t = port_table_at(n->arena, i);
+		const struct port_order *o = t->address.net == s->nat.net ? order_of(n, t) : NULL;
+
+		if (o && ports_is_taken(t, o, set, port))
+			return i; /* no longer in the pool, or of another order, but still in use */
+	}
+	return 0;
+}
+
+void nat_intend_port(struct nat *n, const struct session *s)
+{
+	const struct nat_address *at;
+	uint64_t name = port_name(table_of(n, s, &at), port_set_of(s->l4), be16_host(s->nat_port));
+
+	atomic_store_explicit(&n->actor->intent.port, name, memory_order_release);
+}
+
+/* A TCP connection that was seen to end has waited out its time already (RFC 6888 REQ-8). */
+static bool must_rest(const struct session *s)
+{
+	return s->l4 != L4_TCP || !tcp_is_closed(atomic_load_explicit(&s->tcp, memory_order_relaxed));
+}
+
+/* The rules of a table that is given from; NULL: it is of another order. */
+static const struct port_rules *rules_for(const struct nat *n, const struct port_table *t)
+{
+	for (unsigned i = 0; i < N_PORT_ORDERS; i++)
+		if (port_basis_equal(&t->basis, &n->config.basis[i]))
+			return &n->ports[i];
+	return NULL;
+}
+
+void nat_free_port(struct nat *n, const struct session *s)
+{
+	const struct nat_address *at;
+	uint32_t table = table_of(n, s, &at);
+
+	if (table) {
+		struct port_table *t = port_table_at(n->arena, table);
+		const struct port_rules *r = rules_for(n, t);
+		struct port_view *v = at && at->view ? port_view_at(n->arena, at->view) : NULL;
+		uint16_t port = be16_host(s->nat_port);
+
+		if (v && (v->table != table || !r || v->version != r->version))
+			v = NULL;
+		if (r)
+			port_view_put(v, t, r, port_set_of(s->l4), port, must_rest(s), n->now_s);
+		else
+			ports_put(t, order_of(n, t), port_set_of(s->l4), port);
+	}
+	atomic_store_explicit(&n->actor->intent.port, 0, memory_order_release);
+}
+
+/* ---- in every turn ---- */
+
+void nat_ports_slice(struct nat *n)
+{
+	for (unsigned looked = 0; looked < WAKE_WORDS && n->n_addresses; looked++) {
+		struct nat_address *at = &n->address[n->wake_at % n->n_addresses];
+		struct port_view *v = at->view ? port_view_at(n->arena, at->view) : NULL;
+
+		if (v && v->table == n->config.addresses[at->index].ports) {
+			struct port_table *t = port_table_at(n->arena, v->table);
+			const struct port_rules *r = rules_for(n, t);
+
+			if (r && v->version == r->version)
+				port_view_wake(v, t, r, WAKE_WORDS, n->now_s);
+			if (v->rest_at)
+				return;
+		}
+		n->wake_at++;
+	}
+}

@@ -1,0 +1,512 @@
+#include "shm/port_view.h"
+
+#include <string.h>
+
+/* Where to look, in order. */
+enum stage {
+	STAGE_LOW,
+	STAGE_HOME,
+	STAGE_HOME_UNHELD,
+	STAGE_HOME_OTHERS,
+	STAGE_VIEW,
+	STAGE_UNHELD,
+	STAGE_UNHELD_DEALT,
+	N_STAGES
+};
+
+enum {
+	LOW_WORD = ORDER_CHUNKS / 64, /* of a bit for each chunk: the low ports' */
+	TRIES = 4,                    /* of chunks that turn out to be of no use, at each stage */
+	PROBES = 8,                   /* of others' chunks */
+	LOOK_AGAIN_MS = 20,           /* after nothing was free anywhere */
+};
+
+/* One search. */
+struct search {
+	struct port_view *v;
+	struct port_table *t;
+	const struct port_rules *r;
+	const struct port_bar *bar;
+	const struct port_wish *w;
+	enum port_set set;
+	uint8_t epoch;
+	enum stage stage;
+	int odd;
+	uint64_t random;
+	_Atomic uint64_t *intent;
+};
+
+/* ---- what the rules say of a chunk ---- */
+
+/* The lines of one round of all slots are shifted by one against those of the round before. Alone, an engine has all. */
+void port_deal(struct port_rules *r, uint32_t percent)
+{
+	uint32_t lines = r->order.slot_bits > 3 ? (1u << r->order.slot_bits) / 8 : 1;
+
+	memset(r->dealt, 0, sizeof r->dealt);
+	if (r->engines == 1)
+		percent = 100;
+	for (uint32_t at = 0; at < ORDER_CHUNKS / 8; at++) {
+		uint32_t round = at / lines, line = round * lines + (at % lines + round) % lines;
+
+		if ((at + 1) * percent / 100 == at * percent / 100)
+			continue;
+		r->dealt[line / 8] |= 0xffull << line % 8 * 8;
+		r->dealt_to[line] = (uint8_t)(at * percent / 100 % r->engines);
+	}
+}
+
+static bool is_dealt_to(const struct port_rules *r, unsigned chunk)
+{
+	return (r->dealt[chunk / 64] >> chunk % 64 & 1) && r->dealt_to[chunk / 8] == r->engine;
+}
+
+static uint32_t allowed_in(const struct port_rules *r, const struct port_bar *bar, unsigned chunk)
+{
+	return r->allowed[chunk] & (bar ? (uint32_t)~bar->mask(bar->context, chunk) : CHUNK_ALL);
+}
+
+static unsigned holder_of(const struct port_rules *r)
+{
+	return r->engine + 1;
+}
+
+/* This engine's to give from: held, or dealt to it and held by nobody. */
+static bool is_own(const struct port_rules *r, uint64_t word, unsigned chunk)
+{
+	return chunk_holder(word) == holder_of(r) ||
+	       (chunk_holder(word) == CHUNK_UNHELD && is_dealt_to(r, chunk));
+}
+
+/* ---- the view's bits ---- */
+
+static void set_has(struct port_view *v, enum port_set set, unsigned chunk, bool has)
+{
+	uint64_t *word = &v->has[set][chunk / 64], one = 1ull << chunk % 64;
+
+	*word = has ? *word | one : *word & ~one;
+	if (chunk / 64 == LOW_WORD)
+		return;
+	one = 1ull << chunk / 64;
+	v->some[set] = *word ? v->some[set] | one : v->some[set] & ~one;
+}
+
+static void set_rests(struct port_view *v, enum port_set set, unsigned chunk, bool rests)
+{
+	uint64_t *word = &v->rests[set][chunk / 64], one = 1ull << chunk % 64;
+
+	*word = rests ? *word | one : *word & ~one;
+}
+
+/* Whether something rests in a chunk as it is now. */
+static bool has_resting(uint64_t word)
+{
+	return (chunk_free(word) | chunk_taken(word)) != CHUNK_ALL;
+}
+
+/* Notes what an own chunk has to offer; one that has nothing in use and is nobody's share goes back to all. */
+static void note_own(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
+	unsigned chunk, uint64_t word)
+{
+	bool own = is_own(r, word, chunk);
+
+	if (own && chunk_free(word) == CHUNK_ALL && !is_dealt_to(r, chunk) &&
+		chunk_let_go(t, set, chunk, holder_of(r), (uint8_t)(word >> CHUNK_EPOCH))) {
+		v->maybe[set] |= chunk / 64 == LOW_WORD ? 0 : 1ull << chunk / 64;
+		own = false;
+	}
+	set_has(v, set, chunk, own && (chunk_free(word) & r->allowed[chunk]));
+	set_rests(v, set, chunk, own && has_resting(word));
+}
+
+/* A chunk as found: hints are put right, and what an engine that no longer runs held and does not use is let go. */
+static void view_chunk(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
+	unsigned chunk, uint8_t epoch)
+{
+	uint64_t word = chunk_in_epoch(chunk_read(t, set, chunk), epoch);
+	unsigned holder = chunk_holder(word);
+
+	if (holder != CHUNK_BLOCK && holder > r->engines && chunk_let_go(t, set, chunk, holder, epoch))
+		word = 0;
+	else if (holder == CHUNK_UNHELD && !(t->unheld[set][chunk / 64] >> chunk % 64 & 1))
+		chunk_note(t, set, chunk, true);
+	note_own(v, t, r, set, chunk, word);
+}
+
+void port_view_make(
+	struct port_view *v, struct port_table *t, uint32_t table, const struct port_rules *r, uint32_t now_s)
+{
+	uint32_t generation = atomic_load_explicit(&v->generation, memory_order_relaxed);
+
+	memset((void *)v, 0, sizeof *v);
+	atomic_store_explicit(&v->generation, generation, memory_order_relaxed);
+	v->table = table;
+	v->version = r->version;
+	for (int set = 0; set < N_PORT_SETS; set++) {
+		v->maybe[set] = UINT64_MAX;
+		v->luck[set] = PROBES;
+		for (unsigned c = 0; c < N_CHUNKS; c++)
+			view_chunk(v, t, r, set, c, port_epoch(r->hold_s, now_s));
+	}
+}
+
+/* ---- choosing a chunk: nothing is changed but hints ---- */
+
+static uint32_t draw(struct search *s, uint32_t below)
+{
+	s->random = s->random * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)((s->random >> 32) * below >> 32);
+}
+
+/* A bit of the word: by trial, so that none is likelier than others while many are set; then the first at or after a random
+ * place. */
+static unsigned pick(struct search *s, uint64_t word)
+{
+	enum { TRIALS = 4 };
+	uint32_t at = 0;
+
+	for (unsigned i = 0; i < TRIALS; i++) {
+		at = draw(s, 64);
+		if (word >> at & 1)
+			return at;
+	}
+	uint64_t later = word & (UINT64_MAX << at);
+
+	return (unsigned)__builtin_ctzll(later ? later : word);
+}
+
+/* Chunks nobody holds among those of the word, either dealt or not. */
+static uint64_t unheld_in(struct search *s, unsigned w, bool dealt)
+{
+	uint64_t word = atomic_load_explicit(&s->t->unheld[s->set][w], memory_order_relaxed);
+
+	if (!word && w != LOW_WORD)
+		s->v->maybe[s->set] &= ~(1ull << w);
+	return word & (dealt ? s->r->dealt[w] : ~s->r->dealt[w]);
+}
+
+enum source { OF_VIEW, UNHELD, UNHELD_DEALT };
+
+static uint64_t bits_of(struct search *s, enum source from, unsigned w)
+{
+	return from == OF_VIEW ? s->v->has[s->set][w] : unheld_in(s, w, from == UNHELD_DEALT);
+}
+
+static uint64_t words_of(const struct search *s, enum source from)
+{
+	return from == OF_VIEW ? s->v->some[s->set] : s->v->maybe[s->set];
+}
+
+/* Words `first`, `first` + `step` … of those 64. */
+static uint64_t every(uint32_t first, uint32_t step)
+{
+	static const uint64_t comb[7] = {UINT64_MAX, 0x5555555555555555u, 0x1111111111111111u, 0x0101010101010101u,
+		0x0001000100010001u, 0x0000000100000001u, 1};
+
+	return comb[__builtin_ctz(step)] << first;
+}
+
+/* A chunk of a word among these, whose slot is among those of `slots`; -1: none. */
+static int choose_among(struct search *s, enum source from, uint64_t words, uint64_t slots)
+{
+	for (words &= words_of(s, from); words;) {
+		unsigned w = pick(s, words);
+		uint64_t found = bits_of(s, from, w) & slots;
+
+		if (found)
+			return (int)(w * 64 + pick(s, found));
+		words &= ~(1ull << w);
+	}
+	return -1;
+}
+
+static int choose_home(struct search *s, enum source from)
+{
+	const struct port_homes *h = &s->r->homes;
+	uint32_t start = draw(s, h->words);
+
+	for (uint32_t i = 0; i < h->words; i++) {
+		uint32_t w = (start + i) & (h->words - 1);
+		uint64_t slots = port_homes_word(h, s->w->hash, w);
+		int chunk = slots ? choose_among(s, from, every(w, h->words), slots) : -1;
+
+		if (chunk >= 0)
+			return chunk;
+	}
+	return -1;
+}
+
+static int choose_low(struct search *s)
+{
+	uint64_t found = bits_of(s, OF_VIEW, LOW_WORD);
+
+	if (!found)
+		found = unheld_in(s, LOW_WORD, false);
+	return found ? (int)(LOW_WORD * 64 + pick(s, found)) : -1;
+}
+
+/* Others' chunks in home slots: a port there costs their holders a cache line, a reply that does not come home costs more.
+ * The fuller the address, the less often there is one. */
+static int choose_others(struct search *s)
+{
+	const struct port_homes *h = &s->r->homes;
+	uint8_t *luck = &s->v->luck[s->set];
+
+	if (*luck == 0 && draw(s, PROBES) != 0)
+		return -1;
+	for (unsigned i = 0; i < PROBES; i++) {
+		unsigned w = draw(s, ORDER_CHUNKS / 64);
+		uint64_t slots = port_homes_word(h, s->w->hash, w);
+
+		if (!slots)
+			continue;
+		unsigned chunk = w * 64 + pick(s, slots);
+		uint64_t word = chunk_in_epoch(chunk_read(s->t, s->set, chunk), s->epoch);
+
+		if (chunk_holder(word) != CHUNK_BLOCK && (chunk_free(word) & s->r->allowed[chunk])) {
+			*luck = PROBES;
+			return (int)chunk;
+		}
+	}
+	*luck -= *luck > 0;
+	return -1;
+}
+
+static int choose_at(struct search *s, enum stage stage)
+{
+	bool home = s->w->by_port && s->r->homes.by_port;
+
+	switch (stage) {
+	case STAGE_LOW:
+		return s->w->low ? choose_low(s) : -1;
+	case STAGE_HOME:
+		return home ? choose_home(s, OF_VIEW) : -1;
+	case STAGE_HOME_UNHELD:
+		return home ? choose_home(s, UNHELD) : -1;
+	case STAGE_HOME_OTHERS:
+		return home && s->r->engines > 1 ? choose_others(s) : -1;
+	case STAGE_VIEW:
+		return choose_among(s, OF_VIEW, UINT64_MAX, UINT64_MAX);
+	case STAGE_UNHELD:
+		return choose_among(s, UNHELD, UINT64_MAX, UINT64_MAX);
+	default:
+		return choose_among(s, UNHELD_DEALT, UINT64_MAX, UINT64_MAX);
+	}
+}
+
+/* In the order of the header, all but the last resort. */
+static int choose(struct search *s)
+{
+	int chunk = -1;
+
+	for (; s->stage < N_STAGES; s->stage++) {
+		chunk = choose_at(s, s->stage);
+		if (chunk >= 0)
+			break;
+	}
+	return chunk;
+}
+
+/* ---- taking ---- */
+
+static uint32_t mask_for(const struct search *s, unsigned chunk)
+{
+	uint32_t mask = allowed_in(s->r, s->bar, chunk);
+
+	if (s->odd < 0)
+		return mask;
+	uint32_t odd = s->r->order.odd;
+	struct port_place first = {(uint16_t)chunk, 0};
+
+	if (chunk >= ORDER_CHUNKS)
+		odd = 0xaaaa;
+	else if (port_of_place(&s->r->order, first) & 1)
+		odd = ~odd;
+	return mask & (s->odd ? odd : ~odd);
+}
+
+static int take_in(struct search *s, unsigned chunk)
+{
+	struct port_place p = {(uint16_t)chunk, 0};
+	uint64_t word;
+	int place = chunk_take(s->t, s->v->table, &s->r->order, s->set, chunk, mask_for(s, chunk), draw(s, CHUNK_PORTS),
+		holder_of(s->r), s->epoch, s->intent, &word);
+
+	if (place < 0)
+		word = chunk_in_epoch(chunk_read(s->t, s->set, chunk), s->epoch);
+	if (is_own(s->r, word, chunk)) {
+		set_has(s->v, s->set, chunk, chunk_free(word) & allowed_in(s->r, s->bar, chunk));
+		if (has_resting(word))
+			set_rests(s->v, s->set, chunk, true);
+	}
+	if (place < 0)
+		return -1;
+	p.place = (uint8_t)place;
+	return port_of_place(&s->r->order, p);
+}
+
+/* A chunk that is not, or no longer, what the hints said of it. */
+static bool is_gone(struct search *s, unsigned chunk)
+{
+	uint64_t word = chunk_read(s->t, s->set, chunk);
+
+	if (s->stage == STAGE_HOME_OTHERS || is_own(s->r, word, chunk))
+		return false;
+	set_has(s->v, s->set, chunk, false);
+	if (chunk_holder(word) == CHUNK_UNHELD)
+		return false;
+	chunk_note(s->t, s->set, chunk, false);
+	return true;
+}
+
+/* A chunk may have ports, but none that suit: after some such ones it is the next stage's turn. */
+static int take_chosen(struct search *s)
+{
+	unsigned tries = 0;
+
+	for (s->stage = STAGE_LOW; s->stage < N_STAGES;) {
+		int chunk = choose(s);
+
+		if (chunk < 0)
+			break;
+		int port = is_gone(s, (unsigned)chunk) ? -1 : take_in(s, (unsigned)chunk);
+		if (port >= 0)
+			return port;
+		if (++tries % TRIES == 0)
+			s->stage++;
+	}
+	return -1;
+}
+
+/* Whoever holds it. Blocks are their subscribers'. */
+static int take_anywhere(struct search *s)
+{
+	uint32_t start = draw(s, N_CHUNKS);
+
+	for (uint32_t i = 0; i < N_CHUNKS; i++) {
+		uint32_t chunk = (start + i) % N_CHUNKS;
+		uint64_t word = chunk_in_epoch(
+			atomic_load_explicit(&s->t->chunk[s->set][chunk], memory_order_relaxed), s->epoch);
+
+		if (!(chunk_free(word) & mask_for(s, chunk)) || chunk_holder(word) == CHUNK_BLOCK)
+			continue;
+		int port = take_in(s, chunk);
+		if (port >= 0)
+			return port;
+	}
+	return -1;
+}
+
+/* More rest than may: the older half of those of one chunk, then the younger, are woken. */
+static bool wake_early(struct search *s, unsigned half)
+{
+	uint32_t start = draw(s, N_CHUNKS);
+
+	for (uint32_t i = 0; i < N_CHUNKS; i++) {
+		uint32_t chunk = (start + i) % N_CHUNKS;
+		_Atomic uint64_t *cell = &s->t->chunk[s->set][chunk];
+		uint64_t seen = atomic_load_explicit(cell, memory_order_relaxed);
+		uint64_t word = chunk_in_epoch(seen, s->epoch), rest = word >> half & mask_for(s, chunk);
+
+		if (rest && chunk_holder(word) != CHUNK_BLOCK &&
+			atomic_compare_exchange_strong_explicit(
+				cell, &seen, word & ~(rest << half), memory_order_acq_rel, memory_order_relaxed))
+			return true;
+	}
+	return false;
+}
+
+static bool too_many_rest(const struct search *s)
+{
+	struct port_use_count n = ports_used(s->t, s->set, s->epoch);
+
+	return n.resting && n.resting * 100ull > (uint64_t)s->r->hold_percent * (n.taken + n.resting);
+}
+
+int port_view_take(struct port_view *v, struct port_table *t, const struct port_rules *r, const struct port_bar *bar,
+	enum port_set set, const struct port_wish *w, mono_t now, _Atomic uint64_t *intent)
+{
+	struct search s = {v, t, r, bar, w, set, port_epoch(r->hold_s, (uint32_t)(now.ns / 1000000000u)), STAGE_LOW,
+		w->odd, w->draw, intent};
+	int port = take_chosen(&s);
+
+	if (port < 0 && s.odd >= 0) {
+		s.odd = -1;
+		port = take_chosen(&s);
+	}
+	if (port >= 0)
+		return port;
+	if (now.ns >= v->empty_until_ns[set])
+		port = take_anywhere(&s);
+	if (port < 0 && now.ns >= v->empty_until_ns[set] && too_many_rest(&s) &&
+		(wake_early(&s, CHUNK_RESTED) || wake_early(&s, CHUNK_RESTS)))
+		port = take_anywhere(&s);
+	if (port >= 0)
+		return port;
+	if (now.ns >= v->empty_until_ns[set])
+		v->empty_until_ns[set] = mono_after(now, span_ms(LOOK_AGAIN_MS)).ns;
+	atomic_store_explicit(intent, 0, memory_order_relaxed);
+	return -1;
+}
+
+int port_view_peek(const struct port_view *v, const struct port_table *t, const struct port_rules *r,
+	enum port_set set, const struct port_wish *w, uint32_t now_s)
+{
+	struct search s = {(struct port_view *)v, (struct port_table *)t, r, NULL, w, set,
+		port_epoch(r->hold_s, now_s), STAGE_LOW, w->odd, w->draw, NULL};
+	int chunk = choose(&s);
+	uint32_t free =
+		chunk < 0 ? 0 : chunk_free(chunk_in_epoch(chunk_read(t, set, (unsigned)chunk), s.epoch)) & mask_for(&s, (unsigned)chunk);
+
+	if (!free)
+		return -1;
+	struct port_place p = {(uint16_t)chunk, (uint8_t)chunk_first(free, draw(&s, CHUNK_PORTS))};
+	return port_of_place(&r->order, p);
+}
+
+/* ---- giving back ---- */
+
+bool port_view_put(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
+	uint16_t port, bool rest, uint32_t now_s)
+{
+	struct port_place p = port_place_of(&r->order, port);
+	uint64_t word;
+
+	if (!chunk_put(t, set, p, rest && r->hold_s, port_epoch(r->hold_s, now_s), &word))
+		return false;
+	if (!v)
+		return true;
+	v->empty_until_ns[set] = 0;
+	if (is_own(r, word, p.chunk))
+		note_own(v, t, r, set, p.chunk, word);
+	return true;
+}
+
+static void wake_chunk(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
+	unsigned chunk, uint8_t epoch)
+{
+	uint64_t word = chunk_in_epoch(chunk_read(t, set, chunk), epoch);
+
+	if (has_resting(word) && chunk_holder(word) == holder_of(r))
+		return;
+	note_own(v, t, r, set, chunk, word);
+}
+
+void port_view_wake(struct port_view *v, struct port_table *t, const struct port_rules *r, unsigned words, uint32_t now_s)
+{
+	enum { ALL_WORDS = N_PORT_SETS * CHUNK_WORDS };
+	uint8_t epoch = port_epoch(r->hold_s, now_s);
+
+	for (unsigned i = 0; i < words; i++) {
+		unsigned set = v->rest_at / CHUNK_WORDS, w = v->rest_at % CHUNK_WORDS;
+
+		for (uint64_t rests = v->rests[set][w]; rests; rests &= rests - 1)
+			wake_chunk(v, t, r, set, w * 64 + (unsigned)__builtin_ctzll(rests), epoch);
+		if (++v->rest_at < ALL_WORDS)
+			continue;
+		v->rest_at = 0;
+		for (int s = 0; s < N_PORT_SETS; s++)
+			v->maybe[s] = UINT64_MAX;
+		return;
+	}
+}
