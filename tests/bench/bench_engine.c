@@ -87,6 +87,7 @@ static bool run_create(struct bench *b, bool replies)
 	b->from = mono_now();
 	for (unsigned run = 0; run < b->runs; run++) {
 		workload_expire(&b->w);
+		workload_rest(&b->w);
 		meter_calibrate(&b->w.meter);
 		if (!workload_fill(&b->w, replies, &f))
 			return false;
@@ -105,6 +106,7 @@ static bool count_create(struct bench *b)
 	unsigned blocks = b->blocks < b->w.n / BLOCK ? b->blocks : b->w.n / BLOCK;
 
 	workload_expire(&b->w);
+	workload_rest(&b->w);
 	CALLGRIND_START_INSTRUMENTATION;
 	CALLGRIND_ZERO_STATS;
 	for (unsigned i = 0; i < blocks; i++)

@@ -5,7 +5,8 @@
  * 512 new flows met within half a percent of the fill.
  * Prints:  bench G8          creation at 99 % of the ports in use ÷ at 50 %
  *          bench ports.fill_N, cycles per creation where N per cent of the ports are in use
- *          bench G8.refused  new flows refused in ten thousand, up to 99 % of the ports in use */
+ *          bench G8.refused  new flows refused in ten thousand, up to 99 % of the ports in use
+ *          bench ports.resting, cycles per creation when the ports of a full pool have just been freed and half of them rest */
 #include "common/args.h"
 #include "common/log.h"
 #include "tests/bench/workload.h"
@@ -22,6 +23,7 @@ enum {
 	WINDOW = 5, /* per thousand of the ports, either side */
 	SAMPLES_MAX = 4096,
 	REFUSED_UP_TO = 990,
+	RESTING_BLOCKS = 40, /* too few to use a noticeable share of the ports */
 };
 
 /* Per thousand of the ports. */
@@ -79,6 +81,19 @@ static void fill_once(struct bench *b)
 		b->least_full = per_thousand(used);
 }
 
+/* The first flows after a full pool's sessions have ended. */
+static double while_resting(struct bench *b, unsigned *refused)
+{
+	double cycles[RESTING_BLOCKS];
+
+	meter_calibrate(&b->w.meter);
+	for (unsigned at = 0; at < RESTING_BLOCKS; at++) {
+		*refused += create_block(&b->w, at);
+		cycles[at] = b->w.meter.cycles / BLOCK;
+	}
+	return median(cycles, RESTING_BLOCKS);
+}
+
 static void report(struct bench *b, unsigned runs)
 {
 	double at[N_FILLS];
@@ -130,10 +145,20 @@ int main(int argc, char **argv)
 	ok = open_bench(&b, pooling, &a);
 	for (unsigned i = 0; ok && i <= runs; i++) {
 		fill_once(&b);
-		if (i == 0) /* touched all memory for the first time */
+		workload_expire(&b.w);
+		if (i == 0) { /* touched all memory for the first time */
 			for (unsigned k = 0; k < N_FILLS; k++)
 				b.point[k].n = 0;
-		workload_expire(&b.w);
+			unsigned refused = 0;
+			double cycles = while_resting(&b, &refused);
+
+			printf("bench ports.resting value=%.1f unit=cycles tried=%u refused=%u hold_s=%u "
+			       "hold_percent=%u\n",
+				cycles, (unsigned)RESTING_BLOCKS * BLOCK, refused, b.config.nat.hold_s,
+				b.config.nat.hold_percent);
+			workload_expire(&b.w);
+		}
+		workload_rest(&b.w);
 	}
 	if (ok)
 		report(&b, runs);

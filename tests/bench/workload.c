@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_PORT = 20000 };
+enum { FIRST_PORT = 20000, REST_TURNS = 20000 };
 #define SUBSCRIBERS 0x64400000u /* 100.64.0.0/10, RFC 6598 */
 #define POOL 0xc6120000u        /* 198.18.0.0/15, RFC 2544 */
 #define REMOTES 0xcb007100u     /* 203.0.113.0/24, RFC 5737 */
@@ -298,6 +298,15 @@ void workload_expire(struct workload *w)
 	w->now.ns += span_s(w->config->nat.udp_timeout_s + 1).ns;
 	while (w->engine->nat.actor->slab[SLAB_session].used) {
 		w->now.ns += 1000000;
+		nat_housekeep(&w->engine->nat, w->now);
+	}
+}
+
+void workload_rest(struct workload *w)
+{
+	/* Two hold times at most, in turns of the housekeeping, which wakes resting ports a few at a time. */
+	for (unsigned i = 0; i < REST_TURNS; i++) {
+		w->now.ns += 2 * span_s(w->config->nat.hold_s + 1).ns / REST_TURNS;
 		nat_housekeep(&w->engine->nat, w->now);
 	}
 }

@@ -118,8 +118,10 @@ extern const struct measure create_measure, reply_measure;
 unsigned create_block(struct workload *w, unsigned at);
 /* Creates all sessions, each followed by a reply when `replies`; false when more than one in a hundred was refused. */
 bool workload_fill(struct workload *w, bool replies, struct filling *f);
-/* Lets so much time pass that every session ends. */
+/* Lets so much time pass that every session ends; their ports rest then (RFC 6888 REQ-8). */
 void workload_expire(struct workload *w);
+/* And so much more that none rests any longer. */
+void workload_rest(struct workload *w);
 
 /* ---- set-up ---- */
 
