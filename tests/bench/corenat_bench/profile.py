@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 
-from .engine import BLOCK, COUNTED_BLOCKS, MIDDLE, SMALL, Engine, options, parse, run
+from .engine import BLOCK, COUNTED, COUNTED_BLOCKS, MIDDLE, SMALL, Engine, options, parse, run
 
 TOP = 15
 FREQUENCY = 3999  # samples per second
@@ -70,7 +70,7 @@ def profiles(build, cpu):
                 found.append((title, time_by_function(build, cpu, measure)))
             except (RuntimeError, KeyError, subprocess.SubprocessError):
                 pass  # perf of another kernel, or not allowed: callgrind's remain
-    for sessions, measure, title in ((MIDDLE, "hit", "instructions, sessions found"),
+    for sessions, measure, title in ((COUNTED, "hit", "instructions, sessions found"),
                                      (SMALL, "count_create", "instructions, sessions created")):
         table, each = instructions_by_function(build, cpu, sessions, measure)
         found.append((f"{title} ({each:.0f} a packet)", table))

@@ -23,7 +23,7 @@ figures are medians of the ratios of short rounds in which the contenders take t
 | memory | {memory} GiB; arena on {pages} |
 | kernel | {kernel} |
 | CoreNAT | {commit} |
-| load before | {load} |
+| load before, and of the last five minutes after | {load}, {load_after} |
 | CPU time the hypervisor took meanwhile | {stolen:.0f} % |
 
 """
@@ -163,6 +163,7 @@ def short_of_goal(figures):
 
 def write(path, figures, facts, profiles=()):
     clock = next((f.context for f in figures if f.context.get("source") in CLOCK), {})
+    facts = facts | {"load_after": f"{os.getloadavg()[1]:.1f}"}
     parts = [HEAD.format(pages=str(clock.get("memory", "?")).replace("_", " "), **facts)]
     if clock:
         parts.append(CLOCK[clock["source"]].format(**{k: number(v) for k, v in clock.items()}))
