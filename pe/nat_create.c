@@ -60,12 +60,19 @@ static local_place insert(struct nat *n, uint32_t index, struct session *s, cons
 
 /* ---- creating, either direction ---- */
 
-/* A session that is being built: all but its NAT or inside endpoint. */
-static struct session *session_begin(struct nat *n, const struct flow *f, uint32_t *index)
+/* A session that is being built for `want`'s subscriber: all but its NAT and inside endpoints. NULL and why. */
+static struct session *session_begin(
+	struct nat *n, const struct flow *f, const struct session *want, uint32_t *index, enum verdict *refused)
 {
-	*index = slab_take(n->arena, &n->actor->slab[SLAB_session], n->engine, SLAB_session);
-	if (!*index)
+	*refused = nat_quota_session(n, want);
+	if (*refused != N_VERDICTS)
 		return NULL;
+	*index = slab_take(n->arena, &n->actor->slab[SLAB_session], n->engine, SLAB_session);
+	if (!*index) {
+		nat_quota_session_back(n, want);
+		*refused = VERDICT_drop_no_memory;
+		return NULL;
+	}
 	struct session *s = session_at(n->arena, *index);
 
 	memset((uint8_t *)s + sizeof s->generation, 0, sizeof *s - sizeof s->generation);
@@ -168,8 +175,7 @@ static local_place create_outbound(struct nat *n, const struct flow *f, enum ver
 	*verdict = VERDICT_drop_protocol;
 	if (!fixed && f->l4 == L4_OTHER)
 		return NULL;
-	*verdict = VERDICT_drop_no_memory;
-	struct session *s = session_begin(n, f, &index);
+	struct session *s = session_begin(n, f, &want, &index, verdict);
 	if (!s)
 		return NULL;
 	fill_outbound(s, f);
@@ -231,9 +237,8 @@ static local_place make_inbound(struct nat *n, const struct flow *f, const struc
 {
 	enum verdict refused = N_VERDICTS;
 	uint32_t index;
-	struct session *s = session_begin(n, f, &index);
+	struct session *s = session_begin(n, f, want, &index, verdict);
 
-	*verdict = VERDICT_drop_no_memory;
 	if (!s)
 		return NULL;
 	fill_inbound(s, f);

@@ -4,6 +4,8 @@
  * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c aging and ending; nat_recover.c
  * after a crash; nat_icmp.c errors, translated and sent; nat_fragment.c fragments; nat_foresee.c what first packets will
  * need, fetched; nat_ports.c NAT addresses and their ports; nat_bypass.c what is not translated; nat_clear.c sessions ended on request.
+ * need, fetched; nat_bypass.c what is not translated; nat_clear.c sessions ended on request; nat_quota.c subscribers: what
+ * they may have, and their paired addresses.
  */
 #ifndef CORENAT_PE_NAT_INTERNAL_H
 #define CORENAT_PE_NAT_INTERNAL_H
@@ -121,10 +123,30 @@ void nat_ports_attach(struct nat *n);
 /* True when nothing can be behind the NAT endpoint an inbound packet is for: its port has no owner. One word to look at
  * for most of what the Internet sends unasked. */
 bool nat_port_is_idle(const struct nat *n, const struct flow *f);
-/* Takes a port of the rule's pool, into s->nat and s->nat_port. N_VERDICTS: done, else why not. `beside`: the port that
- * would suit best, if it is free on the address; 0: none. */
+/* The NAT endpoint that would suit best, if it is free: the one beside a neighbour's; port 0: there is none. */
+struct beside {
+	be32_t address;
+	uint16_t port;
+};
+/* Takes a port as the rule says, into s->nat and s->nat_port. N_VERDICTS: done, else why not. n->part is the subscriber's. */
 enum verdict nat_take_port(
-	struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw, uint16_t beside);
+	struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw, struct beside beside);
+/* Pieces of it. One that the chooser does not know of: static mappings', or in use in another order. */
+bool nat_port_is_barred(struct nat *n, const struct snapshot_address *a, enum l4 l4, uint16_t port);
+const struct snapshot_address *nat_usable_address(const struct nat *n, be32_t address);
+bool nat_take_beside(struct nat *n, struct session *s, uint16_t port, uint32_t subscriber);
+
+/* ---- nat_blocks.c ---- */
+
+enum verdict nat_take_deterministic(
+	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw);
+enum verdict nat_take_from_blocks(
+	struct nat *n, struct session *s, uint32_t pool_index, uint32_t draw, uint16_t beside);
+/* Gives the subscriber's blocks back that nothing is in; `leaves`: without waiting. */
+void nat_tend_blocks(struct nat *n, const struct subscriber_part *p, bool leaves);
+
+/* ---- nat_ports.c ---- */
+
 /* The endpoint it would most likely get, into s->nat and s->nat_port; false: not known. Fetches the words on the way. */
 bool nat_foresee_port(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw);
 /* Names the port of an own session in the intent; frees it. */
@@ -197,6 +219,29 @@ void nat_session_end(struct nat *n, uint32_t index);
 /* Lets an adopted session go. */
 void nat_session_let_go(struct nat *n, uint32_t index);
 void nat_pending_add(struct nat *n, uint32_t index);
+
+/* ---- nat_quota.c ---- */
+
+/* Takes what a new session of this subscriber costs, and notes the subscriber's part in n->part. N_VERDICTS: taken. */
+enum verdict nat_quota_session(struct nat *n, const struct session *s);
+/* Gives it back. */
+void nat_quota_session_back(struct nat *n, const struct session *s);
+/* The same for the port of a mapping that the session in hand is to carry; pairs its subscriber if the rule wants it. */
+enum verdict nat_quota_port(struct nat *n, const struct session *s, const struct snapshot_rule *rule);
+void nat_quota_port_back(struct nat *n, const struct session *s);
+/* Sees to it that the subscriber has an address in the rule's pool that gives new mappings: the one it has, if that still
+ * does, else another, which is its address from then on. False: busy. */
+bool nat_pair(struct nat *n, struct subscriber_part *p, const struct snapshot_rule *rule);
+/* Where the address stands in the pool, modulo its usable ones; of a subscriber not yet paired, where it will. */
+uint32_t nat_paired_place(const struct nat *n, const struct session *s, const struct snapshot_rule *rule);
+/* The same of a pool that need not be a rule's. */
+uint32_t nat_paired_in(const struct nat *n, const struct session *s, uint32_t pool);
+/* The subscriber's part, if there is one, for who wants to fetch it. */
+const struct subscriber_part *nat_foresee_part(const struct nat *n, const struct session *s);
+/* A turn: what others asked for is given back; a slice of the walk that takes limits over and ends what is idle. */
+void nat_quota_housekeep(struct nat *n);
+/* Counts an own session again, after a restart. */
+void nat_quota_count(struct nat *n, const struct session *s);
 
 /* ---- nat_clear.c ---- */
 

@@ -154,6 +154,7 @@ static void found_session(void *context, uint32_t index, void *object)
 	struct nat *n = context;
 	const struct session *s = object;
 
+	nat_quota_count(n, s);
 	if (session_has(s, SESSION_CARRIES))
 		nat_counter(n, COUNTER_mappings, 1);
 	if (session_has(s, SESSION_FLOW) && !session_has(s, SESSION_DYING))
@@ -182,11 +183,14 @@ uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t rand
 	n->filters = global_filters(a, engine);
 	n->fragments = fragments_of(a, engine);
 	n->clears = clear_ring_of(a);
+	n->subscribers = subscribers_view(a, engine);
+	n->walk.started = now;
 
 	settle_intent(n);
 	global_release_all(&n->sessions);
 	global_release_all(&n->filters);
 	global_release_all(&n->mappings);
+	subscribers_settle(&n->subscribers);
 	counter_set(&n->actor->counters[COUNTER_mappings], 0);
 	slab_attach(a, &n->actor->slab[SLAB_session], engine, SLAB_session, found_session, n);
 	nat_ports_attach(n);

@@ -57,6 +57,7 @@ static void count_session(struct check *c, const struct subject *x)
 	n->inbound += x->flow && session_origin(&x->s) == DIR_INBOUND;
 	if (x->carries)
 		check_port_carried(c, x->index, &x->s);
+	check_session_counts(c, x->index, &x->s);
 	if (x->s.mapping == x->index || !check_known(c, SLAB_session, x->s.mapping))
 		return;
 	n->references++;
