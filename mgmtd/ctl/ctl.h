@@ -23,7 +23,8 @@ struct ctl_plan_options {
 struct ctl_options {
 	bool exact;                                           /* check: nothing runs */
 	bool json;                                            /* sessions: as the API answers */
-	const char *inside, *nat, *remote, *protocol, *realm; /* sessions, deterministic: which */
+	const char *inside, *nat, *remote, *protocol, *realm; /* sessions, pinholes, deterministic: which */
+	const char *lifetime;                                 /* pinholes: seconds */
 	const char *time, *skew, *earlier;                    /* deterministic: when */
 	struct ctl_plan_options plan;
 };
@@ -36,5 +37,8 @@ int ctl_plan(const struct config *c, const struct ctl_options *o); /* needs no c
 int ctl_check(const struct config *c, const struct ctl_options *o);
 int ctl_sessions_list(const struct config *c, const struct ctl_options *o);
 int ctl_sessions_clear(const struct config *c, const struct ctl_options *o);
+int ctl_pinholes_list(const struct config *c, const struct ctl_options *o);
+int ctl_pinholes_open(const struct config *c, const struct ctl_options *o);
+int ctl_pinholes_close(const struct config *c, const struct ctl_options *o);
 
 #endif

@@ -1,4 +1,4 @@
-/* corenatctl: looks at the appliance, clears sessions, and takes it away. */
+/* corenatctl: looks at the appliance, clears sessions, opens pinholes, and takes it away. */
 #include "common/args.h"
 #include "common/log.h"
 #include "mgmtd/ctl/ctl.h"
@@ -17,6 +17,7 @@ enum {
 	TAKES_PLAN = 16,
 	TAKES_JSON = 32,
 	NO_CONFIG = 64,
+	TAKES_LIFETIME = 128,
 };
 
 enum { TAKES_SESSIONS = TAKES_ADDRESSES | TAKES_FILTER | TAKES_JSON };
@@ -40,6 +41,10 @@ static const struct command {
 	{{"sessions", "list"}, TAKES_SESSIONS, "the sessions there are", ctl_sessions_list},
 	{{"sessions", "clear"}, TAKES_SESSIONS, "end the sessions that agree with all that is given",
 		ctl_sessions_clear},
+	{{"pinholes"}, TAKES_SESSIONS, "the same as pinholes list", ctl_pinholes_list},
+	{{"pinholes", "list"}, TAKES_SESSIONS, "the mappings with a lifetime there are", ctl_pinholes_list},
+	{{"pinholes", "open"}, TAKES_SESSIONS | TAKES_LIFETIME, "open one, or give it more time", ctl_pinholes_open},
+	{{"pinholes", "close"}, TAKES_SESSIONS, "end one", ctl_pinholes_close},
 };
 
 static unsigned given(const struct ctl_options *o)
@@ -48,7 +53,8 @@ static unsigned given(const struct ctl_options *o)
 
 	return (o->exact ? TAKES_EXACT : 0) | (o->inside || o->nat || o->realm ? TAKES_ADDRESSES : 0) |
 	       (o->remote || o->protocol ? TAKES_FILTER : 0) | (o->time || o->skew || o->earlier ? TAKES_TIME : 0) |
-	       (memcmp(&o->plan, &none, sizeof none) != 0 ? TAKES_PLAN : 0) | (o->json ? TAKES_JSON : 0);
+	       (memcmp(&o->plan, &none, sizeof none) != 0 ? TAKES_PLAN : 0) | (o->json ? TAKES_JSON : 0) |
+	       (o->lifetime ? TAKES_LIFETIME : 0);
 }
 
 static bool is_command(const struct command *c, int n, char **words)
@@ -83,17 +89,20 @@ int main(int argc, char **argv)
 	static const struct arg args[] = {
 		{"config", "FILE", "the configuration of the appliance", .text = &file},
 		{"exact", NULL, "check: nothing runs, so nothing may be in flight", .flag = &options.exact},
-		{"inside", "IP[:PORT]", "sessions, deterministic: of this subscriber", .text = &options.inside},
-		{"nat", "IP[:PORT]", "sessions, deterministic: of this NAT address", .text = &options.nat},
+		{"inside", "IP[:PORT]", "sessions, pinholes, deterministic: of this subscriber",
+			.text = &options.inside},
+		{"nat", "IP[:PORT]", "sessions, pinholes, deterministic: of this NAT address", .text = &options.nat},
 		{"remote", "IP[:PORT]", "sessions: with this remote", .text = &options.remote},
-		{"protocol", "NAME", "sessions: tcp, udp, icmp or other", .text = &options.protocol},
-		{"realm", "VLAN", "sessions: of this realm; 0: untagged; deterministic: its name",
+		{"protocol", "NAME", "sessions: tcp, udp, icmp or other; pinholes: tcp, udp",
+			.text = &options.protocol},
+		{"realm", "VLAN", "sessions, pinholes: of this realm; 0: untagged; deterministic: its name",
 			.text = &options.realm},
-		{"json", NULL, "sessions, deterministic, plan: JSON", .flag = &options.json},
+		{"json", NULL, "sessions, pinholes, deterministic, plan: JSON", .flag = &options.json},
 		{"time", "TIME", "deterministic: when; seconds since 1970 or ISO 8601 with its zone",
 			.text = &options.time},
 		{"skew", "S", "deterministic: how far clocks may differ; 1", .text = &options.skew},
 		{"earlier", "S", "deterministic: how long sessions may have lived on; 7440", .text = &options.earlier},
+		{"lifetime-s", "S", "pinholes open: for how long", .text = &options.lifetime},
 		{"subscribers", "N", "plan: how many", .text = &options.plan.subscribers},
 		{"sessions-per-subscriber", "N", "plan: at once, the day's mean", .text = &options.plan.sessions},
 		{"peak", "F", "plan: busy hour over the day's mean; 2", .text = &options.plan.peak},
@@ -114,7 +123,8 @@ int main(int argc, char **argv)
 	};
 	struct config_error wrong;
 	int rest, status = args_parse(argc, argv, "corenatctl",
-			  "arena info, map, remove; check; deterministic; plan; sessions list, clear: looks at the "
+			  "arena info, map, remove; check; deterministic; plan; sessions list, clear; pinholes list, "
+			  "open, close: looks at the "
 			  "appliance, acts on it",
 			  args, &rest);
 

@@ -206,7 +206,8 @@ static void run_scenario(const struct scenario *s, uint64_t seed, unsigned deep)
 int main(int argc, char **argv)
 {
 	unsigned seed = (unsigned)time(NULL), deep = 40;
-	const struct scenario *const lists[] = {scenarios_outbound, scenarios_inbound, scenarios_pages};
+	const struct scenario *const lists[] = {
+		scenarios_outbound, scenarios_inbound, scenarios_pages, scenarios_pinholes};
 	const char *only = NULL;
 	const struct arg args[] = {
 		{"seed", "N", "repeat a run", .number = &seed, .max = ~0u},
