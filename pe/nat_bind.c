@@ -197,12 +197,16 @@ static enum verdict join(struct nat *n, uint32_t index, struct session *s, uint3
 static enum verdict carry(struct nat *n, uint32_t index, struct session *s, const struct global_pair *pair,
 	const struct snapshot_rule *rule, uint32_t draw, uint16_t beside)
 {
-	enum verdict refused;
+	enum verdict refused = nat_quota_port(n, s, rule);
 
-	refused = s->nat.net || s->nat_port.net ? nat_take_wanted(n, s, rule, draw)
-						: nat_take_port(n, s, rule, draw, beside);
 	if (refused != N_VERDICTS)
 		return refused;
+	refused = s->nat.net || s->nat_port.net ? nat_take_wanted(n, s, rule, draw)
+						: nat_take_port(n, s, rule, draw, beside);
+	if (refused != N_VERDICTS) {
+		nat_quota_port_back(n, s);
+		return refused;
+	}
 	s->mapping = index;
 	session_set(s, SESSION_CARRIES, 0);
 	nat_complete(n, s);
@@ -391,6 +395,7 @@ bool nat_end_bindings(struct nat *n, uint32_t index, struct session *s)
 	global_unlock(&n->mappings, &pair);
 	if (ends && carries) {
 		nat_free_port(n, s);
+		nat_quota_port_back(n, s);
 		nat_counter(n, COUNTER_mappings, -1);
 	}
 	return ends;

@@ -85,11 +85,18 @@ static local_place insert(struct nat *n, uint32_t index, struct session *s, cons
 
 /* ---- creating, either direction ---- */
 
-struct session *nat_session_begin(struct nat *n, enum l4 l4, uint32_t *index)
+struct session *nat_session_begin(
+	struct nat *n, enum l4 l4, const struct session *want, uint32_t *index, enum verdict *refused)
 {
-	*index = slab_take(n->arena, &n->actor->slab[SLAB_session], n->engine, SLAB_session);
-	if (!*index)
+	*refused = nat_quota_session(n, want);
+	if (*refused != N_VERDICTS)
 		return NULL;
+	*index = slab_take(n->arena, &n->actor->slab[SLAB_session], n->engine, SLAB_session);
+	if (!*index) {
+		nat_quota_session_back(n, want);
+		*refused = VERDICT_drop_no_memory;
+		return NULL;
+	}
 	struct session *s = session_at(n->arena, *index);
 
 	memset((uint8_t *)s + sizeof s->generation, 0, sizeof *s - sizeof s->generation);
@@ -98,9 +105,10 @@ struct session *nat_session_begin(struct nat *n, enum l4 l4, uint32_t *index)
 	return s;
 }
 
-static struct session *session_begin(struct nat *n, const struct flow *f, uint32_t *index)
+static struct session *session_begin(
+	struct nat *n, const struct flow *f, const struct session *want, uint32_t *index, enum verdict *refused)
 {
-	struct session *s = nat_session_begin(n, (enum l4)f->l4, index);
+	struct session *s = nat_session_begin(n, (enum l4)f->l4, want, index, refused);
 
 	if (s)
 		atomic_store_explicit(&s->tcp, f->tcp, memory_order_relaxed);
@@ -195,6 +203,8 @@ static bool is_turned_query(const struct nat *n, const struct session *s)
 
 static enum verdict bind_query(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
+	if (rule->pooling == POOLING_PAIRED && !nat_pair(n, n->part, rule))
+		return VERDICT_drop_lock_busy;
 	const struct snapshot_address *from = nat_first_address(n, s, rule, draw);
 
 	if (!from)
@@ -230,8 +240,7 @@ static local_place create_outbound(struct nat *n, const struct flow *f, enum ver
 	*verdict = VERDICT_drop_protocol;
 	if (!fixed && f->l4 == L4_OTHER)
 		return NULL;
-	*verdict = VERDICT_drop_no_memory;
-	struct session *s = session_begin(n, f, &index);
+	struct session *s = session_begin(n, f, &want, &index, verdict);
 	if (!s)
 		return NULL;
 	fill_outbound(s, f);
@@ -292,9 +301,8 @@ static local_place make_inbound(struct nat *n, const struct flow *f, const struc
 {
 	enum verdict refused = N_VERDICTS;
 	uint32_t index;
-	struct session *s = session_begin(n, f, &index);
+	struct session *s = session_begin(n, f, want, &index, verdict);
 
-	*verdict = VERDICT_drop_no_memory;
 	if (!s)
 		return NULL;
 	fill_inbound(s, f);

@@ -4,7 +4,8 @@
  * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c aging and ending; nat_recover.c
  * after a crash; nat_icmp.c errors, translated and sent; nat_fragment.c fragments; nat_foresee.c what first packets will
  * need, fetched; nat_ports.c NAT addresses and their ports; nat_bypass.c what is not translated; nat_clear.c sessions
- * ended on request; nat_pinhole.c mappings with a lifetime.
+ * ended on request; nat_pinhole.c mappings with a lifetime; nat_quota.c subscribers: what they may have, and their paired
+ * addresses.
  */
 #ifndef CORENAT_PE_NAT_INTERNAL_H
 #define CORENAT_PE_NAT_INTERNAL_H
@@ -59,8 +60,9 @@ static inline uint32_t nat_hop_word(const struct nat *n, uint32_t hop)
 	return hop << 16 | (uint16_t)n->fib.generation;
 }
 
-/* A session that is being built, of this protocol: all but that is zero. NULL: no memory. */
-struct session *nat_session_begin(struct nat *n, enum l4 l4, uint32_t *index);
+/* A session that is being built for `want`'s subscriber, of this protocol: all but that is zero. NULL and why. */
+struct session *nat_session_begin(
+	struct nat *n, enum l4 l4, const struct session *want, uint32_t *index, enum verdict *refused);
 
 /* Mapping and filtering of a new session. */
 uint32_t nat_behaviour_for(const struct snapshot_rule *rule);
@@ -208,6 +210,27 @@ void nat_session_end(struct nat *n, uint32_t index);
 /* Lets an adopted session go. */
 void nat_session_let_go(struct nat *n, uint32_t index);
 void nat_pending_add(struct nat *n, uint32_t index);
+
+/* ---- nat_quota.c ---- */
+
+/* Takes what a new session of this subscriber costs, and notes the subscriber's part in n->part. N_VERDICTS: taken. */
+enum verdict nat_quota_session(struct nat *n, const struct session *s);
+/* Gives it back. */
+void nat_quota_session_back(struct nat *n, const struct session *s);
+/* The same for the port of a mapping that the session in hand is to carry; pairs its subscriber if the rule wants it. */
+enum verdict nat_quota_port(struct nat *n, const struct session *s, const struct snapshot_rule *rule);
+void nat_quota_port_back(struct nat *n, const struct session *s);
+/* Sees to it that the subscriber has an address in the rule's pool that gives new mappings: the one it has, if that still
+ * does, else another, which is its address from then on. False: busy. */
+bool nat_pair(struct nat *n, struct subscriber_part *p, const struct snapshot_rule *rule);
+/* Where the address stands in the pool, modulo its usable ones; of a subscriber not yet paired, where it will. */
+uint32_t nat_paired_place(const struct nat *n, const struct session *s, const struct snapshot_rule *rule);
+/* The subscriber's part, if there is one, for who wants to fetch it. */
+const struct subscriber_part *nat_foresee_part(const struct nat *n, const struct session *s);
+/* A turn: what others asked for is given back; a slice of the walk that takes limits over and ends what is idle. */
+void nat_quota_housekeep(struct nat *n);
+/* Counts an own session again, after a restart. */
+void nat_quota_count(struct nat *n, const struct session *s);
 
 /* ---- nat_clear.c ---- */
 

@@ -48,11 +48,16 @@ static void end_those_over(struct nat *n)
 
 static enum pinhole_result result_of(enum verdict refused)
 {
-	return refused == N_VERDICTS               ? PINHOLE_OK
-	       : refused == VERDICT_drop_draining  ? PINHOLE_NO_PORT
-	       : refused == VERDICT_drop_no_port   ? PINHOLE_NO_PORT
-	       : refused == VERDICT_drop_lock_busy ? PINHOLE_LOCKED
-						   : PINHOLE_NO_ROOM;
+	static const enum pinhole_result results[N_VERDICTS + 1] = {
+		[N_VERDICTS] = PINHOLE_OK,
+		[VERDICT_drop_no_port] = PINHOLE_NO_PORT,
+		[VERDICT_drop_draining] = PINHOLE_NO_PORT,
+		[VERDICT_drop_lock_busy] = PINHOLE_LOCKED,
+		[VERDICT_drop_no_memory] = PINHOLE_NO_ROOM,
+		[VERDICT_drop_table_full] = PINHOLE_NO_ROOM,
+	};
+
+	return refused == N_VERDICTS || results[refused] ? results[refused] : PINHOLE_LIMIT;
 }
 
 static enum pinhole_result may_open(const struct nat *n, const struct session *want)
@@ -81,12 +86,14 @@ static void fill(struct session *s, const struct pinhole_request *r)
 
 /* Mapping and filter as for a first packet, but independent of endpoints. On success the intent stays open until it is
  * answered. */
-static enum pinhole_result make(struct nat *n, const struct pinhole_request *r, uint32_t *index)
+static enum pinhole_result make(
+	struct nat *n, const struct pinhole_request *r, const struct session *want, uint32_t *index)
 {
-	struct session *s = nat_session_begin(n, (enum l4)r->l4, index);
+	enum verdict refused;
+	struct session *s = nat_session_begin(n, (enum l4)r->l4, want, index, &refused);
 
 	if (!s)
-		return PINHOLE_NO_ROOM;
+		return result_of(refused);
 	fill(s, r);
 	s->nat = r->nat;
 	s->nat_port = r->nat_port;
@@ -111,7 +118,7 @@ static uint32_t open_one(struct nat *n, const struct pinhole_request *r, struct 
 	fill(&want, r);
 	a->result = r->l4 == L4_TCP || r->l4 == L4_UDP ? may_open(n, &want) : PINHOLE_NOT_BY_RULE;
 	if (a->result == PINHOLE_OK)
-		a->result = make(n, r, &index);
+		a->result = make(n, r, &want, &index);
 	return a->result == PINHOLE_OK ? index : 0;
 }
 

@@ -153,9 +153,7 @@ static const struct nat_address *find_address(const struct nat *n, be32_t addres
 static uint32_t first_pick(
 	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
-	return rule->pooling == POOLING_ARBITRARY
-		       ? draw * 0x9e3779b1u >> 16
-		       : (uint32_t)flow_key_hash((struct flow_key){s->inside.net, s->realm}, n->seed);
+	return rule->pooling == POOLING_ARBITRARY ? draw * 0x9e3779b1u >> 16 : nat_paired_place(n, s, rule);
 }
 
 /* ---- the orders of tables ---- */

@@ -124,8 +124,7 @@ static bool port_is_intended(const struct nat *n, uint64_t name)
 	return false;
 }
 
-static bool port_is_lost(
-	const struct nat *n, const struct port_table *t, const struct port_order *o, uint64_t name)
+static bool port_is_lost(const struct nat *n, const struct port_table *t, const struct port_order *o, uint64_t name)
 {
 	enum port_set set = (enum port_set)(name >> 16 & 1);
 
@@ -162,6 +161,7 @@ static void found_session(void *context, uint32_t index, void *object)
 	struct nat *n = context;
 	const struct session *s = object;
 
+	nat_quota_count(n, s);
 	if (session_has(s, SESSION_CARRIES))
 		nat_counter(n, COUNTER_mappings, 1);
 	if (session_is_pinhole(s) && !session_has(s, SESSION_DYING)) {
@@ -195,11 +195,14 @@ uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t rand
 	n->fragments = fragments_of(a, engine);
 	n->clears = clear_ring_of(a);
 	n->pinhole_ring = pinhole_ring_of(a, engine);
+	n->subscribers = subscribers_view(a, engine);
+	n->walk.started = now;
 
 	settle_intent(n);
 	global_release_all(&n->sessions);
 	global_release_all(&n->filters);
 	global_release_all(&n->mappings);
+	subscribers_settle(&n->subscribers);
 	counter_set(&n->actor->counters[COUNTER_mappings], 0);
 	slab_attach(a, &n->actor->slab[SLAB_session], engine, SLAB_session, found_session, n);
 	nat_ports_attach(n);

@@ -3,7 +3,8 @@
  * What       looks at the whole arena and holds what its parts say of each other against the rules below. Each
  *            disagreement is a violation: the object, the rule, and the two facts.
  * Units      counts of objects.
- * Ownership  the arena is only read; what the look needs besides (24 bytes per session) is private and freed at the end.
+ * Ownership  the arena is only read; what the look needs besides (24 bytes per session, 28 per part of
+ *            a subscriber, 72 per subscriber) is private and freed at the end.
  * Calls      any process that has the arena mapped: main threads of tools and tests. Takes seconds for millions of
  *            sessions. `say` is called from inside.
  * Errors     check_arena: the number of violations, or -ENOMEM. Whatever garbage a crashed writer left, it neither
@@ -59,6 +60,18 @@
 	R(local_entry, "a local table's entry names a live session of the engine's, where its hash belongs")           \
 	R(global_entry, "a global session entry names a live session, where its hash belongs")                         \
 	R(mapping_entry, "a mapping table's entry names a live session, where its hash belongs")                       \
+	R(session_part, "a live session's engine has a part of its subscriber")                                        \
+	R(part_listed, "a part of a subscriber is in its engine's table of parts exactly once")                        \
+	R(part_entry, "a table of parts' entry names a live part of the engine's, where its hash belongs")             \
+	R(part_subscriber, "a part names the live subscriber of its key")                                              \
+	R(part_used, "what a part says it uses is what its sessions use")                                              \
+	R(part_within, "a part uses no more than it may")                                                              \
+	R(subscriber_listed, "a live subscriber is in the subscriber table exactly once")                              \
+	R(subscriber_entry, "a subscriber table's entry names a live subscriber, where its hash belongs")              \
+	R(subscriber_unique, "the subscriber table has one subscriber per realm and inside address")                   \
+	R(subscriber_parts, "the engines that a subscriber says may have parts are those that have")                   \
+	R(quota_sum, "what a subscriber gave out of each quota is what its parts may use together")                    \
+	R(record_owner, "a record of a subscriber belongs to one that is live")                                        \
 	R(port_leaked, "a port that is taken is carried by a live session")                                            \
 	R(port_unmarked, "a port that is carried is taken in its address's port table")                                \
 	R(port_shared, "a port is carried by one session only")                                                        \
@@ -119,6 +132,8 @@ struct check_counts {
 	uint64_t references; /* sessions that use a mapping they do not carry */
 	uint64_t local_entries, global_entries, mapping_entries, filter_entries;
 	uint64_t locks, intents; /* held, open */
+	uint64_t subscribers, parts, records; /* live */
+	uint64_t subscriber_entries, part_entries;
 	uint32_t port_tables;
 	uint64_t ports[N_PORT_SETS]; /* taken */
 	uint32_t addresses;          /* in force */

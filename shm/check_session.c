@@ -60,6 +60,7 @@ static void count_session(struct check *c, const struct subject *x)
 	n->pinholes += x->pinhole;
 	if (x->carries)
 		check_port_carried(c, x->index, &x->s);
+	check_session_counts(c, x->index, &x->s);
 	if (x->s.mapping == x->index || !check_known(c, SLAB_session, x->s.mapping))
 		return;
 	n->references++;

@@ -225,6 +225,7 @@ bool snapshot_compile(struct arena *a, const struct config *c, struct snapshot *
 	snapshot_add_subscribers(out, c);
 	snapshot_add_rules(out, c);
 	snapshot_add_statics(out, c);
+	snapshot_add_limits(out, c);
 	return add_pools(a, c, out, err);
 }
 

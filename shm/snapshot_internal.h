@@ -19,6 +19,8 @@ void snapshot_add_subscribers(struct snapshot *s, const struct config *c);
 void snapshot_add_rules(struct snapshot *s, const struct config *c);
 /* Both arrays of static mappings, sorted. */
 void snapshot_add_statics(struct snapshot *s, const struct config *c);
+/* The groups of subscribers, and the one of those that are in none. Of snapshot_limits.c. */
+void snapshot_add_limits(struct snapshot *s, const struct config *c);
 /* True when a static mapping takes the whole address. Needs the arrays. */
 bool snapshot_is_taken(const struct snapshot *s, uint32_t nat);
 

@@ -35,6 +35,7 @@ void snapshot_add_values(struct snapshot *s, const struct config *c)
 	s->fragments_held = c->nat.fragments_held;
 	s->fragments_per_source = c->nat.fragments_per_source;
 	s->fragment_timeout_s = c->nat.fragment_timeout_s;
+	s->subscriber_idle_s = c->nat.subscriber_idle_s;
 }
 
 /* ---- subscribers ---- */

@@ -441,7 +441,7 @@ int main(void)
 		LAB_TEST(test_7857_2_2, .nat = "\"tcp_opening_timeout_s\":100,\"tcp_closing_timeout_s\":30"),
 		LAB_TEST(test_7857_2_2_default),
 		LAB_TEST(test_7857_2_3),
-		LAB_NOT_YET(test_7857_4),
+		LAB_TEST(test_7857_4),
 		LAB_TEST(test_7857_5),
 		LAB_TEST(test_7857_6),
 		LAB_TEST(test_7857_7),
