@@ -119,7 +119,7 @@ enum ports_mode {
 	PORTS_DEFAULT,       /* in a rule only: nat.ports */
 };
 
-/* Which of two neighbouring subscribers' ports are next to each other (RFC 7422 §2.1). */
+/* Which of two neighbouring subscribers' ports are next to each other (RFC 7422 §2). */
 enum ports_order {
 	ORDER_FILL,   /* an address is filled first */
 	ORDER_SPREAD, /* each address gets one subscriber before any gets a second */

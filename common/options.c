@@ -287,7 +287,7 @@ const struct option options[] = {
 	 .help = "how ports are chosen; default: nat.ports"},
 	{.path = "rules[].order", .type = OPTION_CHOICE, .value = AT_RULE(order),
 	 .choices = order_choices, .initial = "\"fill\"", .change = OPTION_LIVE,
-	 .source = "RFC 7422 section 2.1",
+	 .source = "RFC 7422 section 2",
 	 .help = "deterministic: fill an address with subscribers first, or spread them over all"},
 	{.path = "rules[].ports_per_subscriber", .type = OPTION_INTEGER,
 	 .value = AT_RULE(ports_per_subscriber), .min = 0, .max = 65520, .initial = "0",

@@ -27,6 +27,7 @@ struct mgmtd {
 	struct actor *self;
 	struct commit commit;
 	mono_t commit_due;
+	bool written_down; /* among the versions */
 	struct mirror *mirror;
 	struct history *history;
 	struct versions *versions;
@@ -142,30 +143,23 @@ static int64_t unix_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Before engines can see the configuration. Without the file everything else works; /health says so. */
-static bool start_versions(struct mgmtd *m)
+/* Without the file everything else works; /health says so. */
+static void start_versions(struct mgmtd *m)
 {
 	const struct config *c = &m->config;
 	struct versions_error wrong;
-	char *text;
 
 	m->versions = versions_open(c->versions.file, c->versions.keep, c->versions.keep_s, &wrong);
-	if (!m->versions) {
+	if (!m->versions)
 		log_error("versions: %s", wrong.text);
-		return true;
-	}
-	text = config_print(c);
-	if (!text)
-		return false;
-	versions_begin(m->versions, unix_ms(), text); /* tells by itself what goes wrong */
-	free(text);
-	return true;
 }
 
 static bool start(struct mgmtd *m)
 {
-	return take_arena(m) && take_config(m) && start_versions(m) && start_mirror(m) && start_feed(m) &&
-	       start_rest(m);
+	if (!take_arena(m) || !take_config(m))
+		return false;
+	start_versions(m);
+	return start_mirror(m) && start_feed(m) && start_rest(m);
 }
 
 /* Every part takes NULL, so this undoes a start that failed half-way too. Requests end before what they read. */
@@ -184,6 +178,17 @@ static void stop(struct mgmtd *m)
 
 /* ---- running ---- */
 
+/* Before engines can see the configuration. What goes wrong is in the log. */
+static void write_down(struct mgmtd *m)
+{
+	char *text = m->versions && !m->written_down ? config_print(&m->config) : NULL;
+
+	if (text)
+		versions_begin(m->versions, unix_ms(), text);
+	m->written_down = true;
+	free(text);
+}
+
 static void commit_turn(struct mgmtd *m, mono_t now)
 {
 	char status[128];
@@ -191,6 +196,7 @@ static void commit_turn(struct mgmtd *m, mono_t now)
 	if (m->commit.done || !mono_due(now, m->commit_due))
 		return;
 	m->commit_due = mono_after(now, span_ms(COMMIT_RETRY_MS));
+	write_down(m);
 	m->api.commit_waits = !commit_try(&m->commit, now);
 	if (!m->commit.done)
 		return;

@@ -195,7 +195,7 @@ static enum verdict join(struct nat *n, uint32_t index, struct session *s, uint3
 }
 
 static enum verdict carry(struct nat *n, uint32_t index, struct session *s, const struct global_pair *pair,
-	const struct snapshot_rule *rule, uint32_t draw, uint16_t beside)
+	const struct snapshot_rule *rule, uint32_t draw, struct beside beside)
 {
 	enum verdict refused = nat_quota_port(n, s, rule);
 
@@ -219,32 +219,34 @@ static enum verdict carry(struct nat *n, uint32_t index, struct session *s, cons
 	return refused;
 }
 
-/* The port beside that of the neighbouring inside port, for pairs of RTP and RTCP (RFC 4787 §4.2.2); 0: it has none. */
-static uint16_t port_beside(struct nat *n, const struct session *s)
+/* The NAT endpoint beside that of the neighbouring inside port, for pairs of RTP and RTCP (RFC 4787 §4.2.2). */
+static struct beside endpoint_beside(struct nat *n, const struct session *s)
 {
 	struct session other = {.inside = s->inside, .realm = s->realm, .l4 = s->l4, .birth = s->birth};
+	struct beside beside = {{0}, 0};
 	struct global_pair pair;
-	uint16_t port = 0;
 
 	if (!n->config.preserve_parity || s->l4 != L4_UDP || session_mapping(s) != ENDPOINT_INDEPENDENT)
-		return 0;
+		return beside;
 	other.inside_port = be16_of(be16_host(s->inside_port) ^ 1);
 	struct flow_key key = mapping_key(&other);
 
 	if (!global_lock(&n->mappings, hash_of(n, key), &pair))
-		return 0;
+		return beside;
 	uint32_t found = mapping_find(n, &pair, key);
 
-	if (found)
-		port = be16_host(session_at(n->arena, found)->nat_port) ^ 1;
+	if (found) {
+		beside.address = session_at(n->arena, found)->nat;
+		beside.port = be16_host(session_at(n->arena, found)->nat_port) ^ 1;
+	}
 	global_unlock(&n->mappings, &pair);
-	return port;
+	return beside;
 }
 
 enum verdict nat_bind(struct nat *n, uint32_t index, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
 	struct flow_key key = mapping_key(s);
-	uint16_t beside = port_beside(n, s);
+	struct beside beside = endpoint_beside(n, s);
 	struct global_pair pair;
 
 	if (!global_lock(&n->mappings, hash_of(n, key), &pair))

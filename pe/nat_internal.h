@@ -127,15 +127,34 @@ void nat_ports_attach(struct nat *n);
 /* True when nothing can be behind the NAT endpoint an inbound packet is for: its port has no owner. One word to look at
  * for most of what the Internet sends unasked. */
 bool nat_port_is_idle(const struct nat *n, const struct flow *f);
-/* Takes a port of the rule's pool, into s->nat and s->nat_port. N_VERDICTS: done, else why not. `beside`: the port that
- * would suit best, if it is free on the address; 0: none. */
+/* The NAT endpoint that would suit best, if it is free: the one beside a neighbour's; port 0: there is none. */
+struct beside {
+	be32_t address;
+	uint16_t port;
+};
+/* Takes a port as the rule says, into s->nat and s->nat_port. N_VERDICTS: done, else why not. n->part is the subscriber's. */
 enum verdict nat_take_port(
-	struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw, uint16_t beside);
+	struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw, struct beside beside);
 /* The same for one that wants s->nat, or s->nat_port, or both: what is zero may be any. */
 enum verdict nat_take_wanted(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw);
 /* The address that is tried first; NULL: the pool has none. */
 const struct snapshot_address *nat_first_address(
 	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw);
+/* Pieces of it. One that the chooser does not know of: static mappings', or in use in another order. */
+bool nat_port_is_barred(struct nat *n, const struct snapshot_address *a, enum l4 l4, uint16_t port);
+const struct snapshot_address *nat_usable_address(const struct nat *n, be32_t address);
+bool nat_take_beside(struct nat *n, struct session *s, uint16_t port, uint32_t subscriber);
+
+/* ---- nat_blocks.c ---- */
+
+enum verdict nat_take_deterministic(struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw);
+enum verdict nat_take_from_blocks(
+	struct nat *n, struct session *s, uint32_t pool_index, uint32_t draw, uint16_t beside);
+/* Gives the subscriber's blocks back that nothing is in; `leaves`: without waiting. */
+void nat_tend_blocks(struct nat *n, const struct subscriber_part *p, bool leaves);
+
+/* ---- nat_ports.c ---- */
+
 /* The endpoint it would most likely get, into s->nat and s->nat_port; false: not known. Fetches the words on the way. */
 bool nat_foresee_port(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw);
 /* Names the port of an own session in the intent; frees it. */
@@ -225,6 +244,8 @@ void nat_quota_port_back(struct nat *n, const struct session *s);
 bool nat_pair(struct nat *n, struct subscriber_part *p, const struct snapshot_rule *rule);
 /* Where the address stands in the pool, modulo its usable ones; of a subscriber not yet paired, where it will. */
 uint32_t nat_paired_place(const struct nat *n, const struct session *s, const struct snapshot_rule *rule);
+/* The same of a pool that need not be a rule's. */
+uint32_t nat_paired_in(const struct nat *n, const struct session *s, uint32_t pool);
 /* The subscriber's part, if there is one, for who wants to fetch it. */
 const struct subscriber_part *nat_foresee_part(const struct nat *n, const struct session *s);
 /* A turn: what others asked for is given back; a slice of the walk that takes limits over and ends what is idle. */

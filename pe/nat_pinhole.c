@@ -103,8 +103,8 @@ static enum pinhole_result make(
 	session_set(s, SESSION_PINHOLE, 0);
 	intent_begin(n, INTENT_BUILD, *index);
 	enum pinhole_result result = result_of(nat_bind(n, *index, s, nat_rule_for(n, s), nat_random(n)));
-	if (result == PINHOLE_OK && !is_wanted(s, r))
-		result = PINHOLE_MAPPED;
+	if (result == PINHOLE_OK && !is_wanted(s, r)) /* its mapping's, or of its subscriber's own ports */
+		result = session_has(s, SESSION_CARRIES) ? PINHOLE_NO_PORT : PINHOLE_MAPPED;
 	if (result != PINHOLE_OK)
 		nat_session_end(n, *index);
 	return result;

@@ -236,13 +236,18 @@ bool nat_pair(struct nat *n, struct subscriber_part *p, const struct snapshot_ru
 	return true;
 }
 
-uint32_t nat_paired_place(const struct nat *n, const struct session *s, const struct snapshot_rule *rule)
+uint32_t nat_paired_in(const struct nat *n, const struct session *s, uint32_t pool)
 {
 	const struct subscriber_part *p = find(n, s);
 
-	if (p && is_picked(n, p, rule->pool))
-		return (p->pick[rule->pool % SUBSCRIBER_PAIRS] & UINT16_MAX) - 1;
+	if (p && is_picked(n, p, pool))
+		return (p->pick[pool % SUBSCRIBER_PAIRS] & UINT16_MAX) - 1;
 	return (uint32_t)subscriber_hash(n->arena, key_of(s));
+}
+
+uint32_t nat_paired_place(const struct nat *n, const struct session *s, const struct snapshot_rule *rule)
+{
+	return nat_paired_in(n, s, rule->pool);
 }
 
 /* ---- looking ahead ---- */
@@ -264,7 +269,10 @@ static bool is_idle(const struct nat *n, const struct subscriber_part *p)
 /* What it cost, in looks. One that is busy is looked at again in the next pass. */
 static unsigned visit(struct nat *n, struct subscriber_part *p)
 {
-	if (is_idle(n, p)) {
+	bool idle = is_idle(n, p);
+
+	nat_tend_blocks(n, p, idle);
+	if (idle) {
 		part_end(&n->subscribers, p);
 		return LOOKS_END;
 	}
@@ -334,8 +342,10 @@ bool nat_quota_leave(struct nat *n)
 			uint32_t index =
 				local_index(atomic_load_explicit(&t->bucket[b].entry[i], memory_order_relaxed));
 
-			if (index && quota_used(part_at(n->arena, index), QUOTA_sessions) == 0)
+			if (index && quota_used(part_at(n->arena, index), QUOTA_sessions) == 0) {
+				nat_tend_blocks(n, part_at(n->arena, index), true);
 				part_end(&n->subscribers, part_at(n->arena, index));
+			}
 		}
 	return n->actor->slab[SLAB_part].used == 0;
 }

@@ -15,6 +15,7 @@
 #ifndef CORENAT_SHM_SNAPSHOT_H
 #define CORENAT_SHM_SNAPSHOT_H
 
+#include "common/deterministic.h"
 #include "shm/engine.h"
 #include "shm/ports.h"
 #include "shm/subscriber.h"
@@ -80,6 +81,9 @@ struct snapshot_pool {
 	uint32_t first, n;
 	uint32_t usable; /* that give new mappings */
 	uint32_t order;  /* PORT_ORDER_* */
+	uint32_t block_size, blocks_max, block_hold_s, active_block_s;
+	uint32_t overflow;      /* the pool whose blocks take what does not fit, + 1; 0: refused */
+	uint32_t deterministic; /* place in deterministic[] + 1; 0: it is not dealt so */
 };
 
 struct snapshot_static {
@@ -137,6 +141,8 @@ struct snapshot {
 	struct snapshot_prefix prefixes[SNAPSHOT_PREFIXES_MAX]; /* sorted by realm, addr */
 	struct address_range ranges[SNAPSHOT_RANGES_MAX];       /* of all pools: what the XDP program must know */
 	struct snapshot_pool pools[CONFIG_POOLS_MAX];
+	uint32_t n_deterministic;
+	struct deterministic deterministic[CONFIG_POOLS_MAX];
 	struct snapshot_address addresses[CONFIG_ADDRESSES_MAX];
 	struct snapshot_rule rules[SNAPSHOT_RULES_MAX];              /* the first that matches decides */
 	struct snapshot_static static_by_inside[CONFIG_STATICS_MAX]; /* sorted by inside, realm, l4, inside_port */

@@ -185,6 +185,24 @@ void snapshot_add_rules(struct snapshot *s, const struct config *c)
 	add_rule(s, c, &rest, &used);
 }
 
+/* ---- deterministic ports ---- */
+
+/* Rules that deal a pool's ports do it alike (config_check). */
+void snapshot_add_deterministic(struct snapshot *s, const struct config *c)
+{
+	uint32_t rules[CONFIG_POOLS_MAX], n = deterministic_rules(c, rules);
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct config_rule *r = rules[i] < c->n_rules ? &c->rules[rules[i]] : NULL;
+		struct snapshot_pool *pool = &s->pools[r ? config_rule_pool(c, r) : 0];
+
+		if (deterministic_of_rule(c, rules[i], &s->deterministic[s->n_deterministic]) != 0)
+			continue;
+		pool->deterministic = ++s->n_deterministic;
+		pool->overflow = r && r->overflow[0] ? config_pool_find(c, r->overflow) + 1 : 0;
+	}
+}
+
 /* ---- static mappings ---- */
 
 static uint64_t order(uint32_t address, uint32_t realm, uint8_t l4, uint16_t port)

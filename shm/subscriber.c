@@ -1,5 +1,6 @@
 #include "shm/subscriber.h"
 
+#include "shm/blocks.h"
 #include "shm/shared_slab.h"
 
 #include <errno.h>
@@ -174,10 +175,10 @@ static uint32_t make_subscriber(struct subscribers *v, const struct global_pair 
 
 static bool has_blocks(const struct subscriber *s)
 {
-	uint32_t any = 0;
+	uint64_t any = 0;
 
 	for (unsigned i = 0; i < SUBSCRIBER_BLOCKS; i++)
-		any |= s->block[i].table;
+		any |= block_listed(s, i);
 	return any != 0;
 }
 
@@ -428,6 +429,7 @@ static void settle_subscriber(struct subscribers *v, const struct global_pair *p
 		atomic_fetch_and_explicit(&s->parts, ~bit_of(v), memory_order_release);
 	if (atomic_load_explicit(&s->lock, memory_order_acquire) == v->number + 1) {
 		count_out(v, s);
+		block_settle(v->arena, s, index, &v->actor->intent.block);
 		atomic_fetch_add_explicit(&s->epoch, 1, memory_order_release);
 		unlock(s);
 	}

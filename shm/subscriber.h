@@ -70,13 +70,6 @@ struct subscriber_key {
 	uint16_t realm;
 };
 
-/* A run of ports of one NAT address that is the subscriber's alone. */
-struct subscriber_block {
-	uint32_t table; /* port table's slab index; 0: none */
-	uint16_t first, ports;
-	uint32_t since_s;
-};
-
 /* Legend  [G] slab generation  [F] while free  [I] fixed once published  [L] under the lock
  *         [B] under the locks of its buckets  [A] under the lock, atomic: engines read it without */
 struct subscriber {
@@ -98,7 +91,8 @@ struct subscriber {
 	uint32_t out[N_QUOTAS];                           /*  80 [L] what all parts together may use */
 	struct limits limits;                             /* 104 [L] in force */
 	uint32_t unused[6];                               /* 136 */
-	struct subscriber_block block[SUBSCRIBER_BLOCKS]; /* 160 [L] */
+	_Atomic uint64_t block[SUBSCRIBER_BLOCKS];        /* 160 [A] its port blocks (blocks.h); 0: none */
+	_Atomic uint32_t block_used_s[SUBSCRIBER_BLOCKS]; /* 224 [A] when a port of it was seen in use last */
 };
 _Static_assert(sizeof(struct subscriber) == 256, "its row in SLAB_CLASSES");
 _Static_assert(offsetof(struct subscriber, parts) == 24, "see map");
