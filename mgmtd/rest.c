@@ -136,7 +136,7 @@ static bool method_is_served(const char *method, const char *path)
 
 static struct reply refuse_method(const char *method, const char *path)
 {
-	static const char *const others[] = {MHD_HTTP_METHOD_POST, MHD_HTTP_METHOD_DELETE};
+	static const char *const others[] = {MHD_HTTP_METHOD_PUT, MHD_HTTP_METHOD_POST, MHD_HTTP_METHOD_DELETE};
 	char allowed[32] = "GET, HEAD";
 
 	for (unsigned i = 0; i < sizeof others / sizeof others[0]; i++)

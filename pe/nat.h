@@ -38,16 +38,16 @@ struct sweep {
 	mono_t started; /* of the pass */
 };
 
-/* This engine's pinholes, chained through session.next_pinhole; and the walk over them that ends those whose time is up. */
-struct pinholes {
-	uint32_t first, n;
-	uint32_t at; /* the one looked at last; 0: none, it begins */
-};
-
 /* The same over this engine's parts of subscribers. */
 struct part_walk {
 	uint32_t bucket;
 	mono_t started;
+};
+
+/* This engine's pinholes, chained through session.next_pinhole; and the walk over them that ends those whose time is up. */
+struct pinholes {
+	uint32_t first, n;
+	uint32_t at; /* the one looked at last; 0: none, it begins */
 };
 
 /* The request to clear sessions that is under way, and the place in the walk over the engine's pages. */

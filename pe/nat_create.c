@@ -85,10 +85,10 @@ static local_place insert(struct nat *n, uint32_t index, struct session *s, cons
 
 /* ---- creating, either direction ---- */
 
-struct session *nat_session_begin(
-	struct nat *n, enum l4 l4, const struct session *want, uint32_t *index, enum verdict *refused)
+struct session *nat_session_begin(struct nat *n, const struct session *want, struct subscriber_part *foreseen,
+	uint32_t *index, enum verdict *refused)
 {
-	*refused = nat_quota_session(n, want);
+	*refused = nat_quota_session(n, want, foreseen);
 	if (*refused != N_VERDICTS)
 		return NULL;
 	*index = slab_take(n->arena, &n->actor->slab[SLAB_session], n->engine, SLAB_session);
@@ -100,7 +100,7 @@ struct session *nat_session_begin(
 	struct session *s = session_at(n->arena, *index);
 
 	memset((uint8_t *)s + sizeof s->generation, 0, sizeof *s - sizeof s->generation);
-	s->l4 = (uint8_t)l4;
+	s->l4 = want->l4;
 	s->owner = (uint8_t)n->engine;
 	return s;
 }
@@ -108,7 +108,7 @@ struct session *nat_session_begin(
 static struct session *session_begin(
 	struct nat *n, const struct flow *f, const struct session *want, uint32_t *index, enum verdict *refused)
 {
-	struct session *s = nat_session_begin(n, (enum l4)f->l4, want, index, refused);
+	struct session *s = nat_session_begin(n, want, f->part, index, refused);
 
 	if (s)
 		atomic_store_explicit(&s->tcp, f->tcp, memory_order_relaxed);
@@ -203,8 +203,6 @@ static bool is_turned_query(const struct nat *n, const struct session *s)
 
 static enum verdict bind_query(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
-	if (rule->pooling == POOLING_PAIRED && !nat_pair(n, n->part, rule))
-		return VERDICT_drop_lock_busy;
 	const struct snapshot_address *from = nat_first_address(n, s, rule, draw);
 
 	if (!from)

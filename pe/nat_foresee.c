@@ -43,14 +43,13 @@ static void look(struct nat *n, struct flow *f, struct prospect *x)
 }
 
 /* Its subscriber's part: what it may have, and where it is paired. */
-static void look_at_part(const struct nat *n, const struct prospect *x)
+static void look_at_part(const struct nat *n, struct flow *f, const struct prospect *x)
 {
-	const struct subscriber_part *p = x->outbound ? nat_foresee_part(n, &x->s) : NULL;
-
-	if (!p)
+	f->part = x->outbound ? nat_part_of(n, &x->s) : NULL;
+	if (!f->part)
 		return;
-	fetch_line((const uint8_t *)p + CACHE_LINE);
-	__builtin_prefetch(subscriber_at(n->arena, p->subscriber));
+	fetch_line((const uint8_t *)f->part + CACHE_LINE);
+	__builtin_prefetch(subscriber_at(n->arena, f->part->subscriber));
 }
 
 /* The port will most likely be the one that is free now: its filter, and where the reverse direction is entered. */
@@ -77,7 +76,7 @@ void nat_foresee(struct nat *n, struct flow *flow, const unsigned *first, unsign
 	for (unsigned i = 0; i < count; i++)
 		look(n, &flow[first[i]], &x[i]);
 	for (unsigned i = 0; i < count; i++)
-		look_at_part(n, &x[i]);
+		look_at_part(n, &flow[first[i]], &x[i]);
 	for (unsigned i = 0; i < count; i++)
 		look_further(n, &flow[first[i]], &x[i]);
 }

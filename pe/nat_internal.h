@@ -3,9 +3,9 @@
  * nat_core.c the burst; nat_translate.c one packet with its session; nat_create.c sessions made and adopted; nat_bind.c
  * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c aging and ending; nat_recover.c
  * after a crash; nat_icmp.c errors, translated and sent; nat_fragment.c fragments; nat_foresee.c what first packets will
- * need, fetched; nat_ports.c NAT addresses and their ports; nat_bypass.c what is not translated; nat_clear.c sessions
- * ended on request; nat_pinhole.c mappings with a lifetime; nat_quota.c subscribers: what they may have, and their paired
- * addresses.
+ * need, fetched; nat_ports.c NAT addresses and their ports; nat_blocks.c ports by subscriber; nat_bypass.c what is not
+ * translated; nat_clear.c sessions ended on request; nat_quota.c subscribers: what they may have, and their paired
+ * addresses; nat_pinhole.c mappings with a lifetime.
  */
 #ifndef CORENAT_PE_NAT_INTERNAL_H
 #define CORENAT_PE_NAT_INTERNAL_H
@@ -60,9 +60,10 @@ static inline uint32_t nat_hop_word(const struct nat *n, uint32_t hop)
 	return hop << 16 | (uint16_t)n->fib.generation;
 }
 
-/* A session that is being built for `want`'s subscriber, of this protocol: all but that is zero. NULL and why. */
-struct session *nat_session_begin(
-	struct nat *n, enum l4 l4, const struct session *want, uint32_t *index, enum verdict *refused);
+/* A session that is being built for `want`'s subscriber, counted among what that may have: all but its protocol is zero.
+ * `foreseen`: its part, if that is known (nat_foresee.c), or NULL. NULL and why. */
+struct session *nat_session_begin(struct nat *n, const struct session *want, struct subscriber_part *foreseen,
+	uint32_t *index, enum verdict *refused);
 
 /* Mapping and filtering of a new session. */
 uint32_t nat_behaviour_for(const struct snapshot_rule *rule);
@@ -135,19 +136,23 @@ struct beside {
 /* Takes a port as the rule says, into s->nat and s->nat_port. N_VERDICTS: done, else why not. n->part is the subscriber's. */
 enum verdict nat_take_port(
 	struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw, struct beside beside);
-/* The same for one that wants s->nat, or s->nat_port, or both: what is zero may be any. */
+/* The same for one that wants s->nat, or s->nat_port, or both: what is zero may be any, and what is not may come to nothing:
+ * the caller looks. */
 enum verdict nat_take_wanted(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw);
+/* Pieces of it. One that the chooser does not know of: static mappings', or in use in another order. */
+bool nat_port_is_barred(struct nat *n, const struct snapshot_address *a, enum l4 l4, uint16_t port);
 /* The address that is tried first; NULL: the pool has none. */
 const struct snapshot_address *nat_first_address(
 	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw);
-/* Pieces of it. One that the chooser does not know of: static mappings', or in use in another order. */
-bool nat_port_is_barred(struct nat *n, const struct snapshot_address *a, enum l4 l4, uint16_t port);
 const struct snapshot_address *nat_usable_address(const struct nat *n, be32_t address);
 bool nat_take_beside(struct nat *n, struct session *s, uint16_t port, uint32_t subscriber);
 
 /* ---- nat_blocks.c ---- */
 
-enum verdict nat_take_deterministic(struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw);
+/* Whether the session's NAT endpoint is one that is computed for its subscriber. */
+bool nat_computes_port(const struct nat *n, const struct session *s, const struct snapshot_pool *pool);
+enum verdict nat_take_deterministic(
+	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw);
 enum verdict nat_take_from_blocks(
 	struct nat *n, struct session *s, uint32_t pool_index, uint32_t draw, uint16_t beside);
 /* Gives the subscriber's blocks back that nothing is in; `leaves`: without waiting. */
@@ -232,8 +237,9 @@ void nat_pending_add(struct nat *n, uint32_t index);
 
 /* ---- nat_quota.c ---- */
 
-/* Takes what a new session of this subscriber costs, and notes the subscriber's part in n->part. N_VERDICTS: taken. */
-enum verdict nat_quota_session(struct nat *n, const struct session *s);
+/* Takes what a new session of this subscriber costs, and notes the subscriber's part in n->part; `foreseen` is that part or
+ * NULL. N_VERDICTS: taken. */
+enum verdict nat_quota_session(struct nat *n, const struct session *s, struct subscriber_part *foreseen);
 /* Gives it back. */
 void nat_quota_session_back(struct nat *n, const struct session *s);
 /* The same for the port of a mapping that the session in hand is to carry; pairs its subscriber if the rule wants it. */
@@ -246,8 +252,8 @@ bool nat_pair(struct nat *n, struct subscriber_part *p, const struct snapshot_ru
 uint32_t nat_paired_place(const struct nat *n, const struct session *s, const struct snapshot_rule *rule);
 /* The same of a pool that need not be a rule's. */
 uint32_t nat_paired_in(const struct nat *n, const struct session *s, uint32_t pool);
-/* The subscriber's part, if there is one, for who wants to fetch it. */
-const struct subscriber_part *nat_foresee_part(const struct nat *n, const struct session *s);
+/* The subscriber's part, if there is one. */
+struct subscriber_part *nat_part_of(const struct nat *n, const struct session *s);
 /* A turn: what others asked for is given back; a slice of the walk that takes limits over and ends what is idle. */
 void nat_quota_housekeep(struct nat *n);
 /* Counts an own session again, after a restart. */

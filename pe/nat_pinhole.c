@@ -48,16 +48,22 @@ static void end_those_over(struct nat *n)
 
 static enum pinhole_result result_of(enum verdict refused)
 {
-	static const enum pinhole_result results[N_VERDICTS + 1] = {
-		[N_VERDICTS] = PINHOLE_OK,
-		[VERDICT_drop_no_port] = PINHOLE_NO_PORT,
-		[VERDICT_drop_draining] = PINHOLE_NO_PORT,
-		[VERDICT_drop_lock_busy] = PINHOLE_LOCKED,
-		[VERDICT_drop_no_memory] = PINHOLE_NO_ROOM,
-		[VERDICT_drop_table_full] = PINHOLE_NO_ROOM,
-	};
-
-	return refused == N_VERDICTS || results[refused] ? results[refused] : PINHOLE_LIMIT;
+	switch (refused) {
+	case N_VERDICTS:
+		return PINHOLE_OK;
+	case VERDICT_drop_draining:
+	case VERDICT_drop_no_port:
+	case VERDICT_drop_no_block:
+	case VERDICT_drop_block_limit:
+		return PINHOLE_NO_PORT;
+	case VERDICT_drop_lock_busy:
+		return PINHOLE_LOCKED;
+	case VERDICT_drop_no_memory:
+	case VERDICT_drop_table_full:
+		return PINHOLE_NO_ROOM;
+	default:
+		return PINHOLE_LIMIT;
+	}
 }
 
 static enum pinhole_result may_open(const struct nat *n, const struct session *want)
@@ -86,11 +92,13 @@ static void fill(struct session *s, const struct pinhole_request *r)
 
 /* Mapping and filter as for a first packet, but independent of endpoints. On success the intent stays open until it is
  * answered. */
-static enum pinhole_result make(
-	struct nat *n, const struct pinhole_request *r, const struct session *want, uint32_t *index)
+static enum pinhole_result make(struct nat *n, const struct pinhole_request *r, uint32_t *index)
 {
+	struct session want = {.l4 = r->l4};
 	enum verdict refused;
-	struct session *s = nat_session_begin(n, (enum l4)r->l4, want, index, &refused);
+
+	fill(&want, r);
+	struct session *s = nat_session_begin(n, &want, NULL, index, &refused);
 
 	if (!s)
 		return result_of(refused);
@@ -103,8 +111,8 @@ static enum pinhole_result make(
 	session_set(s, SESSION_PINHOLE, 0);
 	intent_begin(n, INTENT_BUILD, *index);
 	enum pinhole_result result = result_of(nat_bind(n, *index, s, nat_rule_for(n, s), nat_random(n)));
-	if (result == PINHOLE_OK && !is_wanted(s, r)) /* its mapping's, or of its subscriber's own ports */
-		result = session_has(s, SESSION_CARRIES) ? PINHOLE_NO_PORT : PINHOLE_MAPPED;
+	if (result == PINHOLE_OK && !is_wanted(s, r))
+		result = PINHOLE_MAPPED;
 	if (result != PINHOLE_OK)
 		nat_session_end(n, *index);
 	return result;
@@ -118,7 +126,7 @@ static uint32_t open_one(struct nat *n, const struct pinhole_request *r, struct 
 	fill(&want, r);
 	a->result = r->l4 == L4_TCP || r->l4 == L4_UDP ? may_open(n, &want) : PINHOLE_NOT_BY_RULE;
 	if (a->result == PINHOLE_OK)
-		a->result = make(n, r, &want, &index);
+		a->result = make(n, r, &index);
 	return a->result == PINHOLE_OK ? index : 0;
 }
 

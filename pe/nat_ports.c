@@ -154,7 +154,9 @@ static const struct nat_address *find_address(const struct nat *n, be32_t addres
 static uint32_t first_pick(
 	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
-	return rule->pooling == POOLING_ARBITRARY ? draw * 0x9e3779b1u >> 16 : nat_paired_place(n, s, rule);
+	return rule->pooling == POOLING_ARBITRARY
+		       ? draw * 0x9e3779b1u >> 16
+		       : nat_paired_place(n, s, rule);
 }
 
 /* ---- the orders of tables ---- */
@@ -270,8 +272,7 @@ bool nat_take_beside(struct nat *n, struct session *s, uint16_t port, uint32_t s
 	struct port_place p = port_place_of(&r->order, port);
 	uint32_t owner = block_owner(t, port);
 
-	if (!(r->allowed[p.chunk] >> p.place & 1) || (owner && owner != subscriber) ||
-		nat_port_is_barred(n, a, s->l4, port) ||
+	if (!(r->allowed[p.chunk] >> p.place & 1) || (owner && owner != subscriber) || nat_port_is_barred(n, a, s->l4, port) ||
 		!ports_take_one(t, a->ports, &r->order, port_set_of(s->l4), port, owner != 0,
 			port_epoch(r->hold_s, n->now_s), &n->actor->intent.port))
 		return false;
@@ -355,38 +356,51 @@ const struct snapshot_address *nat_first_address(
 	return pool->usable ? &n->config.addresses[pool->first + first_pick(n, s, rule, draw) % pool->usable] : NULL;
 }
 
-/* The address of the rule's pool that is wanted, if new mappings may have it; where none is, the first. */
-static const struct snapshot_address *wanted_address(
-	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+/* A given port, as far as the rule's mode lets this subscriber have it. */
+static enum verdict take_given(struct nat *n, struct session *s, const struct snapshot_rule *rule)
 {
+	const struct nat_address *at = find_address(n, s->nat);
 	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
+	uint16_t port = be16_host(s->nat_port);
 
-	if (!s->nat.net)
-		return nat_first_address(n, s, rule, draw);
-	for (uint32_t i = 0; i < pool->usable; i++)
-		if (n->config.addresses[pool->first + i].address.net == s->nat.net)
-			return &n->config.addresses[pool->first + i];
-	return NULL;
+	if (!at || at->index < pool->first || at->index - pool->first >= pool->usable)
+		return VERDICT_drop_no_port;
+	uint32_t owner = block_owner(port_table_at(n->arena, n->config.addresses[at->index].ports), port);
+
+	if (rule->ports == PORTS_BLOCKS && owner != n->part->subscriber)
+		return VERDICT_drop_no_port;
+	if (rule->ports == PORTS_DETERMINISTIC && !nat_computes_port(n, s, pool))
+		return VERDICT_drop_no_port;
+	return nat_take_beside(n, s, port, n->part->subscriber) ? N_VERDICTS : VERDICT_drop_no_port;
 }
 
-enum verdict nat_take_wanted(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+/* On the address that is wanted. Modes that give each subscriber its own do not let it choose. */
+static enum verdict take_on(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
-	const struct snapshot_address *from = wanted_address(n, s, rule, draw);
-	uint16_t wanted = be16_host(s->nat_port);
-	int port;
+	const struct nat_address *at = find_address(n, s->nat);
+	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
+	int port = -1;
 
-	if (!from)
-		return VERDICT_drop_no_port;
-	s->nat = from->address;
-	if (rule->ports == PORTS_BLOCKS || rule->ports == PORTS_DETERMINISTIC) /* of these alone, or none */
-		return nat_take_port(n, s, rule, draw, (struct beside){s->nat, wanted});
-	if (wanted)
-		return nat_take_beside(n, s, wanted, 0) ? N_VERDICTS : VERDICT_drop_no_port;
-	port = take_of(n, (uint32_t)(from - n->config.addresses), rules_of(n, rule), s, draw);
+	if (at && at->index >= pool->first && at->index - pool->first < pool->usable)
+		port = take_of(n, at->index, rules_of(n, rule), s, draw);
 	if (port < 0)
 		return VERDICT_drop_no_port;
 	s->nat_port = be16_of((uint16_t)port);
 	return N_VERDICTS;
+}
+
+enum verdict nat_take_wanted(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+{
+	const struct snapshot_address *first = nat_first_address(n, s, rule, draw);
+	bool shared = rule->ports == PORTS_SHUFFLED || rule->ports == PORTS_ORDERED;
+
+	if (!first)
+		return VERDICT_drop_draining;
+	if (!s->nat_port.net)
+		return shared ? take_on(n, s, rule, draw) : nat_take_port(n, s, rule, draw, (struct beside){{0}, 0});
+	if (!s->nat.net)
+		s->nat = first->address;
+	return take_given(n, s, rule);
 }
 
 bool nat_foresee_port(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)

@@ -124,7 +124,8 @@ static bool port_is_intended(const struct nat *n, uint64_t name)
 	return false;
 }
 
-static bool port_is_lost(const struct nat *n, const struct port_table *t, const struct port_order *o, uint64_t name)
+static bool port_is_lost(
+	const struct nat *n, const struct port_table *t, const struct port_order *o, uint64_t name)
 {
 	enum port_set set = (enum port_set)(name >> 16 & 1);
 
@@ -194,9 +195,9 @@ uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t rand
 	n->filters = global_filters(a, engine);
 	n->fragments = fragments_of(a, engine);
 	n->clears = clear_ring_of(a);
-	n->pinhole_ring = pinhole_ring_of(a, engine);
 	n->subscribers = subscribers_view(a, engine);
 	n->walk.started = now;
+	n->pinhole_ring = pinhole_ring_of(a, engine);
 
 	settle_intent(n);
 	global_release_all(&n->sessions);

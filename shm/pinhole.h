@@ -40,7 +40,7 @@ enum pinhole_result {
 	PINHOLE_MAPPED,         /* it has a mapping already, not the one that is wanted */
 	PINHOLE_NO_PORT,        /* what is wanted is taken or nobody's to have, or the pool is exhausted */
 	PINHOLE_NO_ROOM,        /* memory, tables */
-	PINHOLE_LIMIT,          /* the subscriber may have no more */
+	PINHOLE_LIMIT,          /* its subscriber has as much as it may */
 	PINHOLE_LOCKED,         /* a lock was busy: ask again */
 	N_PINHOLE_RESULTS
 };
