@@ -85,10 +85,10 @@ static local_place insert(struct nat *n, uint32_t index, struct session *s, cons
 
 /* ---- creating, either direction ---- */
 
-struct session *nat_session_begin(struct nat *n, const struct session *want, struct subscriber_part *part, uint32_t *index,
-	enum verdict *refused)
+struct session *nat_session_begin(struct nat *n, const struct session *want, struct subscriber_part *foreseen,
+	uint32_t *index, enum verdict *refused)
 {
-	*refused = nat_quota_session(n, want, part);
+	*refused = nat_quota_session(n, want, foreseen);
 	if (*refused != N_VERDICTS)
 		return NULL;
 	*index = slab_take(n->arena, &n->actor->slab[SLAB_session], n->engine, SLAB_session);
