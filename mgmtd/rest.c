@@ -90,7 +90,8 @@ static bool is_loopback(const char *host)
 	return inet_pton(AF_INET, text, &in) == 1 && ntohl(in.s_addr) >> 24 == 127;
 }
 
-/* Whoever sits at this machine looks at pages of other sites, too: none of them may change anything here. */
+/* Whoever sits at this machine looks at pages of other sites, too: none of them may change anything here, nor read: a name
+ * of theirs that leads here (DNS rebinding) would make this server's answers theirs. */
 static bool is_from_elsewhere(const struct request *rq)
 {
 	const char *host = MHD_lookup_connection_value(rq->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
@@ -108,7 +109,7 @@ static struct reply serve_route(const struct request *rq, const struct rest_rout
 
 	if (route->role == ROLE_NOBODY || role_of(rq) < route->role)
 		return reply_problem(MHD_HTTP_FORBIDDEN, "%s needs a higher role", route->path);
-	if (strcmp(route->method, MHD_HTTP_METHOD_GET) != 0 && is_from_elsewhere(rq))
+	if (is_from_elsewhere(rq))
 		return reply_problem(MHD_HTTP_FORBIDDEN,
 			"%s %s is for this machine only: ask for it by its loopback address, from no other site",
 			route->method, route->path);

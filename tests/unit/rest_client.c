@@ -51,7 +51,7 @@ struct answer http_request(unsigned port, const char *method, const char *path, 
 {
 	char request[8192];
 
-	snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: test\r\nConnection: close\r\n%s%s\r\n", method, path,
+	snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s%s\r\n", method, path,
 		header ? header : "", header ? "\r\n" : "");
 	return http_send(port, request);
 }

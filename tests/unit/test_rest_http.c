@@ -58,6 +58,41 @@ static void test_methods(void **state)
 	answer_free(&a);
 }
 
+/* A page elsewhere whose name was made to lead here (DNS rebinding) reads nothing. */
+static void test_foreign_names(void **state)
+{
+	static const struct {
+		const char *header;
+		int status;
+	} cases[] = {
+		{"Host: 127.0.0.1:8080", 200},
+		{"Host: localhost", 200},
+		{"Host: [::1]:8080", 200},
+		{"Host: localhost\r\nOrigin: http://localhost", 200},
+		{"Host: localhost\r\nOrigin: http://example.com", 403},
+		{"Host: example.com", 403},
+		{"Host: example.com:8080\r\nOrigin: http://example.com:8080", 403},
+		{"Host: 127.0.0.1.example.com", 403},
+		{"Host: 192.0.2.1", 403},
+	};
+	static const char *const what[] = {"GET /api/v1/config", "HEAD /api/v1/config", "GET /api/v1/config/schema"};
+	struct lab *lab = *state;
+
+	for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		for (unsigned k = 0; k < sizeof what / sizeof what[0]; k++) {
+			char request[512];
+
+			snprintf(request, sizeof request, "%s HTTP/1.1\r\n%s\r\nConnection: close\r\n\r\n", what[k],
+				cases[i].header);
+			struct answer a = http_send(lab->port, request);
+			if (a.status != cases[i].status)
+				fail_msg("%s with %s: %d", what[k], cases[i].header, a.status);
+			assert_secured(&a);
+			answer_free(&a);
+		}
+	}
+}
+
 static void test_unknown_paths(void **state)
 {
 	static const char *const paths[] = {"/api", "/api/", "/api/v1", "/api/v1/", "/api/v1/health/", "/api/v2/health",
@@ -186,6 +221,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_methods),
+		TEST(test_foreign_names),
 		TEST(test_unknown_paths),
 		TEST(test_limits),
 		TEST(test_static_files),
