@@ -13,6 +13,7 @@
 #ifndef CORENAT_TESTS_PLAYER_H
 #define CORENAT_TESTS_PLAYER_H
 
+#include "common/csum.h"
 #include "tests/crash/traffic.h"
 #include "tests/unit/rnd.h"
 
@@ -37,6 +38,7 @@ struct player {
 	struct wire *wire;
 	struct rnd rnd;
 	bool quiet; /* sends nothing: what there is may end */
+	bool odd;   /* some packets are fragments, and some are ICMP errors about packets that went the other way */
 	uint64_t forwarded;
 };
 
@@ -155,10 +157,54 @@ static inline void answer(struct player *p, enum side side, const struct frame *
 	}
 }
 
+/* The packet becomes a fragment of a datagram that few others share: its first one, or a later one. */
+static inline void make_fragment(struct player *p, struct frame *f)
+{
+	struct ip4_header *ip = (struct ip4_header *)(f->bytes + sizeof(struct eth_header));
+
+	ip->id = be16_of((uint16_t)rnd_below(&p->rnd, 4));
+	ip->fragment = be16_of(rnd_one_in(&p->rnd, 2) ? IP4_MF : 1);
+}
+
+/* The packet becomes what its receiver is told of the one that it would have answered. */
+static inline void make_error(struct frame *f, const struct tuple *t)
+{
+	struct ip4_header *ip = (struct ip4_header *)(f->bytes + sizeof(struct eth_header)), quote = *ip;
+	struct icmp_header icmp = {.type = ICMP_TYPE_UNREACHABLE, .code = 3};
+	uint8_t *at = (uint8_t *)(ip + 1);
+	be16_t ports[4] = {be16_of(t->dport), be16_of(t->sport)};
+
+	quote.src = ip->dst;
+	quote.dst = ip->src;
+	quote.checksum = 0;
+	quote.checksum = csum_over(&quote, sizeof quote, 0);
+	memcpy(at + sizeof icmp, &quote, sizeof quote);
+	memcpy(at + sizeof icmp + sizeof quote, ports, sizeof ports);
+	memcpy(at, &icmp, sizeof icmp);
+	icmp.checksum = csum_over(at, sizeof icmp + sizeof quote + sizeof ports, 0);
+	memcpy(at, &icmp, sizeof icmp);
+	ip->protocol = PROTO_ICMP;
+	ip->total_size = be16_of(sizeof *ip + sizeof icmp + sizeof quote + sizeof ports);
+	f->packet.len = sizeof(struct eth_header) + be16_host(ip->total_size);
+}
+
+/* True: it is one that nobody answers. */
+static inline bool make_odd(struct player *p, struct frame *f, const struct tuple *t)
+{
+	if (!p->odd || t->l4 == L4_ICMP || !rnd_one_in(&p->rnd, 6))
+		return false;
+	if (rnd_one_in(&p->rnd, 2))
+		make_fragment(p, f);
+	else
+		make_error(f, t);
+	return true;
+}
+
 static inline void play(struct player *p, enum side side, mono_t now)
 {
 	struct frame frame[PLAYER_BURST];
 	struct packet burst[PLAYER_BURST];
+	bool odd[PLAYER_BURST];
 	unsigned n = 0;
 
 	for (int i = 0; i < PLAYER_BURST; i++) {
@@ -167,6 +213,7 @@ static inline void play(struct player *p, enum side side, mono_t now)
 		if (!next_packet(p, side, &t))
 			continue;
 		frame_make(&frame[n], &t, side, random_flags(&p->rnd));
+		odd[n] = make_odd(p, &frame[n], &t);
 		burst[n] = frame[n].packet;
 		n++;
 	}
@@ -178,7 +225,8 @@ static inline void play(struct player *p, enum side side, mono_t now)
 		frame[i].packet = burst[i];
 		if (burst[i].verdict >= VERDICT_drop_rule) /* what is sent of these is an ICMP error */
 			continue;
-		answer(p, side, &frame[i]);
+		if (!odd[i])
+			answer(p, side, &frame[i]);
 		p->forwarded++;
 	}
 }

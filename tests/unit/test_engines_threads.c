@@ -1,6 +1,6 @@
 /* Engines as threads of one process over one arena: what the thread sanitizer needs to see all their sharing.
  *
- * Four engines under random traffic, replies landing anywhere; meanwhile the configuration and the routes change. Then
+ * Four engines under random traffic, replies landing anywhere, fragments and ICMP errors among it; meanwhile the configuration and the routes change. Then
  * traffic stops, everything idles out, and the checker judges. */
 #include "pe/miniature.h"
 #include "shm/check.h"
@@ -42,6 +42,7 @@ static void *engine_run(void *context)
 	for (int turn = 0; !atomic_load(&all->end); turn++) {
 		if (turn == TURNS)
 			atomic_fetch_sub(&all->running, 1);
+		t->player.odd = true;
 		player_turn(&t->player, (mono_t){atomic_fetch_add(&all->now_ns, span_ms(TURN_MS).ns)});
 		if (turn % RESTART_TURNS == RESTART_TURNS - 1) /* its successor, while the others go on */
 			player_start(&t->player, all->arena, &all->wire, t->player.nat.engine, (uint64_t)turn,
@@ -199,6 +200,9 @@ static void test_engines_as_threads(void **state)
 	assert_true(verdicts_of(all, VERDICT_fwd_in_new) > 0 && verdicts_of(all, VERDICT_fwd_out_adopted) > 0);
 	assert_true(verdicts_of(all, VERDICT_fwd_hairpin) > 0);
 	assert_true(verdicts_of(all, VERDICT_fwd_in_hit) > 0 && verdicts_of(all, VERDICT_fwd_in_adopted) > 0);
+
+	assert_true(verdicts_of(all, VERDICT_fwd_in_error) > 0 && verdicts_of(all, VERDICT_fwd_out_error) > 0);
+	assert_true(verdicts_of(all, VERDICT_held_fragment) > 0);
 
 	drain(all, thread);
 	check_exactly(all, &counts);
