@@ -97,38 +97,53 @@ static void refer(struct nat *n, struct session *s, uint32_t parent)
 {
 	intent_refs(n, INTENT_MAPPING, parent);
 	atomic_fetch_add_explicit(&session_at(n->arena, parent)->refs, session_weight(s), memory_order_relaxed);
-	s->mapping = parent;
+	session_set_parent(s, parent);
 	intent_step(n, INTENT_MAPPED);
 }
 
 bool nat_drop_parent(struct nat *n, struct session *s)
 {
-	struct session *parent = session_at(n->arena, s->mapping);
+	uint32_t mapping = session_parent(s);
+	struct session *parent = session_at(n->arena, mapping);
 	struct global_pair pair;
 
 	if (!global_lock(&n->mappings, hash_of(n, mapping_key(parent)), &pair))
 		return false;
-	intent_refs(n, INTENT_UNMAPPING, s->mapping);
+	intent_refs(n, INTENT_UNMAPPING, mapping);
 	atomic_fetch_sub_explicit(&parent->refs, session_weight(s), memory_order_relaxed);
-	s->mapping = 0;
+	session_set_parent(s, 0);
 	intent_step(n, INTENT_UNMAPPED);
 	global_unlock(&n->mappings, &pair);
 	return true;
 }
 
-bool nat_count_answered(struct nat *n, uint32_t index, struct session *s)
+/* With the bucket locked: the session is that one, and has that parent. If so both stay until it is unlocked, since to
+ * leave its parent it needs the lock. */
+static bool is_still_child(const struct session *s, uint32_t generation, uint32_t mapping)
 {
-	struct session *parent = session_at(n->arena, s->mapping);
+	return atomic_load_explicit(&s->generation, memory_order_acquire) == generation && session_parent(s) == mapping;
+}
+
+bool nat_count_answered(struct nat *n, uint32_t index, uint32_t generation)
+{
+	struct session *s = session_at(n->arena, index);
+	uint32_t mapping = session_parent(s);
 	struct global_pair pair;
+
+	if (!slab_valid(n->arena, SLAB_session, mapping))
+		return false;
+	struct session *parent = session_at(n->arena, mapping);
 
 	if (!global_lock(&n->mappings, hash_of(n, mapping_key(parent)), &pair))
 		return false;
-	if (atomic_load_explicit(&s->tcp, memory_order_relaxed) & SEEN_ANSWERED) { /* another engine was faster */
+	bool counts = is_still_child(s, generation, mapping);
+
+	if (!counts || atomic_load_explicit(&s->tcp, memory_order_relaxed) & SEEN_ANSWERED) { /* another was faster */
 		global_unlock(&n->mappings, &pair);
-		return true;
+		return counts;
 	}
 	n->actor->intent.session = index;
-	intent_refs(n, INTENT_ANSWERED, s->mapping);
+	intent_refs(n, INTENT_ANSWERED, mapping);
 	atomic_fetch_add_explicit(&parent->refs, REF_OUTBOUND, memory_order_relaxed);
 	atomic_fetch_or_explicit(&s->tcp, SEEN_ANSWERED, memory_order_relaxed);
 	intent_done(n);
@@ -207,7 +222,7 @@ static enum verdict carry(struct nat *n, uint32_t index, struct session *s, cons
 		nat_quota_port_back(n, s);
 		return refused;
 	}
-	s->mapping = index;
+	session_set_parent(s, index);
 	session_set(s, SESSION_CARRIES, 0);
 	nat_complete(n, s);
 	nat_counter(n, COUNTER_mappings, 1);

@@ -116,7 +116,8 @@ static bool end_further(struct nat *n, uint32_t index)
 		return false;
 	if (session_has(s, SESSION_CARRIES | SESSION_FILTERS) && !nat_end_bindings(n, index, s))
 		return false;
-	if (s->mapping && s->mapping != index && s->mapping != MAPPING_STATIC && !nat_drop_parent(n, s))
+	uint32_t parent = session_parent(s);
+	if (parent && parent != index && parent != MAPPING_STATIC && !nat_drop_parent(n, s))
 		return false;
 	struct session was = {.inside = s->inside, .realm = s->realm};
 	slab_put(n->arena, &n->actor->slab[SLAB_session], SLAB_session, index);

@@ -66,7 +66,7 @@ static uint32_t session_for(
 	if (!place) {
 		index = nat_find_in_tables(n, f->dir, f->key, copy, &place);
 		if (index) {
-			nat_mark(n, p, f, place, index);
+			nat_mark(n, p, f, place, index, copy->generation);
 			return index;
 		}
 		*verdict = VERDICT_drop_fragment;

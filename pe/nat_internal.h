@@ -91,7 +91,8 @@ void nat_rewrite(struct nat *n, struct packet *p, const struct flow *f, const st
 void nat_touch(struct nat *n, const struct packet *p, const struct flow *f, local_place place);
 /* The same in another engine's table. Nothing keeps that engine from ending the session meanwhile: what was noted of TCP
  * may then be of the next session there, which at worst may idle as long as an established one. */
-void nat_mark(const struct nat *n, const struct packet *p, const struct flow *f, local_place place, uint32_t index);
+void nat_mark(struct nat *n, const struct packet *p, const struct flow *f, local_place place, uint32_t index,
+	uint32_t generation);
 /* What may be rewritten of a packet that is turned round: all headers, with options, of which the MSS is one. */
 enum { NAT_HEADERS_MAX = sizeof(struct eth_header) + 60 + 60 };
 /* A SYN's MSS, where the configuration wants it lowered. */
@@ -192,8 +193,9 @@ enum verdict nat_bind(
 uint32_t nat_filter_for(struct nat *n, const struct flow *f, struct session *copy, enum verdict *verdict);
 /* Gives a new inbound session the filter's carrier as its parent. */
 enum verdict nat_bind_inbound(struct nat *n, struct session *s, uint32_t found, const struct session *copy);
-/* A session of inbound origin, own or adopted, was answered from the inside: it counts from now on. False: lock busy. */
-bool nat_count_answered(struct nat *n, uint32_t index, struct session *s);
+/* A session of inbound origin was answered from the inside: it counts from now on. Any engine's: `generation` says which
+ * session is meant. False: lock busy, or it is over. */
+bool nat_count_answered(struct nat *n, uint32_t index, uint32_t generation);
 /* Ends what the session carries, unless others use it still. False: not yet. */
 bool nat_end_bindings(struct nat *n, uint32_t index, struct session *s);
 /* Gives the reference on the parent back. False: lock busy. */
@@ -238,8 +240,9 @@ static inline bool nat_counts_unanswered(const struct session *s)
 {
 	enum { OF_ALL = SESSION_INBOUND | SESSION_DYING | SESSION_PINHOLE };
 
-	return (atomic_load_explicit(&s->flags, memory_order_acquire) & OF_ALL) == SESSION_INBOUND && s->mapping &&
-	       s->mapping != MAPPING_STATIC && !(atomic_load_explicit(&s->tcp, memory_order_relaxed) & SEEN_ANSWERED);
+	return (atomic_load_explicit(&s->flags, memory_order_acquire) & OF_ALL) == SESSION_INBOUND &&
+	       session_parent(s) && session_parent(s) != MAPPING_STATIC &&
+	       !(atomic_load_explicit(&s->tcp, memory_order_relaxed) & SEEN_ANSWERED);
 }
 
 /* Takes an own session out of its tables and frees what it can; the rest waits in n->pending. */

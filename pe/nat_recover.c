@@ -23,12 +23,12 @@ static void settle_refs(struct nat *n, struct session *s, bool taking)
 	bool changed =
 		atomic_load_explicit(&session_at(n->arena, in->mapping)->refs, memory_order_relaxed) != in->old_refs;
 
-	s->mapping = taking == changed ? in->mapping : 0;
+	session_set_parent(s, taking == changed ? in->mapping : 0);
 	intent_step(n, taking ? INTENT_MAPPED : INTENT_UNMAPPED);
 }
 
 /* Nothing ends: only whether the answer was counted has to be known, while the bucket is still locked. The session may be
- * another engine's: it stays while this one has it adopted. */
+ * another engine's: it keeps its parent, and stays, as long as the bucket is locked. */
 static void settle_answer(struct nat *n)
 {
 	const struct intent *in = &n->actor->intent;

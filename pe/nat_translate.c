@@ -144,10 +144,11 @@ void nat_touch(struct nat *n, const struct packet *p, const struct flow *f, loca
 	if (refreshes(n, f))
 		local_touch(place, session_class(s), n->now_s);
 	if (f->dir == DIR_OUTBOUND && nat_counts_unanswered(s))
-		nat_count_answered(n, index, s);
+		nat_count_answered(n, index, atomic_load_explicit(&s->generation, memory_order_relaxed));
 }
 
-void nat_mark(const struct nat *n, const struct packet *p, const struct flow *f, local_place place, uint32_t index)
+void nat_mark(struct nat *n, const struct packet *p, const struct flow *f, local_place place, uint32_t index,
+	uint32_t generation)
 {
 	struct session *s = session_at(n->arena, index);
 
@@ -155,6 +156,8 @@ void nat_mark(const struct nat *n, const struct packet *p, const struct flow *f,
 		return;
 	if (refreshes(n, f))
 		local_mark(place, index, n->now_s);
+	if (f->dir == DIR_OUTBOUND && nat_counts_unanswered(s))
+		nat_count_answered(n, index, generation);
 }
 
 /* ---- turned round ---- */

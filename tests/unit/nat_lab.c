@@ -189,14 +189,19 @@ static void turn(struct lab *l)
 		engine_turn(l->engine[e], l->now);
 }
 
-unsigned lab_send_at(struct lab *l, unsigned engine, const struct lab_frame *f)
+static void give(struct lab *l, unsigned engine, const struct lab_frame *f)
 {
 	uint8_t given[LAB_FRAME_BYTES + TAG];
 
+	assert_true(io_replay_give(l->engine[engine]->io, f->side, given, tag(f, given)));
+}
+
+unsigned lab_send_at(struct lab *l, unsigned engine, const struct lab_frame *f)
+{
 	l->n_out = 0;
 	if (f != &l->sent)
 		l->sent = *f;
-	assert_true(io_replay_give(l->engine[engine]->io, f->side, given, tag(f, given)));
+	give(l, engine, f);
 	l->now.ns += 1000;
 	turn(l);
 	look_at_output(l);
@@ -206,6 +211,18 @@ unsigned lab_send_at(struct lab *l, unsigned engine, const struct lab_frame *f)
 unsigned lab_send_frame(struct lab *l, const struct lab_frame *f)
 {
 	return lab_send_at(l, lab_engine_of(l, f), f);
+}
+
+unsigned lab_send_burst(struct lab *l, const struct lab_frame *f, unsigned n)
+{
+	l->n_out = 0;
+	for (unsigned i = 0; i < n; i++)
+		give(l, lab_engine_of(l, &f[i]), &f[i]);
+	l->now.ns += 1000;
+	for (unsigned i = 0; i < n; i += BURST_MAX)
+		turn(l);
+	look_at_output(l);
+	return l->n_out;
 }
 
 unsigned lab_send(struct lab *l, const struct lab_packet *p)

@@ -103,6 +103,8 @@ unsigned lab_engine_of(const struct lab *l, const struct lab_frame *f);
 unsigned lab_send(struct lab *l, const struct lab_packet *p);
 unsigned lab_send_frame(struct lab *l, const struct lab_frame *f);
 unsigned lab_send_at(struct lab *l, unsigned engine, const struct lab_frame *f);
+/* Gives packets of one side that come together, each to its engine's queue; an engine takes BURST_MAX at a time. */
+unsigned lab_send_burst(struct lab *l, const struct lab_frame *f, unsigned n);
 
 /* Lets time pass; returns how many packets came out meanwhile. */
 unsigned lab_pass(struct lab *l, double seconds);

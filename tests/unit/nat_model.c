@@ -293,7 +293,9 @@ static void judge(const struct model *m, const struct model_mapping *chosen)
 		if (!o->used || !o->seen || o == chosen)
 			continue;
 		if ((o->protocol == TCP) == (chosen->protocol == TCP) && lab_same(o->nat, chosen->nat))
-			fail_msg("a port was chosen that another mapping has");
+			fail_msg("port %08x:%u was chosen for %u of %08x:%u, which %u of %08x:%u has", o->nat.address,
+				o->nat.port, chosen->protocol, chosen->inside.address, chosen->inside.port, o->protocol,
+				o->inside.address, o->inside.port);
 		if (o->inside.address == chosen->inside.address && o->nat.address != chosen->nat.address)
 			fail_msg("a host was given a second address");
 	}
