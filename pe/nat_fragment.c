@@ -82,7 +82,8 @@ static uint32_t session_for(
 	return index;
 }
 
-/* What replaces their source or destination; no session: nothing is replaced. */
+/* What replaces their source or destination; no session: nothing is replaced. And whose they are, for errors about them.
+ * The packet is as it leaves. */
 static void leave_word(
 	struct nat *n, const struct fragment_key *key, uint32_t index, const struct session *s, const struct packet *p)
 {
@@ -97,6 +98,17 @@ static void leave_word(
 	};
 
 	fragments_put(&n->fragments, &word, n->now, span_s(n->config.fragment_timeout_s));
+	if (!index) /* errors about what is not translated need no word */
+		return;
+	struct fragment leaves = word;
+
+	leaves.key = (struct fragment_key){.src = ip->src,
+		.dst = ip->dst,
+		.id = ip->id,
+		.protocol = ip->protocol,
+		.dir = (uint8_t)(FRAGMENT_LEAVES + key->dir),
+		.realm = key->dir == DIR_INBOUND ? word.realm : 0};
+	fragments_put(&n->fragments, &leaves, n->now, span_s(n->config.fragment_timeout_s));
 }
 
 static enum verdict first_bypassed(struct nat *n, struct packet *p, const struct flow *f)

@@ -72,6 +72,35 @@ uint32_t nat_find_anywhere(struct nat *n, enum dir dir, struct flow_key key, str
 	return index ? index : find_global(n, dir, key, flow_key_hash(key, n->seed), out);
 }
 
+/* The session of the datagram that a quoted later fragment is of, while it is remembered (nat_fragment.c). */
+static uint32_t find_by_fragment(const struct nat *n, const struct packet *p, const struct quoted *q, struct session *out)
+{
+	const struct fragment_key key = {.src = q->src,
+		.dst = q->dst,
+		.id = q->id,
+		.protocol = q->protocol,
+		.dir = (uint8_t)(FRAGMENT_LEAVES + dir_reverse((enum dir)q->dir)),
+		.realm = q->dir == DIR_OUTBOUND ? p->vlan : 0};
+	struct fragment word;
+
+	if (!fragments_get(&n->fragments, &key, n->now, &word) || !slab_valid(n->arena, SLAB_session, word.session))
+		return 0;
+	const struct session *s = session_at(n->arena, word.session);
+
+	nat_copy_fixed(out, s);
+	atomic_thread_fence(memory_order_acquire);
+	return out->generation == word.generation && !session_has(s, SESSION_DYING) &&
+			       atomic_load_explicit(&s->generation, memory_order_relaxed) == out->generation
+		       ? word.session
+		       : 0;
+}
+
+static uint32_t find_quoted(struct nat *n, const struct packet *p, const struct quoted *q, struct session *out)
+{
+	return q->later_fragment ? find_by_fragment(n, p, q, out)
+				 : nat_find_anywhere(n, (enum dir)q->dir, q->key, out);
+}
+
 /* ---- errors that pass ---- */
 
 /* Who the error is for now, and from. One that comes from the inside is sent in the name of the mapping (RFC 5508
@@ -115,7 +144,7 @@ static enum verdict pass_as(struct nat *n, struct packet *p, enum side side)
 	p->side = received;
 	if (refused != N_VERDICTS)
 		return refused;
-	if (!nat_find_anywhere(n, q.dir, q.key, &s))
+	if (!find_quoted(n, p, &q, &s))
 		return nat_bypass_error(n, p, &q);
 	if (q.dir == DIR_OUTBOUND && flow_ip4(p)->dst.net != q.src.net) /* told to somebody it is not about */
 		return VERDICT_drop_no_session;

@@ -32,13 +32,15 @@ enum {
 	FRAGMENT_OF_SOURCE = 2, /* of a set, by one source */
 };
 
-/* What all fragments of a datagram have in common, as they arrive (RFC 791 §3.2). */
+/* What all fragments of a datagram have in common, as they arrive (RFC 791 §3.2), or, for ICMP errors that quote one, as
+ * they leave. */
+enum { FRAGMENT_LEAVES = N_DIRS };
 struct fragment_key {
 	be32_t src, dst;
 	be16_t id;
 	uint8_t protocol;
-	uint8_t dir;    /* enum dir */
-	uint16_t realm; /* outbound; inbound 0 */
+	uint8_t dir;    /* enum dir; FRAGMENT_LEAVES more of one that leaves */
+	uint16_t realm; /* of the inside, where that is where it is; outside 0 */
 	uint16_t reserved;
 };
 

@@ -534,6 +534,71 @@ static void test_5508_11(struct lab *l)
 #define EIGHT "\"port_first\":2000,\"port_last\":2007"
 #define ONE "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0\"]}]"
 
+/* ---- errors about fragments ---- */
+
+/* Sends the datagram in fragments; a later one as it came out. */
+static struct lab_frame later_of(struct lab *l, struct lab_packet p)
+{
+	struct lab_frame part[3], whole;
+
+	p.payload = 64;
+	lab_build(&p, &whole);
+	assert_int_equal(lab_cut(&whole, 32, part, 3), 3);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(lab_send_frame(l, &part[i]), 1);
+	assert_true(l->seen[0].fragment & LAB_OFFSET);
+	return l->out[0];
+}
+
+/* Of an error about it by `from`, the one packet that comes out. */
+static struct lab_packet error_about(struct lab *l, const struct lab_frame *later, uint32_t from)
+{
+	struct lab_frame error;
+
+	lab_error(later, from, LAB_UNREACHABLE, LAB_CODE_HOST, 28, &error);
+	assert_int_equal(lab_send_frame(l, &error), 1);
+	assert_true(l->seen[0].error);
+	return l->seen[0];
+}
+
+static void test_5508_4_later_fragment(struct lab *l)
+{
+	struct lab_packet p = lab_udp(lab_host(1, 5000), lab_server(1, 53)), out = lab_ok(l, &p);
+	struct lab_frame later = later_of(l, p), error;
+	struct lab_packet e = error_about(l, &later, ROUTER);
+
+	assert_true(e.side == SIDE_INSIDE && e.src.address == ROUTER && e.dst.address == p.src.address);
+	assert_true(e.quote.src.address == p.src.address && e.quote.dst.address == p.dst.address);
+
+	later = later_of(l, lab_answer(&out));
+	e = error_about(l, &later, p.src.address);
+	assert_true(e.side == SIDE_OUTSIDE && e.src.address == out.src.address && e.dst.address == p.dst.address);
+	assert_true(e.quote.src.address == p.dst.address && e.quote.dst.address == out.src.address);
+
+	lab_error(&later, lab_host(2, 0).address, LAB_UNREACHABLE, LAB_CODE_HOST, 28, &error);
+	error.bytes[QUOTE_AT + 5] ^= 1; /* another datagram's */
+	error.bytes[QUOTE_AT + 11] ^= 1;
+	lab_mend_transport(&error);
+	assert_int_equal(lab_send_frame(l, &error), 0);
+	lab_pass(l, 10); /* nothing is known of it any more */
+	lab_error(&later, p.src.address, LAB_UNREACHABLE, LAB_CODE_HOST, 28, &error);
+	assert_int_equal(lab_send_frame(l, &error), 0);
+}
+
+/* Turned round: back to who sent it, through both sessions. */
+static void test_5508_7_later_fragment(struct lab *l)
+{
+	struct lab_packet p = lab_udp(lab_host(1, 5000), lab_server(1, 53)), out = lab_ok(l, &p);
+	struct lab_packet to = lab_udp(lab_host(2, 6000), out.src);
+	struct lab_packet in = lab_ok(l, &to);
+	struct lab_frame later = later_of(l, to);
+	struct lab_packet e = error_about(l, &later, p.src.address);
+
+	assert_true(e.side == SIDE_INSIDE && e.src.address == out.src.address && e.dst.address == to.src.address);
+	assert_true(e.quote.src.address == to.src.address && e.quote.dst.address == out.src.address);
+	assert_int_equal(in.dst.address, p.src.address);
+}
+
 int main(void)
 {
 	static const struct lab_test tests[] = {
@@ -547,6 +612,7 @@ int main(void)
 		LAB_TEST(test_5508_3d),
 		LAB_TEST(test_5508_4, .nat = "\"filtering\":\"address-and-port-dependent\""),
 		LAB_TEST(test_5508_4_silent),
+		LAB_TEST(test_5508_4_later_fragment),
 		LAB_TEST(test_5508_5),
 		LAB_TEST(test_5508_5c, .more = "\"static\":[{\"protocol\":\"any\",\"inside\":\"100.64.0.1\",\"nat\":"
 					       "\"198.51.100.2\"}]"),
@@ -559,6 +625,7 @@ int main(void)
 		LAB_TEST(test_5508_7_query_filter),
 		LAB_TEST(test_5508_7_query_two, .nat = "\"icmp_timeout_s\":60", .pools = ONE),
 		LAB_TEST(test_5508_7_query_error),
+		LAB_TEST(test_5508_7_later_fragment),
 		LAB_TEST(test_5508_8, .nat = EIGHT ",\"refusal\":\"prohibited\"", .pools = ONE),
 		LAB_TEST(test_5508_8_rate, .nat = EIGHT ",\"icmp_rate\":10", .pools = ONE),
 		LAB_TEST(test_5508_8_off, .nat = EIGHT ",\"refusal\":\"off\"", .pools = ONE),
