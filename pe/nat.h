@@ -65,10 +65,11 @@ struct nat_address {
 	uint16_t index; /* in config.addresses */
 	uint16_t order; /* PORT_ORDER_* */
 	uint32_t view;  /* slab index; 0: none yet */
+	bool fixed;     /* a static mapping is on it, or was since this engine began: sessions without a port of their own */
 };
 
-/* An address whose port table alone says what is behind its ports: no static mapping, no subscriber's own address, no
- * older table. By a hash; address 0: none. */
+/* An address whose port table alone says what is behind its ports: no static mapping now or before, no subscriber's own
+ * address, no older table. By a hash; address 0: none. */
 enum { NAT_ALONE_SLOTS = 2 * CONFIG_ADDRESSES_MAX };
 struct nat_alone {
 	be32_t address;

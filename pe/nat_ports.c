@@ -72,12 +72,13 @@ static uint16_t order_of_address(const struct snapshot *c, uint32_t index)
 	return (uint16_t)c->pools[pool].order;
 }
 
-static uint32_t former_view(const struct nat_address *former, uint32_t n_former, uint32_t host)
+/* What is kept of an address that stays. */
+static struct nat_address former_of(const struct nat_address *former, uint32_t n_former, uint32_t host)
 {
 	struct nat_address key = {.host = host};
 	const struct nat_address *found = bsearch(&key, former, n_former, sizeof key, by_host);
 
-	return found ? found->view : 0;
+	return found ? *found : key;
 }
 
 static void drop_view(struct nat *n, uint32_t view)
@@ -98,8 +99,9 @@ void nat_ports_configure(struct nat *n)
 	for (uint32_t i = 0; i < n->n_addresses; i++) {
 		uint32_t host = be32_host(n->config.addresses[i].address);
 
-		n->address[i] = (struct nat_address){
-			host, (uint16_t)i, order_of_address(&n->config, i), former_view(former, n_former, host)};
+		n->address[i] = former_of(former, n_former, host);
+		n->address[i].index = (uint16_t)i;
+		n->address[i].order = order_of_address(&n->config, i);
 	}
 	qsort(n->address, n->n_addresses, sizeof n->address[0], by_host);
 	for (uint32_t i = 0; i < n->n_addresses; i++)
@@ -435,7 +437,8 @@ bool nat_port_is_idle(const struct nat *n, const struct flow *f)
 		return false;
 	const struct nat_address *at = find_address(n, address[1]);
 
-	if (!at)
+	/* A session whose static mapping was removed lives on, and its replies may not have come by here yet. */
+	if (!at || (at->fixed && global_may_have(&n->sessions, f->hash)))
 		return false;
 	const struct snapshot_address *a = &n->config.addresses[at->index];
 	const struct port_table *t = port_table_at(n->arena, a->ports);

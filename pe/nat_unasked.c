@@ -36,10 +36,11 @@ void nat_index_alone(struct nat *n)
 {
 	memset(n->alone, 0, sizeof n->alone);
 	for (uint32_t i = 0; i < n->n_addresses; i++) {
-		const struct nat_address *at = &n->address[i];
+		struct nat_address *at = &n->address[i];
 		const struct snapshot_address *a = &n->config.addresses[at->index];
 
-		if (!a->older[0] && !has_static(n, at->host) && !nat_is_subscriber(n, 0, a->address))
+		at->fixed |= has_static(n, at->host);
+		if (!a->older[0] && !at->fixed && !nat_is_subscriber(n, 0, a->address))
 			n->alone[slot_find(n, a->address)] =
 				(struct nat_alone){a->address, at->order, port_table_at(n->arena, a->ports)};
 	}

@@ -243,6 +243,30 @@ static void test_6888_11d(struct lab *l)
 	"\"ports\":10},"                                                                                               \
 	"{\"protocol\":\"any\",\"inside\":\"100.64.0.3\",\"nat\":\"198.51.100.3\"}]"
 
+/* Sessions by a static mapping that is removed live on, also when their replies come to an engine that has seen none of
+ * them yet; whoever writes anew is refused. */
+static void test_6888_1_removed(struct lab *l)
+{
+	const struct lab_packet sent[] = {lab_tcp(lab_host(1, 80), lab_server(1, 443), LAB_SYN),
+		lab_udp(lab_host(2, 6003), lab_server(2, 53)), lab_udp(lab_host(3, 777), lab_server(3, 53)),
+		lab_ping(lab_host(3, 9), lab_server(1, 0).address)};
+	enum { N = sizeof sent / sizeof sent[0] };
+	struct lab_packet out[N];
+
+	for (unsigned i = 0; i < N; i++)
+		out[i] = lab_ok(l, &sent[i]);
+	assert_true(lab_same(out[0].src, (struct lab_end){LAB_POOL + 1, 8080}));
+	lab_configure(l, &(struct lab_setup){0});
+	for (unsigned i = 0; i < N; i++) {
+		struct lab_packet back = lab_answer(&out[i]);
+
+		assert_int_equal(lab_ok(l, &back).dst.address, sent[i].src.address);
+	}
+	assert_false(lab_reaches(l, TCP, lab_server(9, 1), out[0].src));
+	assert_false(lab_reaches(l, UDP, lab_server(9, 1), out[1].src));
+	assert_false(lab_reaches(l, UDP, lab_server(9, 1), out[2].src));
+}
+
 /* ---- limits ---- */
 
 #define LIMITS(rest) "\"limits\":[{\"name\":\"all\"," rest "}]"
@@ -347,6 +371,7 @@ int main(void)
 {
 	static const struct lab_test tests[] = {
 		LAB_TEST(test_6888_1, .more = STATICS),
+		LAB_TEST(test_6888_1_removed, .more = STATICS),
 		LAB_TEST(test_6888_2),
 		LAB_TEST(test_6888_3_statics, .nat = "\"port_first\":2000,\"port_last\":2999", .pools = ONE,
 			.more = "\"static\":[{\"protocol\":\"udp\",\"inside\":\"100.64.9.9\",\"nat\":\"198.51.100.0\","
