@@ -21,16 +21,16 @@ struct subscriber_part;
 struct flow {
 	struct flow_key key; /* in the direction the packet travels */
 	uint64_t hash;
-	uint16_t l4_at;   /* offset of the transport header */
-	uint16_t size;    /* IPv4 total length */
+	uint16_t l4_at;               /* offset of the transport header */
+	uint16_t size;                /* IPv4 total length */
 	struct subscriber_part *part; /* of its subscriber, when it was looked for already and found; else NULL */
-	uint32_t draw;    /* for the choice of a port, when one was drawn already; 0: not yet */
-	uint8_t l4;       /* enum l4 */
-	uint8_t protocol; /* as in the IPv4 header */
-	uint8_t dir;      /* enum dir */
-	uint8_t tcp;      /* TCP_* bits this segment sets */
-	uint8_t port_at;  /* where the inside or NAT endpoint's port lies, from l4_at on; FLOW_NO_PORT: nowhere */
-	bool opens;       /* it may be the first packet of a session */
+	uint32_t draw;                /* for the choice of a port, when one was drawn already; 0: not yet */
+	uint8_t l4;                   /* enum l4 */
+	uint8_t protocol;             /* as in the IPv4 header */
+	uint8_t dir;                  /* enum dir */
+	uint8_t tcp;                  /* TCP_* bits this segment sets */
+	uint8_t port_at; /* where the inside or NAT endpoint's port lies, from l4_at on; FLOW_NO_PORT: nowhere */
+	bool opens;      /* it may be the first packet of a session */
 };
 
 /* Of who sent it; 0 from the outside. */

@@ -38,8 +38,8 @@ static void look(struct nat *n, struct flow *f, struct prospect *x)
 	x->rule = nat_rule_for(n, &x->s);
 	x->s.birth = birth_of(n->now_s, nat_behaviour_for(x->rule, f->l4));
 	fetch_global(n, &n->mappings, mapping_key(&x->s));
-	local_prefetch(&n->subscribers.parts,
-		subscriber_hash(n->arena, (struct subscriber_key){x->s.inside, x->s.realm}));
+	local_prefetch(
+		&n->subscribers.parts, subscriber_hash(n->arena, (struct subscriber_key){x->s.inside, x->s.realm}));
 }
 
 /* Its subscriber's part: what it may have, and where it is paired. */

@@ -138,8 +138,7 @@ bool nat_take_beside(struct nat *n, struct session *s, uint16_t port, uint32_t s
 
 /* ---- nat_blocks.c ---- */
 
-enum verdict nat_take_deterministic(
-	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw);
+enum verdict nat_take_deterministic(struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw);
 enum verdict nat_take_from_blocks(
 	struct nat *n, struct session *s, uint32_t pool_index, uint32_t draw, uint16_t beside);
 /* Gives the subscriber's blocks back that nothing is in; `leaves`: without waiting. */

@@ -47,7 +47,8 @@ static const char *first_address(struct json_object *row)
 {
 	struct json_object *list = member(row, "addresses");
 
-	return list && json_object_array_length(list) ? json_object_get_string(json_object_array_get_idx(list, 0)) : "-";
+	return list && json_object_array_length(list) ? json_object_get_string(json_object_array_get_idx(list, 0))
+						      : "-";
 }
 
 static uint64_t refused(struct json_object *row)

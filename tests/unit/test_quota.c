@@ -84,8 +84,7 @@ static void check_sums(struct model *m, uint64_t step)
 			out += quota_have(p, QUOTA_udp_ports);
 			CHECK_AT(m->seed, step, quota_used(p, QUOTA_udp_ports) <= quota_have(p, QUOTA_udp_ports));
 			CHECK_AT(m->seed, step,
-				quota_used(p, QUOTA_udp_ports) ==
-					m->used[e][be32_host(s->inside) - 0x64400000u]);
+				quota_used(p, QUOTA_udp_ports) == m->used[e][be32_host(s->inside) - 0x64400000u]);
 		}
 		CHECK_AT(m->seed, step, out == s->out[QUOTA_udp_ports] && s->lock == 0);
 	}
