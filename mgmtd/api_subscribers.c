@@ -53,9 +53,11 @@ static void add_refusals(struct sums *sum, const struct subscriber_part *p, unsi
 		return;
 	sum->refusals += count;
 	sum->refused[q].count += count;
-	if (last > sum->refused[q].last_s + EPISODE_S || !sum->refused[q].last_s)
-		sum->refused[q].since_s = since; /* those before were another time */
-	else if (since < sum->refused[q].since_s && last + EPISODE_S >= sum->refused[q].last_s)
+	bool anew = last > sum->refused[q].last_s + EPISODE_S ||
+		    !sum->refused[q].last_s; /* those before were another time */
+	bool same = last + EPISODE_S >= sum->refused[q].last_s;
+
+	if (anew || (same && since < sum->refused[q].since_s))
 		sum->refused[q].since_s = since;
 	if (last > sum->refused[q].last_s)
 		sum->refused[q].last_s = last;
