@@ -20,6 +20,7 @@
 #include "shm/fragments.h"
 #include "shm/global_table.h"
 #include "shm/local_table.h"
+#include "shm/pinhole.h"
 #include "shm/port_view.h"
 #include "shm/snapshot.h"
 #include "shm/subscriber.h"
@@ -41,6 +42,12 @@ struct sweep {
 struct part_walk {
 	uint32_t bucket;
 	mono_t started;
+};
+
+/* This engine's pinholes, chained through session.next_pinhole; and the walk over them that ends those whose time is up. */
+struct pinholes {
+	uint32_t first, n;
+	uint32_t at; /* the one looked at last; 0: none, it begins */
 };
 
 /* The request to clear sessions that is under way, and the place in the walk over the engine's pages. */
@@ -97,6 +104,8 @@ struct nat {
 	struct part_walk walk;
 	const struct clear_ring *clears;
 	struct clearing clearing;
+	struct pinhole_ring *pinhole_ring;
+	struct pinholes pinholes;
 	mono_t now; /* of the burst or turn in hand */
 	uint32_t now_s;
 	struct icmp_budget icmp_budget;

@@ -294,9 +294,10 @@ void nat_housekeep(struct nat *n, mono_t now)
 	if (n->configured)
 		sweep_slice(n, now);
 	nat_clear_slice(n);
+	nat_pinhole_slice(n);
 	nat_ports_slice(n);
 	pending_slice(n);
 	nat_quota_housekeep(n);
-	counter_set(&actor->counters[COUNTER_sessions], actor->slab[SLAB_session].used - n->pending.n);
+	counter_set(&actor->counters[COUNTER_sessions], actor->slab[SLAB_session].used - n->pending.n - n->pinholes.n);
 	counter_set(&actor->counters[COUNTER_pages], actor->slab[SLAB_session].pages);
 }

@@ -36,7 +36,7 @@ static void look(struct nat *n, struct flow *f, struct prospect *x)
 	memcpy(&x->s.inside, &f->key.a, sizeof f->key.a);
 	memcpy(&x->s.inside_port, &f->key.b, 2 * sizeof(be16_t));
 	x->rule = nat_rule_for(n, &x->s);
-	x->s.birth = birth_of(n->now_s, nat_behaviour_for(x->rule, f->l4));
+	x->s.birth = birth_of(n->now_s, nat_behaviour_for(x->rule));
 	fetch_global(n, &n->mappings, mapping_key(&x->s));
 	local_prefetch(
 		&n->subscribers.parts, subscriber_hash(n->arena, (struct subscriber_key){x->s.inside, x->s.realm}));
@@ -57,6 +57,8 @@ static void look_further(struct nat *n, const struct flow *f, struct prospect *x
 {
 	struct flow_key reverse;
 
+	if (f->part)
+		n->part = f->part;
 	if (!x->outbound || !nat_foresee_port(n, &x->s, x->rule, f->draw))
 		return;
 	if (session_filtering(&x->s) != ADDRESS_AND_PORT_DEPENDENT)

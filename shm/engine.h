@@ -27,6 +27,7 @@ enum intent_step {
 	INTENT_UNMAPPED,  /* ending: the mapping is let go */
 	INTENT_ANSWERED,  /* holding the mapping's bucket lock, about to count a session as answered at its parent */
 	INTENT_ADOPT,     /* another engine's session: adopter bit and own table entry are being made to agree */
+	INTENT_PINHOLE,   /* a pinhole is made; `mapping` is the number of the request that is about to be answered */
 };
 
 /* Legend  [O] owner of the block only, read by its successor */

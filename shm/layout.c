@@ -6,6 +6,7 @@
 #include "shm/global_table.h"
 #include "shm/local_table.h"
 #include "shm/nexthop.h"
+#include "shm/pinhole.h"
 #include "shm/port_view.h"
 #include "shm/snapshot.h"
 #include "shm/subscriber.h"
@@ -76,7 +77,7 @@ static const struct layout_row rows[] = {
 	S(session)
 	F(session, generation)
 	F(session, link)
-	F(session, timeout)
+	F(session, life)
 	F(session, inside)
 	F(session, remote)
 	F(session, nat)
@@ -87,6 +88,8 @@ static const struct layout_row rows[] = {
 	F(session, l3_delta)
 	F(session, l4_delta)
 	F(session, next_hop)
+	F(session, expires_s)
+	F(session, next_pinhole)
 	F(session, mapping)
 	F(session, refs)
 	F(session, adopters)
@@ -195,6 +198,31 @@ static const struct layout_row rows[] = {
 	S(clear_slot)
 	F(clear_slot, number)
 	F(clear_slot, word)
+	S(pinhole_ring)
+	F(pinhole_ring, last)
+	F(pinhole_ring, done)
+	F(pinhole_ring, slot)
+	S(pinhole_slot)
+	F(pinhole_slot, request)
+	F(pinhole_slot, answer)
+	S(pinhole_request)
+	F(pinhole_request, inside)
+	F(pinhole_request, nat)
+	F(pinhole_request, inside_port)
+	F(pinhole_request, nat_port)
+	F(pinhole_request, realm)
+	F(pinhole_request, l4)
+	F(pinhole_request, action)
+	F(pinhole_request, lifetime_s)
+	F(pinhole_request, index)
+	F(pinhole_request, generation)
+	S(pinhole_answer)
+	F(pinhole_answer, result)
+	F(pinhole_answer, index)
+	F(pinhole_answer, generation)
+	F(pinhole_answer, expires_s)
+	F(pinhole_answer, nat)
+	F(pinhole_answer, nat_port)
 	S(session_filter)
 	F(session_filter, inside)
 	F(session_filter, nat)

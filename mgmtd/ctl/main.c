@@ -1,4 +1,4 @@
-/* corenatctl: looks at the appliance, clears sessions, names subscribers, and takes it away. */
+/* corenatctl: looks at the appliance, clears sessions, opens pinholes, names subscribers, and takes it away. */
 #include "common/args.h"
 #include "common/log.h"
 #include "mgmtd/ctl/ctl.h"
@@ -16,6 +16,7 @@ enum {
 	TAKES_PLAN = 16,
 	TAKES_JSON = 32,
 	NO_CONFIG = 64,
+	TAKES_LIFETIME = 4096,
 	TAKES_SUBSCRIBER = 128,
 	TAKES_NAME = 256,
 	TAKES_TOP = 512,
@@ -54,6 +55,10 @@ static const struct command {
 	{{"sessions", "list"}, TAKES_SESSIONS, "the sessions there are", ctl_sessions_list},
 	{{"sessions", "clear"}, TAKES_SESSIONS, "end the sessions that agree with all that is given",
 		ctl_sessions_clear},
+	{{"pinholes"}, TAKES_SESSIONS, "the same as pinholes list", ctl_pinholes_list},
+	{{"pinholes", "list"}, TAKES_SESSIONS, "the mappings with a lifetime there are", ctl_pinholes_list},
+	{{"pinholes", "open"}, TAKES_SESSIONS | TAKES_LIFETIME, "open one, or give it more time", ctl_pinholes_open},
+	{{"pinholes", "close"}, TAKES_SESSIONS, "end one", ctl_pinholes_close},
 };
 
 static unsigned given(const struct ctl_options *o)
@@ -64,7 +69,8 @@ static unsigned given(const struct ctl_options *o)
 	       (o->nat ? TAKES_NAT : 0) | (o->remote || o->protocol ? TAKES_FILTER : 0) |
 	       (o->time || o->skew || o->earlier ? TAKES_TIME : 0) |
 	       (memcmp(&o->plan, &none, sizeof none) != 0 ? TAKES_PLAN : 0) | (o->json ? TAKES_JSON : 0) |
-	       (o->name ? TAKES_NAME : 0) | (o->top ? TAKES_TOP : 0) | (o->set ? TAKES_LIMITS : 0);
+	       (o->name ? TAKES_NAME : 0) | (o->top ? TAKES_TOP : 0) | (o->set ? TAKES_LIMITS : 0) |
+	       (o->lifetime ? TAKES_LIFETIME : 0);
 }
 
 static bool is_command(const struct command *c, int n, char **words)
@@ -100,11 +106,13 @@ int main(int argc, char **argv)
 		{"config", "FILE", "the configuration of the appliance", .text = &file},
 		{"exact", NULL, "check: nothing runs, so nothing may be in flight", .flag = &options.exact},
 		{"inside", "IP[:PORT]", "of this subscriber", .text = &options.inside},
-		{"nat", "IP[:PORT]", "sessions, deterministic: of this NAT address", .text = &options.nat},
+		{"nat", "IP[:PORT]", "sessions, pinholes, deterministic: of this NAT address", .text = &options.nat},
 		{"remote", "IP[:PORT]", "sessions: with this remote", .text = &options.remote},
-		{"protocol", "NAME", "sessions: tcp, udp, icmp or other", .text = &options.protocol},
-		{"realm", "VLAN", "of this realm; 0: untagged; deterministic: its name", .text = &options.realm},
-		{"json", NULL, "sessions, subscribers, deterministic, plan: JSON", .flag = &options.json},
+		{"protocol", "NAME", "sessions: tcp, udp, icmp or other; pinholes: tcp, udp",
+			.text = &options.protocol},
+		{"realm", "VLAN", "of this realm; 0: untagged; deterministic: its name",
+			.text = &options.realm},
+		{"json", NULL, "sessions, pinholes, subscribers, deterministic, plan: JSON", .flag = &options.json},
 		{"name", "TEXT", "subscribers: whose name has it; set: the name", .text = &options.name},
 		{"top", "WHAT", "subscribers list: those with the most sessions, ports or refused",
 			.text = &options.top},
@@ -113,6 +121,7 @@ int main(int argc, char **argv)
 			.text = &options.time},
 		{"skew", "S", "deterministic: how far clocks may differ; 1", .text = &options.skew},
 		{"earlier", "S", "deterministic: how long sessions may have lived on; 7440", .text = &options.earlier},
+		{"lifetime-s", "S", "pinholes open: for how long", .text = &options.lifetime},
 		{"subscribers", "N", "plan: how many", .text = &options.plan.subscribers},
 		{"sessions-per-subscriber", "N", "plan: at once, the day's mean", .text = &options.plan.sessions},
 		{"peak", "F", "plan: busy hour over the day's mean; 2", .text = &options.plan.peak},
@@ -132,11 +141,10 @@ int main(int argc, char **argv)
 		{.name = NULL},
 	};
 	struct config_error wrong;
-	int rest,
-		status = args_parse(argc, argv, "corenatctl",
-			"arena info, map, remove; check; deterministic; plan; sessions list, clear; subscribers list, "
-			"show, set, delete: looks at the appliance, acts on it",
-			args, &rest);
+	int rest, status = args_parse(argc, argv, "corenatctl",
+			  "arena info, map, remove; check; deterministic; plan; sessions list, clear; pinholes list, "
+			  "open, close; subscribers list, show, set, delete: looks at the appliance, acts on it",
+			  args, &rest);
 
 	if (status != ARGS_RUN)
 		return status;

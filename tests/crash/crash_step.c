@@ -210,7 +210,7 @@ int main(int argc, char **argv)
 {
 	unsigned seed = (unsigned)time(NULL), deep = 40;
 	const struct scenario *const lists[] = {
-		scenarios_outbound, scenarios_inbound, scenarios_pages, scenarios_subscribers};
+		scenarios_outbound, scenarios_inbound, scenarios_pages, scenarios_pinholes, scenarios_subscribers};
 	const char *only = NULL;
 	const struct arg args[] = {
 		{"seed", "N", "repeat a run", .number = &seed, .max = ~0u},
