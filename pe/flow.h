@@ -25,6 +25,7 @@ struct flow {
 	uint16_t size;       /* IPv4 total length */
 	struct subscriber_part *part; /* of its subscriber, when it was looked for already and found; else NULL */
 	uint32_t draw;       /* for the choice of a port, when one was drawn already; 0: not yet */
+	uint16_t foreseen;   /* the port that choice will most likely make; 0: not known */
 	uint8_t l4;          /* enum l4 */
 	uint8_t protocol;    /* as in the IPv4 header */
 	uint8_t dir;         /* enum dir */
