@@ -30,6 +30,9 @@ enum {
 	CONFIG_RULE_PAIRS_MAX = 511,   /* inside prefix with destination prefix, of all rules together */
 	CONFIG_RULE_TIMEOUTS_MAX = 10, /* distinct ones of all rules */
 	CONFIG_STATICS_MAX = 1024,
+	CONFIG_LIMITS_MAX = 64,
+	CONFIG_LIMIT_PREFIXES_MAX = 8, /* of one group */
+	CONFIG_RESERVED_FOR_MAX = 16,  /* ports of one group */
 	CONFIG_REALMS_MAX = 64,
 	CONFIG_REALM_PREFIXES_MAX = 16, /* of one realm */
 	VLAN_MIN = 1,
@@ -116,7 +119,7 @@ enum ports_mode {
 	PORTS_DEFAULT,       /* in a rule only: nat.ports */
 };
 
-/* Which of two neighbouring subscribers' ports are next to each other (RFC 7422 §2.1). */
+/* Which of two neighbouring subscribers' ports are next to each other (RFC 7422 §2). */
 enum ports_order {
 	ORDER_FILL,   /* an address is filled first */
 	ORDER_SPREAD, /* each address gets one subscriber before any gets a second */
@@ -170,6 +173,22 @@ struct config_static {
 	char realm[CONFIG_NAME_SIZE]; /* of `inside`: a realm's, or "untagged", which an empty one means too */
 };
 
+/* A group of subscribers, and what each of them may have. 0: what the group says that it inherits from, or no limit. */
+struct config_limits {
+	char name[CONFIG_NAME_SIZE];
+	char realm[CONFIG_NAME_SIZE]; /* a realm's, "untagged" or "any" */
+	struct prefix inside[CONFIG_LIMIT_PREFIXES_MAX];
+	uint32_t n_inside;               /* 0: any */
+	char inherits[CONFIG_NAME_SIZE]; /* name of a group before this one; empty: none */
+	uint32_t sessions, tcp_ports, udp_ports, icmp_ids;
+	uint32_t memory_kib;
+	uint32_t new_sessions_per_s;
+	uint32_t burst;          /* of new sessions; 0: as many as in a second */
+	uint32_t reserved_ports; /* of TCP and of UDP each, for these destination ports */
+	uint16_t reserved_for[CONFIG_RESERVED_FOR_MAX];
+	uint32_t n_reserved_for;
+};
+
 enum huge_pages { HUGE_AUTO, HUGE_REQUIRED, HUGE_OFF };
 enum xdp_mode { XDP_MODE_AUTO, XDP_MODE_NATIVE, XDP_MODE_GENERIC };
 enum zero_copy { ZERO_COPY_AUTO, ZERO_COPY_ON, ZERO_COPY_OFF };
@@ -179,6 +198,7 @@ struct config {
 		char name[CONFIG_NAME_SIZE]; /* POSIX shared-memory name, "/corenat" */
 		uint32_t engines;            /* 1..ENGINE_MAX; one queue and one core each */
 		uint32_t sessions;           /* capacity the arena is sized for, all engines together */
+		uint32_t subscribers;        /* the same, of those known at one time */
 		enum huge_pages huge_pages;
 	} arena;
 	struct {
@@ -222,11 +242,14 @@ struct config {
 		uint32_t own_share_percent; /* of each address's ports, dealt to engines as their own */
 		struct port_range reserved[CONFIG_RESERVED_MAX]; /* never given dynamically */
 		uint32_t n_reserved;
+		uint32_t subscriber_idle_s; /* then its paired address and blocks go back */
 	} nat;
 	struct config_rule rules[CONFIG_RULES_MAX]; /* in order; the first that matches decides */
 	uint32_t n_rules;
 	struct config_static statics[CONFIG_STATICS_MAX];
 	uint32_t n_statics; /* "static" in the document */
+	struct config_limits limits[CONFIG_LIMITS_MAX]; /* in order; the first that holds a subscriber decides */
+	uint32_t n_limits;
 	struct {
 		char runtime_dir[CONFIG_PATH_SIZE]; /* aggregator socket */
 		char bpffs[CONFIG_PATH_SIZE];       /* where XDP program and maps are pinned */
@@ -239,6 +262,9 @@ struct config {
 		char file[CONFIG_PATH_SIZE];
 		uint32_t keep_s;
 	} history;
+	struct {
+		char file[CONFIG_PATH_SIZE]; /* those known by name */
+	} subscribers;
 	struct {
 		char file[CONFIG_PATH_SIZE];
 		uint32_t keep;   /* configurations */

@@ -55,6 +55,9 @@ bool config_check_nat(const struct config *c, struct config_error *err);
 /* Of config_ports.c: how ports are allocated; when all else is right. */
 bool config_check_allocation(const struct config *c, struct config_error *err);
 
+/* Of config_limits.c. */
+bool config_check_limits(const struct config *c, struct config_error *err);
+
 /* True when they overlap; *common is where. */
 bool range_overlap(struct address_range a, struct address_range b, struct address_range *common);
 /* The first part of `range` that no host on the Internet or behind this box may have (RFC 6890). */

@@ -68,6 +68,47 @@ int config_rule_realm(const struct config *c, const struct config_rule *r)
 	return strcmp(r->realm, CONFIG_REALM_ANY) == 0 || r->realm[0] == '\0' ? -1 : config_realm_vlan(c, r->realm);
 }
 
+int config_limits_realm(const struct config *c, const struct config_limits *l)
+{
+	return strcmp(l->realm, CONFIG_REALM_ANY) == 0 || l->realm[0] == '\0' ? -1 : config_realm_vlan(c, l->realm);
+}
+
+static uint32_t limit_or(uint32_t own, uint32_t inherited)
+{
+	return own ? own : inherited;
+}
+
+static void inherit(struct config_limits *l, const struct config_limits *from)
+{
+	l->sessions = limit_or(l->sessions, from->sessions);
+	l->tcp_ports = limit_or(l->tcp_ports, from->tcp_ports);
+	l->udp_ports = limit_or(l->udp_ports, from->udp_ports);
+	l->icmp_ids = limit_or(l->icmp_ids, from->icmp_ids);
+	l->memory_kib = limit_or(l->memory_kib, from->memory_kib);
+	l->burst = l->new_sessions_per_s ? l->burst : limit_or(l->burst, from->burst);
+	l->new_sessions_per_s = limit_or(l->new_sessions_per_s, from->new_sessions_per_s);
+	if (l->reserved_ports == 0) {
+		l->reserved_ports = from->reserved_ports;
+		l->n_reserved_for = from->n_reserved_for;
+		memcpy(l->reserved_for, from->reserved_for, sizeof l->reserved_for);
+	}
+}
+
+/* A group inherits from one before it: the walk ends. */
+struct config_limits config_limits_whole(const struct config *c, uint32_t group)
+{
+	struct config_limits l = c->limits[group];
+	const char *from = l.inherits;
+
+	for (uint32_t i = group; i-- > 0;) {
+		if (from[0] == '\0' || strcmp(c->limits[i].name, from) != 0)
+			continue;
+		inherit(&l, &c->limits[i]);
+		from = c->limits[i].inherits;
+	}
+	return l;
+}
+
 bool config_rule_has_ports(const struct config_rule *r)
 {
 	return r->port_first != 0 || r->port_last != UINT16_MAX;

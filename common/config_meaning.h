@@ -27,6 +27,11 @@ int config_realm_vlan(const struct config *c, const char *name);
 /* The VLAN of a rule's realm, -1 for any of them. */
 int config_rule_realm(const struct config *c, const struct config_rule *r);
 
+/* The VLAN of a group's realm, -1 for any of them. */
+int config_limits_realm(const struct config *c, const struct config_limits *l);
+/* The group with what it inherits in place of what it does not say. */
+struct config_limits config_limits_whole(const struct config *c, uint32_t group);
+
 /* Whether a rule looks at ports; then it can only match protocols that have some. */
 bool config_rule_has_ports(const struct config_rule *r);
 /* No session gets past it to the rules behind, nor to nat.*. */

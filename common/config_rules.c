@@ -284,6 +284,7 @@ bool config_check(const struct config *c, struct config_error *err)
 		check_tcp_timeouts,
 		config_check_nat,
 		config_check_allocation,
+		config_check_limits,
 		check_listen,
 	};
 

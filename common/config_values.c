@@ -233,6 +233,22 @@ static bool read_queue(struct slot *s, json_object *v, void *dest)
 	return true;
 }
 
+static bool read_port(struct slot *s, json_object *v, void *dest)
+{
+	uint64_t n = 0;
+
+	if (!read_bounded(s, v, 1, UINT16_MAX, &n))
+		return false;
+	store(dest, sizeof(uint16_t), n);
+	return true;
+}
+
+static json_object *write_port(const struct slot *s, void *src)
+{
+	(void)s;
+	return json_object_new_int(*(const uint16_t *)src);
+}
+
 static json_object *write_byte(const struct slot *s, void *src)
 {
 	(void)s;
@@ -380,7 +396,7 @@ static json_object *write_range(const struct slot *s, void *src)
 }
 
 /* A port of up to five digits, exactly. */
-static bool read_port(const char *text, size_t len, uint16_t *port)
+static bool parse_port(const char *text, size_t len, uint16_t *port)
 {
 	uint32_t n = 0;
 
@@ -404,10 +420,10 @@ static bool read_port_range(struct slot *s, json_object *v, void *dest)
 	if (!want(s, v, json_type_string, "a text"))
 		return false;
 	dash = strchr(text, '-');
-	ok = read_port(text, dash ? (size_t)(dash - text) : strlen(text), &range->first);
+	ok = parse_port(text, dash ? (size_t)(dash - text) : strlen(text), &range->first);
 	range->last = range->first;
 	if (ok && dash != NULL)
-		ok = read_port(dash + 1, strlen(dash + 1), &range->last);
+		ok = parse_port(dash + 1, strlen(dash + 1), &range->last);
 	if (!ok)
 		return config_refuse(s->err,
 			"%s: \"%.40s\" is not a port from 0 to 65535; write it like 1080 or 3128-3130", s->name, text);
@@ -460,10 +476,11 @@ static const struct {
 	[OPTION_KEY] = {read_key, write_key, false},
 	[OPTION_CPUS] = {read_cpu, write_byte, true},
 	[OPTION_TABLE] = {read_queue, write_byte, true},
+	[OPTION_PORTS] = {read_port, write_port, true},
 	[OPTION_ADDRESS] = {read_ipv4, write_ipv4, false},
 	[OPTION_PREFIXES] = {read_prefix, write_prefix, true},
 	[OPTION_ADDRESSES] = {read_range, write_range, true},
-	[OPTION_PORTS] = {read_port_range, write_port_range, true},
+	[OPTION_RANGES] = {read_port_range, write_port_range, true},
 	[OPTION_OBJECTS] = {read_object, write_object, true},
 };
 

@@ -29,6 +29,8 @@
 	C(mappings_created, SUM, "mappings", "Mappings created, one port each")                                        \
 	C(replies_home, SUM, "sessions", "Sessions whose replies land on the creating engine")                         \
 	C(replies_away, SUM, "sessions", "Sessions whose replies land on another engine")                              \
+	C(blocks_made, SUM, "blocks", "Port blocks given to subscribers")                                              \
+	C(blocks_returned, SUM, "blocks", "Port blocks given back")                                                    \
 	C(pages, GAUGE, "pages", "Arena pages of 2 MiB this engine owns")                                              \
 	C(bursts, SUM, "bursts", "Receive bursts that held at least one packet")                                       \
 	C(idle_waits, SUM, "waits", "Times the engine slept because nothing arrived")                                  \

@@ -2,10 +2,10 @@
  *
  * What       numbers the subscribers by ascending address, cuts the ports of each NAT address in equal slices, and
  *            deals the slices to the subscribers: an address filled first, or one subscriber to each address in turn
- *            (RFC 7422 section 2.1). A slice holds the same ports of TCP, UDP and all else.
+ *            (RFC 7422 section 2). A slice holds the same ports of TCP, UDP and all else.
  * Units      addresses in host order; ports.
  * Ownership  struct deterministic is a plain value with no pointers and no holes; fixed once made.
- * Calls      pure, no allocation; any thread. forward and reverse: binary searches over ranges.
+ * Calls      pure; any thread. forward and reverse: binary searches over ranges, nothing else.
  * Errors     init: 0 or -errno, see there; of *d then only the numbers of ranges and addresses are true. forward, reverse: false when there is none.
  * Use        deterministic_init(&d, &spec); deterministic_forward(&d, inside, &ports);
  *            deterministic_reverse(&d, ports.nat, ports.first, &inside);
@@ -69,6 +69,11 @@ struct deterministic {
 	struct deterministic_reserved reserved[CONFIG_RESERVED_MAX];                             /* ascending, apart */
 	struct deterministic_gap gaps[CONFIG_RESERVED_MAX];                                      /* ascending, apart */
 };
+
+_Static_assert(
+	sizeof(struct deterministic) ==
+		2 * 8 + 10 * 4 + (DETERMINISTIC_INSIDE_MAX + DETERMINISTIC_NAT_MAX) * 12 + 2 * CONFIG_RESERVED_MAX * 8,
+	"no holes: snapshots are compared");
 
 /* The ports of one subscriber. */
 struct deterministic_ports {

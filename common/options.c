@@ -31,6 +31,9 @@ static const char *const preserve_choices[] = {"ignore", "preserve", NULL};
 
 enum {
 	INTERFACE_LENGTH_MAX = 15, /* IFNAMSIZ without its zero */
+	LIMIT_MAX = 1 << 30,       /* QUOTA_UNLIMITED */
+	LIMIT_KIB_MAX = 1 << 25,   /* the same in units of 32 bytes */
+	LIMIT_RATE_MAX = 100000000,
 	MSS_MAX = 65495,           /* of the longest IPv4 packet (RFC 6691) */
 	/* Leaves room in sun_path for "/aggregator.sock" and for its zero. */
 	RUNTIME_DIR_LENGTH_MAX = CONFIG_PATH_SIZE - (int)sizeof("/aggregator.sock"),
@@ -41,6 +44,7 @@ enum {
 #define AT_POOL(field) {offsetof(struct config_pool, field), sizeof(((struct config_pool *)0)->field)}
 #define AT_RULE(field) {offsetof(struct config_rule, field), sizeof(((struct config_rule *)0)->field)}
 #define AT_STATIC(field) {offsetof(struct config_static, field), sizeof(((struct config_static *)0)->field)}
+#define AT_LIMITS(field) {offsetof(struct config_limits, field), sizeof(((struct config_limits *)0)->field)}
 #define AT_REALM(field) {offsetof(struct config_realm, field), sizeof(((struct config_realm *)0)->field)}
 #define LENGTH_MAX(field) (sizeof(((struct config *)0)->field) - 1)
 
@@ -67,6 +71,9 @@ const struct option options[] = {
 	{.path = "arena.sessions", .type = OPTION_INTEGER, .value = AT(arena.sessions), .min = 1024,
 	 .max = 1u << 27, .initial = "1048576", .unit = "sessions", .change = OPTION_RESTART,
 	 .help = "sessions the arena has room for, all engines together"},
+	{.path = "arena.subscribers", .type = OPTION_INTEGER, .value = AT(arena.subscribers), .min = 64,
+	 .max = 1u << 24, .initial = "65536", .unit = "subscribers", .change = OPTION_RESTART,
+	 .help = "subscribers the arena has room for"},
 	{.path = "arena.huge_pages", .type = OPTION_CHOICE, .value = AT(arena.huge_pages),
 	 .choices = huge_pages_choices, .initial = "\"auto\"", .change = OPTION_RESTART,
 	 .help = "huge pages for the arena: when there are some, always, never"},
@@ -218,10 +225,15 @@ const struct option options[] = {
 	{.path = "nat.own_share_percent", .type = OPTION_INTEGER, .value = AT(nat.own_share_percent),
 	 .min = 0, .max = 100, .initial = "50", .unit = "percent", .change = OPTION_LIVE,
 	 .help = "share of each address's ports that is dealt to engines as their own"},
-	{.path = "nat.reserved_ports", .type = OPTION_PORTS, .value = AT(nat.reserved),
+	{.path = "nat.reserved_ports", .type = OPTION_RANGES, .value = AT(nat.reserved),
 	 .count = AT(nat.n_reserved), .min = 0, .max = CONFIG_RESERVED_MAX, .initial = "[]",
 	 .unit = "ranges", .change = OPTION_LIVE,
 	 .help = "ports and ranges of ports never given dynamically; static mappings may have them"},
+
+	{.path = "nat.subscriber_idle_s", .type = OPTION_INTEGER,
+	 .value = AT(nat.subscriber_idle_s), .min = 1, .max = 86400, .initial = "300",
+	 .unit = "seconds", .change = OPTION_LIVE,
+	 .help = "how long a subscriber without sessions keeps its NAT address"},
 
 	{.path = "rules", .type = OPTION_OBJECTS, .value = AT(rules), .count = AT(n_rules),
 	 .min = 0, .max = CONFIG_RULES_MAX, .initial = "[]", .unit = "rules",
@@ -275,7 +287,7 @@ const struct option options[] = {
 	 .help = "how ports are chosen; default: nat.ports"},
 	{.path = "rules[].order", .type = OPTION_CHOICE, .value = AT_RULE(order),
 	 .choices = order_choices, .initial = "\"fill\"", .change = OPTION_LIVE,
-	 .source = "RFC 7422 section 2.1",
+	 .source = "RFC 7422 section 2",
 	 .help = "deterministic: fill an address with subscribers first, or spread them over all"},
 	{.path = "rules[].ports_per_subscriber", .type = OPTION_INTEGER,
 	 .value = AT_RULE(ports_per_subscriber), .min = 0, .max = 65520, .initial = "0",
@@ -308,6 +320,50 @@ const struct option options[] = {
 	 .max = 65535, .initial = "1", .unit = "ports", .change = OPTION_LIVE,
 	 .help = "how many consecutive ports"},
 
+	{.path = "limits", .type = OPTION_OBJECTS, .value = AT(limits), .count = AT(n_limits),
+	 .min = 0, .max = CONFIG_LIMITS_MAX, .initial = "[]", .unit = "groups",
+	 .change = OPTION_LIVE,
+	 .help = "groups of subscribers, and what each of them may have; the first that holds one decides"},
+	{.path = "limits[].name", .type = OPTION_STRING, .value = AT_LIMITS(name), .min = 1,
+	 .max = CONFIG_NAME_SIZE - 1, .change = OPTION_LIVE, .help = "name of the group"},
+	{.path = "limits[].realm", .type = OPTION_STRING, .value = AT_LIMITS(realm), .min = 1,
+	 .max = CONFIG_NAME_SIZE - 1, .initial = "\"any\"", .change = OPTION_LIVE,
+	 .help = "holds subscribers of this realm; untagged: those of inside.prefixes, any: all"},
+	{.path = "limits[].inside", .type = OPTION_PREFIXES, .value = AT_LIMITS(inside),
+	 .count = AT_LIMITS(n_inside), .min = 0, .max = CONFIG_LIMIT_PREFIXES_MAX, .initial = "[]",
+	 .unit = "prefixes", .change = OPTION_LIVE, .help = "holds these subscribers; empty: any"},
+	{.path = "limits[].inherits", .type = OPTION_STRING, .value = AT_LIMITS(inherits), .min = 0,
+	 .max = CONFIG_NAME_SIZE - 1, .initial = "\"\"", .change = OPTION_LIVE,
+	 .help = "a group before this one, whose limits count where this one has 0"},
+	{.path = "limits[].sessions", .type = OPTION_INTEGER, .value = AT_LIMITS(sessions),
+	 .min = 0, .max = LIMIT_MAX, .initial = "0", .unit = "sessions", .change = OPTION_LIVE,
+	 .help = "sessions at once; 0: inherited, or no limit"},
+	{.path = "limits[].tcp_ports", .type = OPTION_INTEGER, .value = AT_LIMITS(tcp_ports),
+	 .min = 0, .max = LIMIT_MAX, .initial = "0", .unit = "ports", .change = OPTION_LIVE,
+	 .help = "TCP ports in use at once; 0: inherited, or no limit"},
+	{.path = "limits[].udp_ports", .type = OPTION_INTEGER, .value = AT_LIMITS(udp_ports),
+	 .min = 0, .max = LIMIT_MAX, .initial = "0", .unit = "ports", .change = OPTION_LIVE,
+	 .help = "UDP ports in use at once; 0: inherited, or no limit"},
+	{.path = "limits[].icmp_ids", .type = OPTION_INTEGER, .value = AT_LIMITS(icmp_ids),
+	 .min = 0, .max = LIMIT_MAX, .initial = "0", .unit = "identifiers", .change = OPTION_LIVE,
+	 .help = "ICMP query identifiers in use at once; 0: inherited, or no limit"},
+	{.path = "limits[].memory_kib", .type = OPTION_INTEGER, .value = AT_LIMITS(memory_kib),
+	 .min = 0, .max = LIMIT_KIB_MAX, .initial = "0", .unit = "KiB", .change = OPTION_LIVE,
+	 .help = "memory of its sessions, at 96 bytes each; 0: inherited, or no limit"},
+	{.path = "limits[].new_sessions_per_s", .type = OPTION_INTEGER, .value = AT_LIMITS(new_sessions_per_s),
+	 .min = 0, .max = LIMIT_RATE_MAX, .initial = "0", .unit = "sessions per second", .change = OPTION_LIVE,
+	 .help = "new sessions per second; 0: inherited, or no limit"},
+	{.path = "limits[].burst", .type = OPTION_INTEGER, .value = AT_LIMITS(burst),
+	 .min = 0, .max = LIMIT_RATE_MAX, .initial = "0", .unit = "sessions", .change = OPTION_LIVE,
+	 .help = "how many of them at a stroke; 0: as many as in a second"},
+	{.path = "limits[].reserved_ports", .type = OPTION_INTEGER, .value = AT_LIMITS(reserved_ports),
+	 .min = 0, .max = 65535, .initial = "0", .unit = "ports", .change = OPTION_LIVE,
+	 .help = "of tcp_ports and of udp_ports each, kept for the destination ports of reserved_for; 0: inherited, or none"},
+	{.path = "limits[].reserved_for", .type = OPTION_PORTS, .value = AT_LIMITS(reserved_for),
+	 .count = AT_LIMITS(n_reserved_for), .min = 0, .max = CONFIG_RESERVED_FOR_MAX,
+	 .initial = "[]", .unit = "ports", .change = OPTION_LIVE,
+	 .help = "destination ports that reserved_ports are kept for"},
+
 	{.path = "system.runtime_dir", .type = OPTION_PATH, .value = AT(system.runtime_dir),
 	 .min = 1, .max = RUNTIME_DIR_LENGTH_MAX, .initial = "\"/run/corenat\"",
 	 .change = OPTION_RESTART, .help = "directory of the sockets between the processes"},
@@ -322,6 +378,9 @@ const struct option options[] = {
 	 .max = LENGTH_MAX(api.web_dir), .initial = "\"/usr/share/corenat/web\"",
 	 .change = OPTION_RESTART, .help = "directory of the dashboard's files"},
 
+	{.path = "subscribers.file", .type = OPTION_PATH, .value = AT(subscribers.file), .min = 1,
+	 .max = LENGTH_MAX(subscribers.file), .initial = "\"/var/lib/corenat/subscribers.db\"",
+	 .change = OPTION_RESTART, .help = "file of the subscribers that are known by name"},
 	{.path = "history.file", .type = OPTION_PATH, .value = AT(history.file), .min = 1,
 	 .max = LENGTH_MAX(history.file), .initial = "\"/var/lib/corenat/history.db\"",
 	 .change = OPTION_RESTART, .help = "file of the statistics history"},
@@ -369,10 +428,11 @@ const char *option_type_name(enum option_type type)
 		[OPTION_KEY] = "key",
 		[OPTION_CPUS] = "cpus",
 		[OPTION_TABLE] = "table",
+		[OPTION_PORTS] = "ports",
 		[OPTION_ADDRESS] = "address",
 		[OPTION_PREFIXES] = "prefixes",
 		[OPTION_ADDRESSES] = "addresses",
-		[OPTION_PORTS] = "ports",
+		[OPTION_RANGES] = "ranges",
 		[OPTION_OBJECTS] = "objects",
 	};
 

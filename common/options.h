@@ -28,10 +28,11 @@ enum option_type {
 	OPTION_KEY,       /* hex digits, stored as bytes */
 	OPTION_CPUS,      /* list of CPU numbers */
 	OPTION_TABLE,     /* list of queue numbers */
+	OPTION_PORTS,     /* list of port numbers */
 	OPTION_ADDRESS,   /* "a.b.c.d", stored in host order */
 	OPTION_PREFIXES,  /* list of "a.b.c.d/len" */
 	OPTION_ADDRESSES, /* list of "a.b.c.d", "a.b.c.d/len" or "first-last" */
-	OPTION_PORTS,     /* list of "port" or "first-last" */
+	OPTION_RANGES,    /* list of "port" or "first-last" */
 	OPTION_OBJECTS,   /* list of objects, whose rows follow with "[]." in their paths */
 	N_OPTION_TYPES
 };

@@ -64,13 +64,13 @@ void plan_sessions(const struct plan_input *in, struct plan_row *row);
 
 /* ---- the parts, for whoever wants to see them ---- */
 
-/* P(X = n) and P(X > n) of the negative binomial distribution with this mean and dispersion. */
-double plan_probability(double mean, double dispersion, double n);
-double plan_above(double mean, double dispersion, double n);
+/* P(X = n) and P(X > n) of the negative binomial distribution with this mean and dispersion k. */
+double plan_probability(double mean, double k, double n);
+double plan_above(double mean, double k, double n);
 /* Share of sessions that a limit of `most` refuses. */
-double plan_lost(double mean, double dispersion, unsigned most);
+double plan_lost(double mean, double k, unsigned most);
 /* Blocks taken per second by one subscriber: times that one is needed that he has not. */
 double plan_block_rate(
-	double mean, double dispersion, double lifetime_s, double hold_s, unsigned block_size, unsigned blocks_max);
+	double mean, double k, double lifetime_s, double hold_s, unsigned block_size, unsigned blocks_max);
 
 #endif

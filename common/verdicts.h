@@ -32,7 +32,15 @@
 	V(drop_ttl, "policy", "time to live ran out here")                                                             \
 	V(drop_too_big, "policy", "larger than the MTU of the way out")                                                \
 	V(drop_no_port, "resource", "no free port on any address of the pool")                                         \
+	V(drop_block_limit, "resource", "the subscriber has as many port blocks as it may, and they are full")         \
+	V(drop_no_block, "resource", "no free port block on any address of the pool")                                  \
 	V(drop_draining, "resource", "every address of the pool is draining")                                          \
+	V(drop_limit_sessions, "resource", "the subscriber has as many sessions as it may")                            \
+	V(drop_limit_tcp_ports, "resource", "the subscriber uses as many TCP ports as it may")                         \
+	V(drop_limit_udp_ports, "resource", "the subscriber uses as many UDP ports as it may")                         \
+	V(drop_limit_icmp, "resource", "the subscriber uses as many ICMP identifiers as it may")                       \
+	V(drop_limit_memory, "resource", "the subscriber's sessions take as much memory as they may")                  \
+	V(drop_limit_rate, "resource", "the subscriber makes new sessions faster than it may")                         \
 	V(drop_no_memory, "resource", "no arena page left for a session")                                              \
 	V(drop_table_full, "resource", "session or mapping table has no room")                                         \
 	V(drop_lock_busy, "resource", "a table lock stayed held, its holder may be dead")                              \

@@ -16,6 +16,7 @@ enum {
 	EARLIER_DEFAULT_S = 7440, /* a TCP session may be silent for that long (RFC 5382 REQ-5) */
 	EARLIER_MAX_S = 31622400,
 	VERSIONS_MAX = 64, /* looked at for one answer */
+	AROUND_MAX = 16,   /* and to each side, for how long it holds */
 	MS = 1000,
 };
 
@@ -204,25 +205,58 @@ static struct json_object *answer(const struct question *q, const struct lookup 
 	return o;
 }
 
+/* The configuration of a version; false with a sentence when it cannot be had. */
+static bool read_version(
+	struct versions *versions, const struct version *v, struct config *c, struct config_error *wrong, bool *gone)
+{
+	struct version one;
+	char *text;
+	int err = versions_get(versions, v->id, &one, &text);
+	bool ok = err == 0 && config_parse(c, text, strlen(text), wrong);
+
+	if (err)
+		snprintf(wrong->text, sizeof wrong->text, "it cannot be read from its file");
+	*gone = err == -ENOENT;
+	free(text);
+	return ok;
+}
+
 /* One version's part. What this build cannot read any more, it says. */
 static void look_at(struct versions *versions, const struct version *v, const struct lookup_question *q,
 	struct config *c, struct lookup *l, struct json_object *unreadable)
 {
-	struct config_error wrong = {.text = "it cannot be read from its file"};
-	struct version one;
-	char *text;
-	int err = versions_get(versions, v->id, &one, &text);
+	struct config_error wrong;
+	bool gone;
 
-	if (!err && config_parse(c, text, strlen(text), &wrong)) {
+	if (read_version(versions, v, c, &wrong, &gone)) {
 		lookup_add(l, c, q, v);
-	} else if (err != -ENOENT) { /* gone meanwhile: it was too old */
+	} else if (!gone) { /* gone meanwhile: it was too old */
 		struct json_object *o = json_object_new_object();
 
 		json_object_object_add(o, "version", json_object_new_int64(v->id));
 		add_text(o, "problem", wrong.text);
 		json_object_array_add(unreadable, o);
 	}
-	free(text);
+}
+
+/* Versions around those looked at, one side after the other, as long as they say the same. */
+static void look_around(struct versions *versions, int64_t oldest, int64_t newest, const struct lookup_question *q,
+	struct config *c, struct lookup *l)
+{
+	struct version v[AROUND_MAX];
+	struct config_error wrong;
+
+	for (int side = 0; side < 2; side++) {
+		unsigned n = 0;
+		bool gone;
+
+		if ((side ? versions_after(versions, newest, v, AROUND_MAX, &n)
+			  : versions_list(versions, oldest, v, AROUND_MAX, &n)) != 0)
+			continue;
+		for (unsigned i = 0; i < n; i++)
+			if (!read_version(versions, &v[i], c, &wrong, &gone) || !lookup_extend(l, c, q, &v[i]))
+				break;
+	}
 }
 
 static struct reply look(struct versions *versions, const struct question *q)
@@ -244,6 +278,8 @@ static struct reply look(struct versions *versions, const struct question *q)
 		abort();
 	for (unsigned i = n; i-- > 0;) /* oldest first */
 		look_at(versions, &v[i], &q->what, c, l, unreadable);
+	if (n > 0)
+		look_around(versions, v[n - 1].id, v[0].id, &q->what, c, l);
 	lookup_rank(l, q->time_ms, q->skew_ms);
 	r = reply_json(MHD_HTTP_OK, answer(q, l, v, n, unreadable));
 	free(l);

@@ -171,6 +171,37 @@ void lookup_add(struct lookup *l, const struct config *c, const struct lookup_qu
 		add_logged(l, c, q, v, computed);
 }
 
+/* True when the version is the neighbour of the span, on either side. */
+static bool lengthen(struct lookup_found *f, const struct version *v)
+{
+	if (f->until_ms == v->since_ms) {
+		f->until_ms = v->until_ms;
+	} else if (f->since_ms == v->until_ms) {
+		f->since_ms = v->since_ms;
+		f->version = v->id;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+bool lookup_extend(struct lookup *l, const struct config *c, const struct lookup_question *q, const struct version *v)
+{
+	struct lookup *one = calloc(1, sizeof *one);
+	bool any = false;
+
+	if (!one)
+		abort();
+	lookup_add(one, c, q, v);
+	for (unsigned i = 0; i < l->n; i++)
+		for (unsigned j = 0; j < one->n; j++)
+			/* Answers are zeroed first. NOLINTNEXTLINE(bugprone-suspicious-memory-comparison) */
+			if (memcmp(&l->found[i].answer, &one->found[j].answer, sizeof one->found[j].answer) == 0)
+				any |= lengthen(&l->found[i], v);
+	free(one);
+	return any;
+}
+
 /* ---- ranking ---- */
 
 static int64_t distance(const struct lookup_found *f, int64_t time_ms)

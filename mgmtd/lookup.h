@@ -70,6 +70,9 @@ struct lookup {
 /* Adds what one version answers. Versions come oldest first: an answer that the version before gave goes on. */
 void lookup_add(struct lookup *l, const struct config *c, const struct lookup_question *q, const struct version *v);
 
+/* Lengthens the spans of what is found by a version next to those added. False: it says none of it. */
+bool lookup_extend(struct lookup *l, const struct config *c, const struct lookup_question *q, const struct version *v);
+
 /* Says for each what it rests on, and puts the most likely ones first. */
 void lookup_rank(struct lookup *l, int64_t time_ms, int64_t skew_ms);
 

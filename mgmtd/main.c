@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/service.h"
+#include "mgmtd/book.h"
 #include "mgmtd/commit.h"
 #include "mgmtd/feed.h"
 #include "mgmtd/history.h"
@@ -27,10 +28,12 @@ struct mgmtd {
 	struct actor *self;
 	struct commit commit;
 	mono_t commit_due;
+	bool written_down; /* among the versions */
 	struct mirror *mirror;
 	struct history *history;
 	struct versions *versions;
 	struct feed *feed;
+	struct book *book;
 	struct api api;
 	struct rest *rest;
 	char address[80]; /* where the API is, for people */
@@ -57,6 +60,8 @@ static bool take_arena(struct mgmtd *m)
 	}
 	log_notice("arena %s: %s", m->arena->name, m->arena->backing);
 	shared_repair(m->arena, ACTOR_MGMTD);
+	struct subscribers view = subscribers_view(m->arena, ACTOR_MGMTD);
+	subscribers_settle(&view);
 	m->self = actor_of(m->arena, ACTOR_MGMTD);
 	atomic_fetch_add(&m->self->incarnation, 1);
 	atomic_store(&m->self->heartbeat_ns, mono_now().ns);
@@ -115,6 +120,24 @@ static bool start_feed(struct mgmtd *m)
 	return m->feed != NULL;
 }
 
+/* Without the book everything else works: names cannot be given or taken. */
+static void open_book(struct mgmtd *m)
+{
+	struct book_error wrong;
+
+	m->book = book_open(m->config.subscribers.file, &wrong);
+	if (!m->book) {
+		log_error("subscribers: %s", wrong.text);
+		return;
+	}
+	int64_t n = book_restore(m->book, m->arena);
+
+	if (n < 0)
+		log_error("subscribers: not all that are known by name are in force: %s", strerror((int)-n));
+	else if (n > 0)
+		log_notice("subscribers: %lld are known by name", (long long)n);
+}
+
 static bool start_rest(struct mgmtd *m)
 {
 	struct rest_error wrong = {.text = ""};
@@ -129,6 +152,7 @@ static bool start_rest(struct mgmtd *m)
 	m->api.arena = m->arena;
 	m->api.feed = m->feed;
 	m->api.history = m->history;
+	m->api.book = m->book;
 	m->api.versions = m->versions;
 	m->rest = rest_open(fd, &m->api);
 	return m->rest != NULL;
@@ -142,30 +166,26 @@ static int64_t unix_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Before engines can see the configuration. Without the file everything else works; /health says so. */
-static bool start_versions(struct mgmtd *m)
+/* Without the file everything else works; /health says so. */
+static void start_versions(struct mgmtd *m)
 {
 	const struct config *c = &m->config;
 	struct versions_error wrong;
-	char *text;
 
 	m->versions = versions_open(c->versions.file, c->versions.keep, c->versions.keep_s, &wrong);
-	if (!m->versions) {
+	if (!m->versions)
 		log_error("versions: %s", wrong.text);
-		return true;
-	}
-	text = config_print(c);
-	if (!text)
-		return false;
-	versions_begin(m->versions, unix_ms(), text); /* tells by itself what goes wrong */
-	free(text);
-	return true;
 }
 
 static bool start(struct mgmtd *m)
 {
-	return take_arena(m) && take_config(m) && start_versions(m) && start_mirror(m) && start_feed(m) &&
-	       start_rest(m);
+	if (!take_arena(m))
+		return false;
+	open_book(m);
+	if (!take_config(m))
+		return false;
+	start_versions(m);
+	return start_mirror(m) && start_feed(m) && start_rest(m);
 }
 
 /* Every part takes NULL, so this undoes a start that failed half-way too. Requests end before what they read. */
@@ -174,6 +194,7 @@ static void stop(struct mgmtd *m)
 	rest_close(m->rest);
 	feed_close(m->feed);
 	history_close(m->history);
+	book_close(m->book);
 	versions_close(m->versions);
 	mirror_close(m->mirror);
 	commit_close(&m->commit);
@@ -184,6 +205,17 @@ static void stop(struct mgmtd *m)
 
 /* ---- running ---- */
 
+/* Before engines can see the configuration. What goes wrong is in the log. */
+static void write_down(struct mgmtd *m)
+{
+	char *text = m->versions && !m->written_down ? config_print(&m->config) : NULL;
+
+	if (text)
+		versions_begin(m->versions, unix_ms(), text);
+	m->written_down = true;
+	free(text);
+}
+
 static void commit_turn(struct mgmtd *m, mono_t now)
 {
 	char status[128];
@@ -191,6 +223,7 @@ static void commit_turn(struct mgmtd *m, mono_t now)
 	if (m->commit.done || !mono_due(now, m->commit_due))
 		return;
 	m->commit_due = mono_after(now, span_ms(COMMIT_RETRY_MS));
+	write_down(m);
 	m->api.commit_waits = !commit_try(&m->commit, now);
 	if (!m->commit.done)
 		return;

@@ -87,15 +87,6 @@ struct versions *versions_open(const char *file, unsigned keep, unsigned keep_s,
 	return v;
 }
 
-void versions_close(struct versions *v)
-{
-	if (!v)
-		return;
-	sqlite3_close(v->db);
-	pthread_mutex_destroy(&v->lock);
-	free(v);
-}
-
 /* ---- statements ---- */
 
 /* Prepares and binds up to three numbers; the rest of the parameters are the caller's. */
@@ -231,6 +222,33 @@ int versions_commit(struct versions *v, int64_t now_ms)
 	return database_errno(rc);
 }
 
+/* What was begun never came into force, and the one before goes on. */
+static void take_back(struct versions *v)
+{
+	int rc = sqlite3_exec(v->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+
+	if (rc == SQLITE_OK)
+		rc = run(v, "DELETE FROM version WHERE id=?1", &v->begun, 1);
+	if (rc == SQLITE_OK)
+		rc = run(v, "UPDATE version SET until=?1 WHERE id=(SELECT max(id) FROM version)",
+			(const int64_t[]){VERSION_LASTS}, 1);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(v->db, "COMMIT", NULL, NULL, NULL);
+	if (rc != SQLITE_OK)
+		log_error("versions: cannot take back in %s: %s", v->file, sqlite3_errmsg(v->db));
+}
+
+void versions_close(struct versions *v)
+{
+	if (!v)
+		return;
+	if (v->begun)
+		take_back(v);
+	sqlite3_close(v->db);
+	pthread_mutex_destroy(&v->lock);
+	free(v);
+}
+
 /* ---- reading ---- */
 
 static int query(struct versions *v, const char *sql, const int64_t *number, int n_numbers, struct version *out,
@@ -256,6 +274,12 @@ int versions_list(struct versions *v, int64_t before, struct version *out, unsig
 {
 	return query(v, "SELECT " COLUMNS " FROM version WHERE id<?1 ORDER BY id DESC", (const int64_t[]){before}, 1,
 		out, max, n);
+}
+
+int versions_after(struct versions *v, int64_t after, struct version *out, unsigned max, unsigned *n)
+{
+	return query(
+		v, "SELECT " COLUMNS " FROM version WHERE id>?1 ORDER BY id", (const int64_t[]){after}, 1, out, max, n);
 }
 
 int versions_within(struct versions *v, int64_t from_ms, int64_t to_ms, struct version *out, unsigned max, unsigned *n)

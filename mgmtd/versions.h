@@ -11,7 +11,7 @@
  *
  * Order      begin writes the row before the engines can see the configuration, commit corrects its time: if mgmtd dies
  *            in between, the row is there with the time of the try, and the same configuration, tried again by its
- *            successor, makes no second one.
+ *            successor, makes no second one. close without commit takes the row back: it never came into force.
  * Bound      at most `keep` rows, and none that ended longer than keep_s ago; the newest stays always.
  */
 #ifndef CORENAT_MGMTD_VERSIONS_H
@@ -45,6 +45,8 @@ int versions_commit(struct versions *v, int64_t now_ms);
 
 /* Versions with an id below `before`, newest first, up to `max`. *n is how many. */
 int versions_list(struct versions *v, int64_t before, struct version *out, unsigned max, unsigned *n);
+/* Versions with an id above `after`, oldest first. */
+int versions_after(struct versions *v, int64_t after, struct version *out, unsigned max, unsigned *n);
 /* Those in force at some time from `from_ms` to `to_ms`, both included, newest first. */
 int versions_within(struct versions *v, int64_t from_ms, int64_t to_ms, struct version *out, unsigned max, unsigned *n);
 /* One of them with its text, malloced; -ENOENT: there is none with that id. */

@@ -14,7 +14,9 @@ static bool is_guest(const struct nat *host, unsigned engine)
 
 static bool has_pages(const struct nat *host, unsigned engine)
 {
-	return actor_of(host->arena, engine)->slab[SLAB_session].pages != 0;
+	const struct slab *slab = actor_of(host->arena, engine)->slab;
+
+	return slab[SLAB_session].pages != 0 || slab[SLAB_part].pages != 0;
 }
 
 /* Sessions of its own; or, the first time, those of others that it had adopted: their owners wait for it to let go. */
@@ -67,9 +69,10 @@ void guests_tend(struct nat *host, mono_t now)
 		nat_load_routes(g);
 		nat_housekeep(g, now);
 		atomic_store_explicit(&g->actor->config_ack, g->config.generation, memory_order_release);
-		if (g->engine < run || g->actor->slab[SLAB_session].used == 0) {
+		if (g->engine < run || (g->actor->slab[SLAB_session].used == 0 && nat_quota_leave(g))) {
 			nat_ports_leave(g);
 			slab_give_back(g->arena, &g->actor->slab[SLAB_session]);
+			slab_give_back(g->arena, &g->actor->slab[SLAB_part]);
 			give_back(host, g);
 		}
 	}

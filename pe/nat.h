@@ -20,8 +20,10 @@
 #include "shm/fragments.h"
 #include "shm/global_table.h"
 #include "shm/local_table.h"
+#include "shm/pinhole.h"
 #include "shm/port_view.h"
 #include "shm/snapshot.h"
+#include "shm/subscriber.h"
 
 /* Sessions whose flow has ended but which still wait: for adopters to let go, or for the users of the mapping they
  * carry. Chained through session.waits; rebuilt from the pages after a restart. */
@@ -34,6 +36,18 @@ struct sweep {
 	enum dir dir;
 	uint32_t bucket;
 	mono_t started; /* of the pass */
+};
+
+/* The same over this engine's parts of subscribers. */
+struct part_walk {
+	uint32_t bucket;
+	mono_t started;
+};
+
+/* This engine's pinholes, chained through session.next_pinhole; and the walk over them that ends those whose time is up. */
+struct pinholes {
+	uint32_t first, n;
+	uint32_t at; /* the one looked at last; 0: none, it begins */
 };
 
 /* The request to clear sessions that is under way, and the place in the walk over the engine's pages. */
@@ -95,8 +109,13 @@ struct nat {
 	uint64_t tended;   /* engines taken out of the configuration whose guests have been here */
 	struct nat *host;  /* of a guest: who looks after it */
 	struct sweep sweep;
+	struct subscribers subscribers;
+	struct subscriber_part *part; /* of the session being made */
+	struct part_walk walk;
 	const struct clear_ring *clears;
 	struct clearing clearing;
+	struct pinhole_ring *pinhole_ring;
+	struct pinholes pinholes;
 	mono_t now; /* of the burst or turn in hand */
 	uint32_t now_s;
 	struct icmp_budget icmp_budget;
@@ -135,6 +154,8 @@ void nat_host(struct nat *n, struct nat *guest);
 void nat_let_all_go(struct nat *guest);
 /* Throws the engine's views of ports away, and gives their pages back. */
 void nat_ports_leave(struct nat *n);
+/* Of a guest without sessions: ends its parts of subscribers. False: some are busy. */
+bool nat_quota_leave(struct nat *guest);
 /* Takes the guest off the chain again. */
 void nat_unhost(struct nat *n, struct nat *guest);
 

@@ -44,6 +44,10 @@ static bool reverse_is_away(const struct nat *n, const struct session *s)
 void nat_complete(struct nat *n, struct session *s)
 {
 	compute_deltas(s);
+	if (session_is_pinhole(s)) { /* it has no reverse */
+		slab_publish(s);
+		return;
+	}
 	if (nat_is_pool_address(n, s->remote))
 		session_set(s, SESSION_HAIRPIN, 0);
 	if (reverse_is_away(n, s))
@@ -191,13 +195,18 @@ static enum verdict join(struct nat *n, uint32_t index, struct session *s, uint3
 }
 
 static enum verdict carry(struct nat *n, uint32_t index, struct session *s, const struct global_pair *pair,
-	const struct snapshot_rule *rule, uint32_t draw, uint16_t beside)
+	const struct snapshot_rule *rule, uint32_t draw, struct beside beside)
 {
-	enum verdict refused;
+	enum verdict refused = nat_quota_port(n, s, rule);
 
-	refused = nat_take_port(n, s, rule, draw, beside);
 	if (refused != N_VERDICTS)
 		return refused;
+	refused = s->nat.net || s->nat_port.net ? nat_take_wanted(n, s, rule, draw)
+						: nat_take_port(n, s, rule, draw, beside);
+	if (refused != N_VERDICTS) {
+		nat_quota_port_back(n, s);
+		return refused;
+	}
 	s->mapping = index;
 	session_set(s, SESSION_CARRIES, 0);
 	nat_complete(n, s);
@@ -210,32 +219,34 @@ static enum verdict carry(struct nat *n, uint32_t index, struct session *s, cons
 	return refused;
 }
 
-/* The port beside that of the neighbouring inside port, for pairs of RTP and RTCP (RFC 4787 §4.2.2); 0: it has none. */
-static uint16_t port_beside(struct nat *n, const struct session *s)
+/* The NAT endpoint beside that of the neighbouring inside port, for pairs of RTP and RTCP (RFC 4787 §4.2.2). */
+static struct beside endpoint_beside(struct nat *n, const struct session *s)
 {
 	struct session other = {.inside = s->inside, .realm = s->realm, .l4 = s->l4, .birth = s->birth};
+	struct beside beside = {{0}, 0};
 	struct global_pair pair;
-	uint16_t port = 0;
 
 	if (!n->config.preserve_parity || s->l4 != L4_UDP || session_mapping(s) != ENDPOINT_INDEPENDENT)
-		return 0;
+		return beside;
 	other.inside_port = be16_of(be16_host(s->inside_port) ^ 1);
 	struct flow_key key = mapping_key(&other);
 
 	if (!global_lock(&n->mappings, hash_of(n, key), &pair))
-		return 0;
+		return beside;
 	uint32_t found = mapping_find(n, &pair, key);
 
-	if (found)
-		port = be16_host(session_at(n->arena, found)->nat_port) ^ 1;
+	if (found) {
+		beside.address = session_at(n->arena, found)->nat;
+		beside.port = be16_host(session_at(n->arena, found)->nat_port) ^ 1;
+	}
 	global_unlock(&n->mappings, &pair);
-	return port;
+	return beside;
 }
 
 enum verdict nat_bind(struct nat *n, uint32_t index, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
 	struct flow_key key = mapping_key(s);
-	uint16_t beside = port_beside(n, s);
+	struct beside beside = endpoint_beside(n, s);
 	struct global_pair pair;
 
 	if (!global_lock(&n->mappings, hash_of(n, key), &pair))
@@ -289,6 +300,11 @@ uint32_t nat_filter_for(struct nat *n, const struct flow *f, struct session *cop
 	memcpy(address, &f->key.a, sizeof address);
 	memcpy(port, &f->key.b, sizeof port);
 	*verdict = VERDICT_drop_no_session;
+	if (f->l4 == L4_ICMP) { /* queries from the Internet are for nobody here */
+		if (!nat_is_pool_address(n, address[0]))
+			return 0;
+		port[1] = port[0];
+	}
 	for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
 		struct flow_key key = filter_key_of(kinds[i], address[0], port[0], address[1], port[1], f->l4);
 		uint32_t found = carrier_for(n, key, copy, verdict);
@@ -299,11 +315,26 @@ uint32_t nat_filter_for(struct nat *n, const struct flow *f, struct session *cop
 	return 0;
 }
 
-/* New senders are let in while somebody inside uses the mapping: what was only sent to it does not keep it open. */
-static bool is_open(const struct session *carrier)
+static bool is_used_from_inside(const struct session *carrier)
 {
+	return atomic_load_explicit(&carrier->refs, memory_order_relaxed) >= REF_OUTBOUND;
+}
+
+/* A pinhole's filter outlives its time while others use it. It stays open for those who went out by it, if the rules would
+ * have given them such a filter; who was let in by it does not count. */
+static bool pinhole_is_open(const struct nat *n, const struct session *carrier)
+{
+	return nat_pinhole_is_open(n, carrier) ||
+	       (is_used_from_inside(carrier) && nat_rule_for(n, carrier)->filtering == ENDPOINT_INDEPENDENT);
+}
+
+/* New senders are let in while somebody inside uses the mapping: what was only sent to it does not keep it open. */
+static bool is_open(const struct nat *n, const struct session *carrier)
+{
+	if (session_is_pinhole(carrier))
+		return pinhole_is_open(n, carrier);
 	return (session_has(carrier, SESSION_FLOW) && !session_has(carrier, SESSION_DYING)) ||
-	       atomic_load_explicit(&carrier->refs, memory_order_relaxed) >= REF_OUTBOUND;
+	       is_used_from_inside(carrier);
 }
 
 enum verdict nat_bind_inbound(struct nat *n, struct session *s, uint32_t found, const struct session *copy)
@@ -315,10 +346,12 @@ enum verdict nat_bind_inbound(struct nat *n, struct session *s, uint32_t found, 
 	if (!global_lock(&n->mappings, hash_of(n, mapping_key(copy)), &pair))
 		return VERDICT_drop_lock_busy;
 	if (slab_live(carrier) && carrier->generation == copy->generation && session_has(carrier, SESSION_FILTERS) &&
-		is_open(carrier)) {
+		is_open(n, carrier)) {
 		refused = has_room(carrier) ? N_VERDICTS : VERDICT_drop_table_full;
 		nat_complete(n, s);
 	}
+	if (refused == N_VERDICTS && session_is_pinhole(carrier))
+		session_set(s, SESSION_PINHOLE, 0);
 	if (refused == N_VERDICTS)
 		refer(n, s, found);
 	global_unlock(&n->mappings, &pair);
@@ -364,6 +397,7 @@ bool nat_end_bindings(struct nat *n, uint32_t index, struct session *s)
 	global_unlock(&n->mappings, &pair);
 	if (ends && carries) {
 		nat_free_port(n, s);
+		nat_quota_port_back(n, s);
 		nat_counter(n, COUNTER_mappings, -1);
 	}
 	return ends;

@@ -118,7 +118,9 @@ static bool end_further(struct nat *n, uint32_t index)
 		return false;
 	if (s->mapping && s->mapping != index && s->mapping != MAPPING_STATIC && !nat_drop_parent(n, s))
 		return false;
+	struct session was = {.inside = s->inside, .realm = s->realm};
 	slab_put(n->arena, &n->actor->slab[SLAB_session], SLAB_session, index);
+	nat_quota_session_back(n, &was);
 	return true;
 }
 
@@ -320,9 +322,11 @@ bool nat_housekeep(struct nat *n, mono_t now)
 	nat_set_time(n, now);
 	bool more = n->configured && sweep_slice(n, now);
 	nat_clear_slice(n);
+	nat_pinhole_slice(n);
 	nat_ports_slice(n);
 	pending_slice(n);
-	counter_set(&actor->counters[COUNTER_sessions], actor->slab[SLAB_session].used - n->pending.n);
+	nat_quota_housekeep(n);
+	counter_set(&actor->counters[COUNTER_sessions], actor->slab[SLAB_session].used - n->pending.n - n->pinholes.n);
 	counter_set(&actor->counters[COUNTER_pages], actor->slab[SLAB_session].pages);
 	return more;
 }

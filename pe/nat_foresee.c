@@ -7,6 +7,7 @@
 /* What is known of a session to come. */
 struct prospect {
 	struct session s;
+	bool outbound;
 	const struct snapshot_rule *rule;
 };
 
@@ -26,17 +27,29 @@ static void fetch_global(const struct nat *n, const struct global_table *t, stru
 /* The mapping's buckets. */
 static void look(struct nat *n, struct flow *f, struct prospect *x)
 {
-	x->rule = NULL;
+	x->outbound = f->dir == DIR_OUTBOUND && n->config.n_addresses != 0;
 	fetch_global(n, &n->sessions, f->key);
-	if (f->dir != DIR_OUTBOUND || !n->config.n_addresses)
+	if (!x->outbound)
 		return;
 	f->draw = nat_random(n);
 	x->s = (struct session){.l4 = f->l4, .realm = flow_realm(f)};
 	memcpy(&x->s.inside, &f->key.a, sizeof f->key.a);
 	memcpy(&x->s.inside_port, &f->key.b, 2 * sizeof(be16_t));
 	x->rule = nat_rule_for(n, &x->s);
-	x->s.birth = birth_of(n->now_s, nat_behaviour_for(x->rule, f->l4));
+	x->s.birth = birth_of(n->now_s, nat_behaviour_for(x->rule));
 	fetch_global(n, &n->mappings, mapping_key(&x->s));
+	local_prefetch(&n->subscribers.parts,
+		subscriber_hash(n->arena, (struct subscriber_key){x->s.inside, x->s.realm}));
+}
+
+/* Its subscriber's part: what it may have, and where it is paired. */
+static void look_at_part(const struct nat *n, struct flow *f, const struct prospect *x)
+{
+	f->part = x->outbound ? nat_part_of(n, &x->s) : NULL;
+	if (!f->part)
+		return;
+	fetch_line((const uint8_t *)f->part + CACHE_LINE);
+	__builtin_prefetch(subscriber_at(n->arena, f->part->subscriber));
 }
 
 /* The port will most likely be the one that is free now: its filter, and where the reverse direction is entered. */
@@ -44,7 +57,7 @@ static void look_further(struct nat *n, const struct flow *f, struct prospect *x
 {
 	struct flow_key reverse;
 
-	if (!x->rule || !nat_foresee_port(n, &x->s, x->rule, f->draw))
+	if (!x->outbound || !nat_foresee_port(n, &x->s, x->rule, f->draw))
 		return;
 	if (session_filtering(&x->s) != ADDRESS_AND_PORT_DEPENDENT)
 		fetch_global(n, &n->filters, filter_key(&x->s));
@@ -62,6 +75,8 @@ void nat_foresee(struct nat *n, struct flow *flow, const unsigned *first, unsign
 		return;
 	for (unsigned i = 0; i < count; i++)
 		look(n, &flow[first[i]], &x[i]);
+	for (unsigned i = 0; i < count; i++)
+		look_at_part(n, &flow[first[i]], &x[i]);
 	for (unsigned i = 0; i < count; i++)
 		look_further(n, &flow[first[i]], &x[i]);
 }

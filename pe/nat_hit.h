@@ -9,15 +9,16 @@
 #define CORENAT_PE_NAT_HIT_H
 
 #include "pe/nat_rewrite.h"
+#include "pe/nat_tcp.h"
 
 /* What a burst's packets have in common, by value: no store to a packet can be taken for a change of it. */
 struct straight {
 	struct nat *nat;
 	const uint32_t *timeout_s;
 	uint32_t now_s;
-	bool refreshes[N_L4];      /* whether the direction keeps a session alive (RFC 4787 REQ-6) */
-	uint32_t hop;              /* session.next_hop of those that leave by `link`; 0: not yet known */
-	struct link_header link;   /* read once for a run of packets */
+	bool refreshes[N_L4];    /* whether the direction keeps a session alive (RFC 4787 REQ-6) */
+	uint32_t hop;            /* session.next_hop of those that leave by `link`; 0: not yet known */
+	struct link_header link; /* read once for a run of packets */
 };
 
 static inline struct straight nat_straight(struct nat *n, enum dir dir)
@@ -88,7 +89,7 @@ static inline __attribute__((always_inline)) bool nat_hit(
 	struct straight *h, struct packet *p, const struct flow *f, const struct local_found *found, enum dir dir)
 {
 	uint64_t e = atomic_load_explicit(found->place, memory_order_relaxed);
-	const struct session *s = found->session;
+	struct session *s = found->session;
 	uint32_t state = atomic_load_explicit(&s->state, memory_order_acquire);
 	uint32_t hop = atomic_load_explicit(&s->next_hop[dir], memory_order_relaxed);
 
@@ -99,10 +100,13 @@ static inline __attribute__((always_inline)) bool nat_hit(
 		return false;
 	if ((hop != h->hop && !take_hop(h, hop, dir)) || f->size > h->link.mtu)
 		return false;
-	uint64_t seen = local_seen(e, atomic_load_explicit(&s->timeout, memory_order_relaxed) % N_TIMEOUTS, h->now_s);
+	uint64_t seen =
+		local_seen(e, atomic_load_explicit(&s->life, memory_order_relaxed) & LIFE_TIMEOUT_MASK, h->now_s);
 	if (seen != e && (dir == DIR_OUTBOUND || h->refreshes[f->l4]))
 		atomic_store_explicit(found->place, seen, memory_order_release);
 	struct plain_headers *frame = (struct plain_headers *)p->data;
+	if (dir == DIR_OUTBOUND && f->l4 == L4_TCP)
+		tcp_mark(s, &frame->tcp);
 	rewrite_plain(h->nat, frame, f, s, dir);
 	memcpy(&frame->eth, &h->link, sizeof h->link.dst + sizeof h->link.src);
 	p->out = dir == DIR_OUTBOUND ? SIDE_OUTSIDE : SIDE_INSIDE;

@@ -152,6 +152,12 @@ static const struct answer {
 	[VERDICT_drop_protocol] = {ICMP_TYPE_UNREACHABLE, 2, true},
 	[VERDICT_drop_rule] = {ICMP_TYPE_UNREACHABLE, REFUSAL, true},
 	[VERDICT_drop_no_port] = {ICMP_TYPE_UNREACHABLE, REFUSAL, true},
+	[VERDICT_drop_limit_sessions] = {ICMP_TYPE_UNREACHABLE, REFUSAL, true},
+	[VERDICT_drop_limit_tcp_ports] = {ICMP_TYPE_UNREACHABLE, REFUSAL, true},
+	[VERDICT_drop_limit_udp_ports] = {ICMP_TYPE_UNREACHABLE, REFUSAL, true},
+	[VERDICT_drop_limit_icmp] = {ICMP_TYPE_UNREACHABLE, REFUSAL, true},
+	[VERDICT_drop_limit_memory] = {ICMP_TYPE_UNREACHABLE, REFUSAL, true},
+	[VERDICT_drop_limit_rate] = {ICMP_TYPE_UNREACHABLE, REFUSAL, true},
 	[VERDICT_drop_no_memory] = {ICMP_TYPE_UNREACHABLE, REFUSAL, true},
 	[VERDICT_drop_table_full] = {ICMP_TYPE_UNREACHABLE, REFUSAL, true},
 };

@@ -1,5 +1,6 @@
 /* NAT addresses and their ports: which address a mapping gets, which port, and how it is given back. */
 #include "pe/nat_internal.h"
+#include "shm/blocks.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -155,7 +156,7 @@ static uint32_t first_pick(
 {
 	return rule->pooling == POOLING_ARBITRARY
 		       ? draw * 0x9e3779b1u >> 16
-		       : (uint32_t)flow_key_hash((struct flow_key){s->inside.net, s->realm}, n->seed);
+		       : nat_paired_place(n, s, rule);
 }
 
 /* ---- the orders of tables ---- */
@@ -240,21 +241,43 @@ static struct port_wish wish_of(const struct nat *n, const struct session *s, be
 }
 
 /* One that the chooser does not know of: static mappings, and what is in use in another order. */
-static bool is_barred(struct nat *n, const struct snapshot_address *a, enum l4 l4, uint16_t port)
+bool nat_port_is_barred(struct nat *n, const struct snapshot_address *a, enum l4 l4, uint16_t port)
 {
 	return (n->config.n_static && nat_static_nat(n, a->address, be16_of(port), l4)) ||
 	       (a->older[0] && is_taken_elsewhere(n, a, port_set_of(l4), port));
 }
 
-/* The port beside another of the subscriber's. */
-static bool take_beside(
-	struct nat *n, const struct snapshot_address *a, const struct port_rules *r, enum l4 l4, uint16_t port)
+/* On the address that gives new mappings; NULL: it is not in force, or drains. */
+const struct snapshot_address *nat_usable_address(const struct nat *n, be32_t address)
 {
-	struct port_place p = port_place_of(&r->order, port);
+	const struct nat_address *at = find_address(n, address);
+	const struct snapshot *c = &n->config;
 
-	return (r->allowed[p.chunk] >> p.place & 1) && !is_barred(n, a, l4, port) &&
-	       ports_take_one(port_table_at(n->arena, a->ports), a->ports, &r->order, port_set_of(l4), port, false,
-		       port_epoch(r->hold_s, n->now_s), &n->actor->intent.port);
+	for (uint32_t i = 0; at && i < c->n_pools; i++)
+		if (at->index >= c->pools[i].first && at->index - c->pools[i].first < c->pools[i].usable)
+			return &c->addresses[at->index];
+	return NULL;
+}
+
+/* The port beside another of the subscriber's, on its address; in a block only when that is the subscriber's. */
+bool nat_take_beside(struct nat *n, struct session *s, uint16_t port, uint32_t subscriber)
+{
+	const struct nat_address *at = find_address(n, s->nat);
+	const struct snapshot_address *a = at ? nat_usable_address(n, s->nat) : NULL;
+
+	if (!a)
+		return false;
+	const struct port_rules *r = &n->ports[at->order];
+	struct port_table *t = port_table_at(n->arena, a->ports);
+	struct port_place p = port_place_of(&r->order, port);
+	uint32_t owner = block_owner(t, port);
+
+	if (!(r->allowed[p.chunk] >> p.place & 1) || (owner && owner != subscriber) || nat_port_is_barred(n, a, s->l4, port) ||
+		!ports_take_one(t, a->ports, &r->order, port_set_of(s->l4), port, owner != 0,
+			port_epoch(r->hold_s, n->now_s), &n->actor->intent.port))
+		return false;
+	s->nat_port = be16_of(port);
+	return true;
 }
 
 struct barring {
@@ -272,7 +295,7 @@ static uint16_t barred_in(void *context, unsigned chunk)
 	for (unsigned place = 0; place < CHUNK_PORTS; place++) {
 		struct port_place p = {(uint16_t)chunk, (uint8_t)place};
 
-		if (is_barred(x->n, x->a, x->l4, port_of_place(x->order, p)))
+		if (nat_port_is_barred(x->n, x->a, x->l4, port_of_place(x->order, p)))
 			mask |= (uint16_t)(1u << place);
 	}
 	return mask;
@@ -293,8 +316,7 @@ static int take_of(struct nat *n, uint32_t index, const struct port_rules *r, co
 }
 
 /* On another address than the first only when that one is full. */
-enum verdict nat_take_port(
-	struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw, uint16_t beside)
+static enum verdict take_shared(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
 	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
 	const struct port_rules *r = rules_of(n, rule);
@@ -302,23 +324,90 @@ enum verdict nat_take_port(
 
 	for (uint32_t i = 0; i < pool->usable; i++) {
 		uint32_t index = pool->first + (pick + i) % pool->usable;
-		const struct snapshot_address *from = &n->config.addresses[index];
-		int port = beside && take_beside(n, from, r, s->l4, beside) ? beside : take_of(n, index, r, s, draw);
+		int port = take_of(n, index, r, s, draw);
 
 		if (port < 0)
 			continue;
-		s->nat = from->address;
+		s->nat = n->config.addresses[index].address;
 		s->nat_port = be16_of((uint16_t)port);
 		return N_VERDICTS;
 	}
 	return pool->n && !pool->usable ? VERDICT_drop_draining : VERDICT_drop_no_port;
 }
 
+enum verdict nat_take_port(
+	struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw, struct beside beside)
+{
+	s->nat = beside.address;
+	if (rule->ports == PORTS_DETERMINISTIC)
+		return nat_take_deterministic(n, s, &n->config.pools[rule->pool], draw);
+	if (rule->ports == PORTS_BLOCKS)
+		return nat_take_from_blocks(n, s, rule->pool, draw, beside.port);
+	if (beside.port && nat_take_beside(n, s, beside.port, 0))
+		return N_VERDICTS;
+	return take_shared(n, s, rule, draw);
+}
+
+const struct snapshot_address *nat_first_address(
+	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+{
+	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
+
+	return pool->usable ? &n->config.addresses[pool->first + first_pick(n, s, rule, draw) % pool->usable] : NULL;
+}
+
+/* A given port, as far as the rule's mode lets this subscriber have it. */
+static enum verdict take_given(struct nat *n, struct session *s, const struct snapshot_rule *rule)
+{
+	const struct nat_address *at = find_address(n, s->nat);
+	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
+	uint16_t port = be16_host(s->nat_port);
+
+	if (!at || at->index < pool->first || at->index - pool->first >= pool->usable)
+		return VERDICT_drop_no_port;
+	uint32_t owner = block_owner(port_table_at(n->arena, n->config.addresses[at->index].ports), port);
+
+	if (rule->ports == PORTS_BLOCKS && owner != n->part->subscriber)
+		return VERDICT_drop_no_port;
+	if (rule->ports == PORTS_DETERMINISTIC && !nat_computes_port(n, s, pool))
+		return VERDICT_drop_no_port;
+	return nat_take_beside(n, s, port, n->part->subscriber) ? N_VERDICTS : VERDICT_drop_no_port;
+}
+
+/* On the address that is wanted. Modes that give each subscriber its own do not let it choose. */
+static enum verdict take_on(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+{
+	const struct nat_address *at = find_address(n, s->nat);
+	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
+	int port = -1;
+
+	if (at && at->index >= pool->first && at->index - pool->first < pool->usable)
+		port = take_of(n, at->index, rules_of(n, rule), s, draw);
+	if (port < 0)
+		return VERDICT_drop_no_port;
+	s->nat_port = be16_of((uint16_t)port);
+	return N_VERDICTS;
+}
+
+enum verdict nat_take_wanted(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+{
+	const struct snapshot_address *first = nat_first_address(n, s, rule, draw);
+	bool shared = rule->ports == PORTS_SHUFFLED || rule->ports == PORTS_ORDERED;
+
+	if (!first)
+		return VERDICT_drop_draining;
+	if (!s->nat_port.net)
+		return shared ? take_on(n, s, rule, draw) : nat_take_port(n, s, rule, draw, (struct beside){{0}, 0});
+	if (!s->nat.net)
+		s->nat = first->address;
+	return take_given(n, s, rule);
+}
+
 bool nat_foresee_port(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
 	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
 
-	if (!pool->usable)
+	if (!pool->usable || rule->ports == PORTS_BLOCKS || rule->ports == PORTS_DETERMINISTIC)
 		return false;
 	uint32_t index = pool->first + first_pick(n, s, rule, draw) % pool->usable;
 	const struct snapshot_address *a = &n->config.addresses[index];
@@ -342,6 +431,8 @@ bool nat_port_is_idle(const struct nat *n, const struct flow *f)
 
 	memcpy(address, &f->key.a, sizeof address);
 	memcpy(port, &f->key.b, sizeof port);
+	if (f->l4 == L4_ICMP && nat_is_pool_address(n, address[0])) /* queries that are turned round take no port */
+		return false;
 	const struct nat_address *at = find_address(n, address[1]);
 
 	if (!at)
@@ -351,7 +442,7 @@ bool nat_port_is_idle(const struct nat *n, const struct flow *f)
 
 	if (ports_is_taken(t, &n->ports[at->order].order, port_set_of(f->l4), be16_host(port[1])))
 		return false;
-	return !is_barred((struct nat *)n, a, f->l4, be16_host(port[1]));
+	return !nat_port_is_barred((struct nat *)n, a, f->l4, be16_host(port[1]));
 }
 
 /* The table in which the session's port is taken, among all of its address; 0: none. */

@@ -67,6 +67,14 @@ static void settle_adoption(struct nat *n, uint32_t index)
 	nat_session_let_go(n, index);
 }
 
+/* One whose request was answered stays; else the request is done again, and it is ended. True: it stays. */
+static bool pinhole_stays(const struct nat *n)
+{
+	const struct intent *in = &n->actor->intent;
+
+	return in->step == INTENT_PINHOLE && pinhole_is_done(n->pinhole_ring, in->mapping);
+}
+
 static void settle_intent(struct nat *n)
 {
 	const struct intent *in = &n->actor->intent;
@@ -80,7 +88,7 @@ static void settle_intent(struct nat *n)
 		settle_adoption(n, in->session);
 	struct session *s = intent_session(n, in->session);
 
-	if (step == INTENT_NONE || step == INTENT_ADOPT || !s)
+	if (step == INTENT_NONE || step == INTENT_ADOPT || !s || pinhole_stays(n))
 		return;
 	if (step == INTENT_INSERT)
 		settle_moves(n, s);
@@ -155,8 +163,13 @@ static void found_session(void *context, uint32_t index, void *object)
 	struct nat *n = context;
 	const struct session *s = object;
 
+	nat_quota_count(n, s);
 	if (session_has(s, SESSION_CARRIES))
 		nat_counter(n, COUNTER_mappings, 1);
+	if (session_is_pinhole(s) && !session_has(s, SESSION_DYING)) {
+		nat_pinhole_add(n, index);
+		return;
+	}
 	if (session_has(s, SESSION_FLOW) && !session_has(s, SESSION_DYING))
 		return;
 	/* It must not be ended twice, by a packet or the sweep that find it in a table, and as one that waits. */
@@ -186,11 +199,15 @@ uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t rand
 	n->filters = global_filters(a, engine);
 	n->fragments = fragments_of(a, engine);
 	n->clears = clear_ring_of(a);
+	n->subscribers = subscribers_view(a, engine);
+	n->walk.started = now;
+	n->pinhole_ring = pinhole_ring_of(a, engine);
 
 	settle_intent(n);
 	global_release_all(&n->sessions);
 	global_release_all(&n->filters);
 	global_release_all(&n->mappings);
+	subscribers_settle(&n->subscribers);
 	counter_set(&n->actor->counters[COUNTER_mappings], 0);
 	slab_attach(a, &n->actor->slab[SLAB_session], engine, SLAB_session, found_session, n);
 	nat_ports_attach(n);

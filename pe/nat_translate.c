@@ -1,6 +1,7 @@
 /* One packet with its session: what is written into it, and where it goes. */
 #include "pe/mss.h"
 #include "pe/nat_rewrite.h"
+#include "pe/nat_tcp.h"
 
 #include <string.h>
 
@@ -100,7 +101,7 @@ enum verdict nat_fit(struct packet *p, uint16_t size, uint16_t mtu)
 
 /* Bits are only ever added, but for two cases: data after a reset takes the reset back (RFC 7857 §2.3), and a SYN on a
  * connection that is over begins the next one. */
-static void note_tcp(struct session *s, uint8_t bits)
+static void note_bits(struct session *s, uint8_t bits)
 {
 	uint8_t seen = atomic_load_explicit(&s->tcp, memory_order_relaxed);
 
@@ -110,7 +111,20 @@ static void note_tcp(struct session *s, uint8_t bits)
 	else if ((seen & TCP_RST) && (bits & (TCP_OUT_DATA | TCP_IN_DATA)))
 		atomic_fetch_and_explicit(&s->tcp, (uint8_t)~TCP_RST, memory_order_relaxed);
 	if (bits & ~seen)
-		atomic_fetch_or_explicit(&s->tcp, bits, memory_order_relaxed);
+		atomic_fetch_or_explicit(&s->tcp, bits, memory_order_release);
+}
+
+/* False for a reset that cannot be meant: it passes, and is as if it had never been (RFC 5961 in spirit). */
+static bool note_tcp(struct session *s, const struct packet *p, const struct flow *f)
+{
+	const struct tcp_header *tcp = (const struct tcp_header *)(p->data + f->l4_at);
+
+	if (f->tcp == TCP_RST && !tcp_reset_fits(s, f->dir, tcp))
+		return false;
+	if (f->dir == DIR_OUTBOUND && f->tcp != TCP_RST)
+		tcp_mark(s, tcp);
+	note_bits(s, f->tcp);
+	return true;
 }
 
 /* RFC 4787 REQ-6: what comes from the outside keeps only TCP alive, unless configured. */
@@ -119,27 +133,27 @@ static bool refreshes(const struct nat *n, const struct flow *f)
 	return f->dir == DIR_OUTBOUND || f->l4 == L4_TCP || (f->l4 == L4_UDP && n->config.udp_inbound_refresh);
 }
 
-void nat_touch(struct nat *n, const struct flow *f, local_place place)
+void nat_touch(struct nat *n, const struct packet *p, const struct flow *f, local_place place)
 {
 	uint32_t index = local_index(atomic_load_explicit(place, memory_order_relaxed));
 	struct session *s = session_at(n->arena, index);
 
-	if (f->tcp)
-		note_tcp(s, f->tcp);
+	if (f->tcp && !note_tcp(s, p, f))
+		return;
 	if (refreshes(n, f))
 		local_touch(place, session_class(s), n->now_s);
 	if (f->dir == DIR_OUTBOUND && nat_counts_unanswered(s))
 		nat_count_answered(n, index, s);
 }
 
-void nat_mark(const struct nat *n, const struct flow *f, local_place place, uint32_t index)
+void nat_mark(const struct nat *n, const struct packet *p, const struct flow *f, local_place place, uint32_t index)
 {
 	struct session *s = session_at(n->arena, index);
 
+	if (f->tcp && (session_has(s, SESSION_DYING) || !note_tcp(s, p, f)))
+		return;
 	if (refreshes(n, f))
 		local_mark(place, index, n->now_s);
-	if (f->tcp && !session_has(s, SESSION_DYING))
-		note_tcp(s, f->tcp);
 }
 
 /* ---- turned round ---- */
@@ -172,7 +186,7 @@ static enum verdict hairpin(struct nat *n, struct packet *p, const struct flow *
 	uint8_t before[NAT_HEADERS_MAX];
 
 	memcpy(before, p->data, size);
-	nat_touch(n, f, place);
+	nat_touch(n, p, f, place);
 	nat_rewrite(n, p, f, s);
 	enum verdict verdict = turn_round(n, p);
 	if (!p->forward)
@@ -201,7 +215,7 @@ enum verdict nat_translate(struct nat *n, struct packet *p, const struct flow *f
 		if (refused != N_VERDICTS)
 			return refused;
 	}
-	nat_touch(n, f, place);
+	nat_touch(n, p, f, place);
 	nat_rewrite(n, p, f, s);
 	nat_onto_link(p, &link);
 	return as;

@@ -7,7 +7,9 @@
 #include "shm/layout.h"
 #include "shm/local_table.h"
 #include "shm/nexthop.h"
+#include "shm/pinhole.h"
 #include "shm/snapshot.h"
+#include "shm/subscriber.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -64,8 +66,14 @@ static uint64_t region_bytes(const struct arena_geometry *g, enum arena_region r
 		return (uint64_t)g->mapping_buckets * sizeof(struct global_bucket);
 	case ARENA_fragments:
 		return FRAGMENT_SETS * sizeof(struct fragment_set);
+	case ARENA_subscribers:
+		return (uint64_t)g->subscriber_buckets * sizeof(struct global_bucket);
+	case ARENA_parts:
+		return (uint64_t)g->engines * g->part_buckets * sizeof(struct local_bucket);
 	case ARENA_clears:
 		return sizeof(struct clear_ring);
+	case ARENA_pinholes:
+		return g->engines * sizeof(struct pinhole_ring);
 	case ARENA_locals:
 		return (uint64_t)g->engines * N_DIRS * g->local_buckets * sizeof(struct local_bucket);
 	case ARENA_pages:
@@ -95,6 +103,20 @@ static uint32_t buckets_for(uint64_t entries, unsigned per_bucket, unsigned load
 	return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
 
+/* Each engine may have a part of every subscriber; and each class has a begun page, the engines' one each. */
+static uint32_t subscriber_pages(uint64_t subscribers, uint32_t engines)
+{
+	uint64_t parts = subscribers * engines;
+
+	return (uint32_t)(subscribers / slab_per_page(SLAB_subscriber) + parts / slab_per_page(SLAB_part)) + 2 +
+	       engines;
+}
+
+static uint32_t at_most(uint32_t pages)
+{
+	return pages < ARENA_PAGES_MAX ? pages : ARENA_PAGES_MAX;
+}
+
 /* Local tables have room for a quarter more than an even share, and 14 % beyond that before the first refusal: traffic is
  * never quite even. */
 struct arena_geometry arena_plan(const struct config *c)
@@ -103,16 +125,20 @@ struct arena_geometry arena_plan(const struct config *c)
 	uint64_t sessions = c->arena.sessions;
 	uint64_t share = engines == 1 ? sessions : sessions * 5 / 4 / engines;
 	uint32_t tables = config_address_count(c) * 2 + 16; /* pools may grow live */
+	uint64_t subscribers = c->arena.subscribers;
 
 	return (struct arena_geometry){
 		.engines = engines,
 		.sessions = c->arena.sessions,
-		.pages = (uint32_t)(sessions / slab_per_page(SLAB_session)) +
-			 engines * (3 + tables / slab_per_page(SLAB_port_view)) +
-			 tables / slab_per_page(SLAB_port_table) + 2,
+		.pages = at_most((uint32_t)(sessions / slab_per_page(SLAB_session)) +
+				 engines * (3 + tables / slab_per_page(SLAB_port_view)) +
+				 tables / slab_per_page(SLAB_port_table) + 2 + subscriber_pages(subscribers, engines)),
 		.local_buckets = buckets_for(share, LOCAL_ENTRIES, 85),
 		.global_buckets = buckets_for(sessions, GLOBAL_ENTRIES, 80),
 		.mapping_buckets = buckets_for(sessions, GLOBAL_ENTRIES, 80),
+		.subscribers = c->arena.subscribers,
+		.subscriber_buckets = buckets_for(subscribers, GLOBAL_ENTRIES, 80),
+		.part_buckets = buckets_for(subscribers, LOCAL_ENTRIES, 85),
 	};
 }
 
@@ -121,7 +147,7 @@ struct arena_geometry arena_plan(const struct config *c)
 static bool geometry_valid(const struct arena_geometry *g)
 {
 	return g->engines >= 1 && g->engines <= ENGINE_MAX && g->pages >= 1 && g->pages <= ARENA_PAGES_MAX &&
-	       g->local_buckets && g->global_buckets && g->mapping_buckets;
+	       g->local_buckets && g->global_buckets && g->mapping_buckets && g->subscriber_buckets && g->part_buckets;
 }
 
 bool arena_header_valid(const struct arena_header *h, uint64_t mapped, struct arena_error *err)

@@ -44,9 +44,12 @@ enum {
 	R(sessions, "global session table: global_table.h")                                                            \
 	R(mappings, "mapping table: global_table.h")                                                                   \
 	R(filters, "filter table: global_table.h")                                                                     \
+	R(subscribers, "subscriber table: subscriber.h")                                                               \
 	R(fragments, "what first fragments decided for the later ones: fragments.h")                                   \
 	R(clears, "which sessions are to end on request: clear.h")                                                     \
+	R(pinholes, "each engine's requests for mappings with a lifetime: pinhole.h")                                  \
 	R(locals, "each engine's outbound and inbound tables: local_table.h")                                          \
+	R(parts, "each engine's table of its parts of subscribers: subscriber.h")                                      \
 	R(pages, "what slabs are cut from: slab.h")
 
 enum arena_region {
@@ -68,6 +71,9 @@ struct arena_geometry {
 	uint32_t local_buckets;  /* of one local table */
 	uint32_t global_buckets; /* of the global session table */
 	uint32_t mapping_buckets;
+	uint32_t subscribers;        /* capacity */
+	uint32_t subscriber_buckets; /* of the subscriber table */
+	uint32_t part_buckets;       /* of one engine's table of parts */
 };
 
 /* Legend  [I] fixed once magic is set  [G] magic itself, stored last, release  [M] mgmtd */
@@ -79,13 +85,14 @@ struct arena_header {
 	uint64_t bytes;                            /*  16 [I] of the whole object */
 	uint64_t seed;                             /*  24 [I] of all hashes: keys are chosen by subscribers */
 	struct arena_geometry geometry;            /*  32 [I] */
-	uint64_t created_ns;                       /*  56 [I] CLOCK_REALTIME */
-	struct arena_span region[N_ARENA_REGIONS]; /*  64 [I] */
-	_Alignas(CACHE_LINE) _Atomic uint32_t config_generation; /* 256 [M] snapshot in force; 0: none yet */
+	uint32_t reserved;                         /*  68 */
+	uint64_t created_ns;                       /*  72 [I] CLOCK_REALTIME */
+	struct arena_span region[N_ARENA_REGIONS]; /*  80 [I] */
+	_Alignas(CACHE_LINE) _Atomic uint32_t config_generation; /* 320 [M] snapshot in force; 0: none yet */
 };
 _Static_assert(offsetof(struct arena_header, geometry) == 32, "see map");
-_Static_assert(offsetof(struct arena_header, region) == 64, "see map");
-_Static_assert(offsetof(struct arena_header, config_generation) == 256, "see map");
+_Static_assert(offsetof(struct arena_header, region) == 80, "see map");
+_Static_assert(offsetof(struct arena_header, config_generation) == 320, "see map");
 _Static_assert(sizeof(struct arena_header) <= 4096, "the header's page");
 
 /* One process's view. Private memory. */

@@ -170,6 +170,10 @@ static void look_free(struct check *c)
 	free(c->port);
 	free(c->page);
 	free(c->tally);
+	free(c->part);
+	free(c->subscriber);
+	c->part = NULL;
+	c->subscriber = NULL;
 	c->port = NULL;
 	c->page = NULL;
 	c->tally = NULL;
@@ -184,6 +188,8 @@ static void look(struct check *c)
 	find_stopped(c);
 	c->page = check_alloc(c, pages + 1, sizeof *c->page);
 	c->tally = check_alloc(c, (size_t)(pages + 1) * slab_per_page(SLAB_session), sizeof *c->tally);
+	c->part = check_alloc(c, (size_t)(pages + 1) * slab_per_page(SLAB_part), sizeof *c->part);
+	c->subscriber = check_alloc(c, (size_t)(pages + 1) * slab_per_page(SLAB_subscriber), sizeof *c->subscriber);
 	if (!c->failed)
 		check_pages(c);
 	if (!c->failed) {
@@ -192,7 +198,9 @@ static void look(struct check *c)
 	}
 	if (!c->failed) {
 		check_tables(c);
+		check_subscriber_tables(c);
 		check_sessions(c);
+		check_subscribers(c);
 		check_ports(c);
 		check_rest(c);
 	}

@@ -3,7 +3,8 @@
  * What       looks at the whole arena and holds what its parts say of each other against the rules below. Each
  *            disagreement is a violation: the object, the rule, and the two facts.
  * Units      counts of objects.
- * Ownership  the arena is only read; what the look needs besides (24 bytes per session) is private and freed at the end.
+ * Ownership  the arena is only read; what the look needs besides (24 bytes per session, 28 per part of
+ *            a subscriber, 72 per subscriber) is private and freed at the end.
  * Calls      any process that has the arena mapped: main threads of tools and tests. Takes seconds for millions of
  *            sessions. `say` is called from inside.
  * Errors     check_arena: the number of violations, or -ENOMEM. Whatever garbage a crashed writer left, it neither
@@ -43,7 +44,7 @@
 	R(intent_open, "no change begun by the dead is unsettled; at rest none is open at all")                        \
 	R(session_owner, "a session names the engine whose page it lies in")                                           \
 	R(session_flags, "a session has a protocol and flags there are")                                               \
-	R(session_leaked, "a live session has a flow, or is ending and waits for something")                           \
+	R(session_leaked, "a live session has a flow, or is a pinhole, or is ending and waits for something")          \
 	R(session_outbound, "a flow that begins or lands there is in its owner's outbound table exactly once")         \
 	R(session_inbound, "a flow that begins or lands there is in its owner's inbound table exactly once")           \
 	R(session_global, "a flow whose replies land elsewhere is in the global session table exactly once")           \
@@ -59,6 +60,18 @@
 	R(local_entry, "a local table's entry names a live session of the engine's, where its hash belongs")           \
 	R(global_entry, "a global session entry names a live session, where its hash belongs")                         \
 	R(mapping_entry, "a mapping table's entry names a live session, where its hash belongs")                       \
+	R(session_part, "a live session's engine has a part of its subscriber")                                        \
+	R(part_listed, "a part of a subscriber is in its engine's table of parts exactly once")                        \
+	R(part_entry, "a table of parts' entry names a live part of the engine's, where its hash belongs")             \
+	R(part_subscriber, "a part names the live subscriber of its key")                                              \
+	R(part_used, "what a part says it uses is what its sessions use")                                              \
+	R(part_within, "a part uses no more than it may")                                                              \
+	R(subscriber_listed, "a live subscriber is in the subscriber table exactly once")                              \
+	R(subscriber_entry, "a subscriber table's entry names a live subscriber, where its hash belongs")              \
+	R(subscriber_unique, "the subscriber table has one subscriber per realm and inside address")                   \
+	R(subscriber_parts, "the engines that a subscriber says may have parts are those that have")                   \
+	R(quota_sum, "what a subscriber gave out of each quota is what its parts may use together")                    \
+	R(record_owner, "a record of a subscriber belongs to one that is live")                                        \
 	R(port_leaked, "a port that is taken is carried by a live session")                                            \
 	R(port_unmarked, "a port that is carried is taken in its address's port table")                                \
 	R(port_shared, "a port is carried by one session only")                                                        \
@@ -67,6 +80,7 @@
 	R(port_table_valid, "a port table's order is one")                                                             \
 	R(port_table_unique, "an address has one port table of an order")                                              \
 	R(clear_valid, "the newest request to clear is in its place, and no engine has done more than was asked")      \
+	R(pinhole_valid, "no engine has answered more requests for pinholes than were made, nor is behind by more")    \
 	R(snapshot_valid, "the configuration in force is the generation it says, within its bounds")                   \
 	R(snapshot_address, "each address in force has a live port table of its own")                                  \
 	R(nexthop_seq, "no adjacency is left in the middle of a write")
@@ -114,9 +128,12 @@ struct check_counts {
 	uint64_t adoptions;          /* sessions in other engines' inbound tables */
 	uint64_t mappings, filters;
 	uint64_t inbound;    /* flows of inbound origin */
+	uint64_t pinholes;   /* not ending */
 	uint64_t references; /* sessions that use a mapping they do not carry */
 	uint64_t local_entries, global_entries, mapping_entries, filter_entries;
 	uint64_t locks, intents; /* held, open */
+	uint64_t subscribers, parts, records; /* live */
+	uint64_t subscriber_entries, part_entries;
 	uint32_t port_tables;
 	uint64_t ports[N_PORT_SETS]; /* taken */
 	uint32_t addresses;          /* in force */

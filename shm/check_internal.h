@@ -1,12 +1,14 @@
 /* check_internal: what the files of the checker share among themselves.
  *
  * check.c the looks and what is made of them; check_slab.c pages and slabs; check_table.c tables and locks;
- * check_session.c sessions and mappings; check_port.c ports; check_rest.c configuration, next hops, intents.
+ * check_session.c sessions and mappings; check_port.c ports; check_subscriber.c subscribers and quotas; check_rest.c
+ * configuration, next hops, intents.
  */
 #ifndef CORENAT_SHM_CHECK_INTERNAL_H
 #define CORENAT_SHM_CHECK_INTERNAL_H
 
 #include "shm/check.h"
+#include "shm/subscriber.h"
 
 /* A field somebody else may be writing, read once: what was checked is what is used. */
 #define PEEK(field) (*(const volatile __typeof__(field) *)&(field))
@@ -19,6 +21,19 @@ struct tally {
 	uint8_t local[N_DIRS], global, mapped, filters; /* entries; many count as 255 */
 };
 _Static_assert(sizeof(struct tally) == 24, "what check.h says it costs");
+
+/* What the look found about a part and a subscriber, by index. */
+struct part_tally {
+	uint32_t used[N_QUOTAS]; /* by its sessions */
+	uint8_t listed;
+};
+
+struct subscriber_tally {
+	uint64_t parts; /* engines that have one */
+	uint64_t out[N_QUOTAS];
+	uint64_t mix; /* of the parts' bytes: the same at two looks if nothing moved */
+	uint8_t listed;
+};
 
 /* A page as this look found it; by its number. */
 struct page_note {
@@ -62,6 +77,8 @@ struct check {
 	struct hash_list before, now;
 	bool stopped[ACTOR_MAX]; /* nobody is at it: what it has begun, it will not end */
 	struct tally *tally;
+	struct part_tally *part;
+	struct subscriber_tally *subscriber;
 	struct page_note *page;
 	struct port_use *port;
 	uint32_t n_ports;
@@ -107,6 +124,18 @@ void check_tables(struct check *c);
 void check_sessions(struct check *c);
 void check_ports(struct check *c);
 void check_rest(struct check *c);
+
+/* ---- check_table.c ---- */
+
+/* Counts a lock that is held, and says so when its holder is dead, or nothing runs. */
+void check_lock(struct check *c, uint64_t holder, struct check_text object);
+
+/* ---- check_subscriber.c ---- */
+
+void check_subscriber_tables(struct check *c);
+/* Counts a session at its engine's part of its subscriber. */
+void check_session_counts(struct check *c, uint32_t index, const struct session *s);
+void check_subscribers(struct check *c);
 
 /* ---- check_port.c ---- */
 

@@ -199,7 +199,7 @@ static void check_global_entry(struct check *c, const struct global_at *at)
 
 /* ---- locks ---- */
 
-static void check_lock(struct check *c, uint64_t holder, struct check_text object)
+void check_lock(struct check *c, uint64_t holder, struct check_text object)
 {
 	c->counts->locks++;
 	if (holder <= ACTOR_MAX && !c->stopped[holder - 1])

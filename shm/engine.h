@@ -27,6 +27,7 @@ enum intent_step {
 	INTENT_UNMAPPED,  /* ending: the mapping is let go */
 	INTENT_ANSWERED,  /* holding the mapping's bucket lock, about to count a session as answered at its parent */
 	INTENT_ADOPT,     /* another engine's session: adopter bit and own table entry are being made to agree */
+	INTENT_PINHOLE,   /* a pinhole is made; `mapping` is the number of the request that is about to be answered */
 };
 
 /* Legend  [O] owner of the block only, read by its successor */
@@ -36,6 +37,16 @@ struct intent {
 	uint32_t mapping;      /* [O] slab index of the session that carries the mapping */
 	uint32_t old_refs;     /* [O] */
 	_Atomic uint64_t port; /* [O] port being taken: table index << 32 | protocol set << 16 | port; 0: none */
+	_Atomic uint64_t block;      /* [O] being made or given back, its subscriber locked; 0: none (blocks.h) */
+	_Atomic uint64_t subscriber; /* [O] being changed: 1 << 48 | realm << 32 | address; 0: none (subscriber.h) */
+};
+
+/* What other actors ask of an engine about its parts of subscribers (quota.h): a bell and, at the same place, the part.
+ * Legend  [A] anyone; the engine clears */
+enum { BELL_SLOTS = 64 };
+struct bells {
+	_Atomic uint64_t rung;             /* [A] bit: place of part[] */
+	_Atomic uint32_t part[BELL_SLOTS]; /* [A] slab index */
 };
 
 /* Legend  [O] the actor, read by its successor  [S] the actor, anyone reads a recent value */
@@ -49,6 +60,7 @@ struct actor {
 	_Atomic uint32_t clear_done;               /* [S] the last request to clear sessions that is done (clear.h) */
 	char io[N_SIDES][64];                      /* [S] how each side runs, for people; written before pid */
 	_Alignas(CACHE_LINE) struct intent intent; /* [O] */
+	_Alignas(CACHE_LINE) struct bells bells;   /* [A] */
 	_Alignas(CACHE_LINE) struct slab slab[N_SLAB_CLASSES];      /* [O] but for slab.remote */
 	_Alignas(CACHE_LINE) _Atomic uint64_t counters[N_COUNTERS]; /* [S] */
 	_Alignas(CACHE_LINE) _Atomic uint64_t verdicts[N_VERDICTS]; /* [S] */

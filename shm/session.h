@@ -39,13 +39,15 @@ enum {
 };
 
 enum {
-	SESSION_FLOW = 1,     /* in the session tables */
-	SESSION_CARRIES = 2,  /* in the mapping table: carries its own mapping and port */
-	SESSION_AWAY = 4,     /* its reverse direction lands on another engine: global table */
-	SESSION_DYING = 8,    /* the flow has ended: adopters, let go */
-	SESSION_FILTERS = 16, /* in the filter table: who may send to its NAT endpoint */
-	SESSION_INBOUND = 32, /* origin: its first packet came from the outside */
-	SESSION_HAIRPIN = 64, /* its remote is a NAT address: turned round, not sent out (RFC 4787 REQ-9) */
+	SESSION_FLOW = 1,      /* in the session tables */
+	SESSION_CARRIES = 2,   /* in the mapping table: carries its own mapping and port */
+	SESSION_AWAY = 4,      /* its reverse direction lands on another engine: global table */
+	SESSION_DYING = 8,     /* the flow has ended: adopters, let go */
+	SESSION_FILTERS = 16,  /* in the filter table: who may send to its NAT endpoint */
+	SESSION_INBOUND = 32,  /* origin: its first packet came from the outside */
+	SESSION_HAIRPIN = 64,  /* its remote is a NAT address: turned round, not sent out (RFC 4787 REQ-9) */
+	SESSION_PINHOLE = 128, /* alone: no flow, but a mapping for a time, open to anybody (pinhole.h). With INBOUND: a
+				* flow let in by one, whose answers do not keep that open */
 };
 
 /* The parent of a session under a static mapping. Not an index. */
@@ -60,20 +62,26 @@ enum { REF_USER = 1, REF_OUTBOUND = 1 << 16, REF_USERS_MASK = 0xffff };
 struct session {
 	_Atomic uint32_t generation; /*  0 [G] */
 	union {
-		uint32_t link;           /*  4 [F] */
-		_Atomic uint32_t waits;  /*  4 [O] while DYING and waiting: the next that waits */
-		_Atomic uint8_t timeout; /*  4 [I] enum timeout_class, the rule's; any number once it is DYING */
+		uint32_t link;          /*  4 [F] */
+		_Atomic uint32_t waits; /*  4 [O] while DYING and waiting: the next that waits */
+		_Atomic uint32_t life; /*  4 [A] while it lives: see "life"; afterwards any number without LIFE_LIVES */
 	};
-	be32_t inside;                     /*  8 [I] */
-	be32_t remote;                     /* 12 [I] the destination of the outbound direction */
-	be32_t nat;                        /* 16 [I] */
-	be16_t inside_port;                /* 20 [I] query identifier for ICMP */
-	be16_t remote_port;                /* 22 [I] 0 for ICMP */
-	be16_t nat_port;                   /* 24 [I] */
-	uint16_t realm;                    /* 26 [I] */
-	uint16_t l3_delta;                 /* 28 [I] outbound; inbound is its complement */
-	uint16_t l4_delta;                 /* 30 [I] */
-	_Atomic uint32_t next_hop[N_DIRS]; /* 32 [A] adjacency << 16 | low half of the route generation */
+	be32_t inside;      /*  8 [I] */
+	be32_t remote;      /* 12 [I] the destination of the outbound direction */
+	be32_t nat;         /* 16 [I] */
+	be16_t inside_port; /* 20 [I] query identifier for ICMP */
+	be16_t remote_port; /* 22 [I] 0 for ICMP */
+	be16_t nat_port;    /* 24 [I] */
+	uint16_t realm;     /* 26 [I] */
+	uint16_t l3_delta;  /* 28 [I] outbound; inbound is its complement */
+	uint16_t l4_delta;  /* 30 [I] */
+	union {
+		_Atomic uint32_t next_hop[N_DIRS];  /* 32 [A] adjacency << 16 | low half of the route generation */
+		struct {                            /* of a pinhole, which goes nowhere */
+			_Atomic uint32_t expires_s; /* 32 [O] others read; CLOCK_MONOTONIC */
+			uint32_t next_pinhole;      /* 36 [O] in its owner's list; made anew after a restart */
+		};
+	};
 	uint32_t mapping;          /* 40 [O] slab index of the parent, or its own; MAPPING_STATIC; 0: none yet */
 	_Atomic uint32_t refs;     /* 44 [L] other sessions that use what is carried here, see REF_USER */
 	_Atomic uint64_t adopters; /* 48 [A] engines that hold it in their local table */
@@ -94,6 +102,31 @@ _Static_assert(offsetof(struct session, next_hop) == 32, "see map");
 _Static_assert(offsetof(struct session, adopters) == 48, "see map");
 
 _Static_assert(ARENA_PAGE % sizeof(struct session) == 0, "a session's address takes no division (slab_offset)");
+
+/* life: the rule's idle time (enum timeout_class, fixed), and for TCP where the inside is in either stream, the top bits
+ * of the last sequence and acknowledgement number it sent, rewritten when they change: about once a megabyte. They tell a
+ * reset that fits from one that is guessed (pe/nat_tcp.h). The outside never writes them.
+ *
+ * Two engines may write this word: the one where the flow's outbound packets land, marks by compare-exchange; and the
+ * owner, which puts the session into its list of the ending: `waits`, a plain store. The engine may have found the
+ * session alive just before. LIFE_LIVES decides between them, since no slab index has that bit: the exchange expects a
+ * word that has it and fails on any that is `waits` or `link`; if it came first, the owner's store overwrites it. A
+ * session made of the same object meanwhile may happen to have the very word that was expected, and then has marks
+ * of its predecessor until its next packet: at worst one reset is judged wrongly. */
+enum {
+	LIFE_TIMEOUT_MASK = 15,
+	LIFE_SEQ_AT = 4,  /* first bit of LIFE_MARK_BITS */
+	LIFE_ACK_AT = 16, /* the same */
+	LIFE_MARK_BITS = 12,
+};
+#define LIFE_LIVES (1u << 31)
+#define LIFE_MARK_MASK ((1u << LIFE_MARK_BITS) - 1)
+#define LIFE_MARKS (LIFE_MARK_MASK << LIFE_SEQ_AT | LIFE_MARK_MASK << LIFE_ACK_AT)
+
+static inline uint32_t life_of(uint32_t timeout)
+{
+	return LIFE_LIVES | timeout;
+}
 
 static inline struct session *session_at(const struct arena *a, uint32_t index)
 {
@@ -212,6 +245,13 @@ static inline enum dir session_origin(const struct session *s)
 static inline enum dir dir_reverse(enum dir d)
 {
 	return d == DIR_OUTBOUND ? DIR_INBOUND : DIR_OUTBOUND;
+}
+
+static inline bool session_is_pinhole(const struct session *s)
+{
+	uint8_t flags = atomic_load_explicit(&s->flags, memory_order_acquire);
+
+	return (flags & (SESSION_PINHOLE | SESSION_INBOUND)) == SESSION_PINHOLE;
 }
 
 /* What a session counts for at its parent (REF_USER). */

@@ -160,6 +160,9 @@ static bool add_addresses(
 /* The rules that use the pool agree (config_check). One that no rule uses is as nat.ports says. */
 static uint32_t order_of(const struct snapshot *s, const struct config *c, uint32_t pool)
 {
+	for (uint32_t i = 0; i < c->n_rules; i++)
+		if (c->rules[i].overflow[0] && config_pool_find(c, c->rules[i].overflow) == pool)
+			return PORT_ORDER_PLAIN;
 	for (uint32_t i = 0; i < s->n_rules; i++)
 		if (s->rules[i].pool == pool && s->rules[i].action == ACTION_TRANSLATE)
 			return s->rules[i].ports == PORTS_SHUFFLED ? PORT_ORDER_SHUFFLED : PORT_ORDER_PLAIN;
@@ -174,6 +177,10 @@ static bool add_pool(struct arena *a, const struct tables *list, const struct co
 	uint64_t at = 0;
 
 	pool->order = order_of(s, c, s->n_pools++);
+	pool->block_size = p->block_size;
+	pool->blocks_max = p->blocks_max;
+	pool->block_hold_s = p->block_hold_s;
+	pool->active_block_s = p->active_block_s;
 	while (config_pool_next(p, &range, &at, &s->ranges[s->n_ranges]))
 		s->n_ranges++;
 	pool->first = s->n_addresses;
@@ -225,7 +232,11 @@ bool snapshot_compile(struct arena *a, const struct config *c, struct snapshot *
 	snapshot_add_subscribers(out, c);
 	snapshot_add_rules(out, c);
 	snapshot_add_statics(out, c);
-	return add_pools(a, c, out, err);
+	snapshot_add_limits(out, c);
+	if (!add_pools(a, c, out, err))
+		return false;
+	snapshot_add_deterministic(out, c);
+	return true;
 }
 
 /* ---- commit and pick-up ---- */

@@ -15,8 +15,10 @@
 #ifndef CORENAT_SHM_SNAPSHOT_H
 #define CORENAT_SHM_SNAPSHOT_H
 
+#include "common/deterministic.h"
 #include "shm/engine.h"
 #include "shm/ports.h"
+#include "shm/subscriber.h"
 
 /* The table ports are taken from, and those of other orders in which some are still in use. */
 enum { SNAPSHOT_OLDER_MAX = 2 };
@@ -34,6 +36,8 @@ enum {
 	SNAPSHOT_RANGES_MAX = CONFIG_POOLS_MAX * 2 * CONFIG_RANGES_MAX,
 	SNAPSHOT_PREFIXES_MAX = CONFIG_PREFIXES_MAX + CONFIG_REALMS_MAX * CONFIG_REALM_PREFIXES_MAX,
 	SNAPSHOT_RULES_MAX = CONFIG_RULE_PAIRS_MAX + 1, /* and the one that matches everything */
+	SNAPSHOT_GROUPS_MAX = CONFIG_LIMITS_MAX + 1,    /* and that of all others, without limits */
+	SNAPSHOT_HOLDS_MAX = CONFIG_LIMITS_MAX * CONFIG_LIMIT_PREFIXES_MAX + 1,
 };
 
 /* Which idle time applies; kept in four bits of a local table entry. */
@@ -77,6 +81,9 @@ struct snapshot_pool {
 	uint32_t first, n;
 	uint32_t usable; /* that give new mappings */
 	uint32_t order;  /* PORT_ORDER_* */
+	uint32_t block_size, blocks_max, block_hold_s, active_block_s;
+	uint32_t overflow;      /* the pool whose blocks take what does not fit, + 1; 0: refused */
+	uint32_t deterministic; /* place in deterministic[] + 1; 0: it is not dealt so */
 };
 
 struct snapshot_static {
@@ -87,6 +94,20 @@ struct snapshot_static {
 	uint32_t realm; /* of `inside` */
 };
 _Static_assert(sizeof(struct snapshot_static) == 20, "no holes: snapshots are compared");
+
+/* Limits of a group of subscribers. */
+struct snapshot_group {
+	struct limits limits;
+	uint32_t n_reserved_for;
+	uint16_t reserved_for[CONFIG_RESERVED_FOR_MAX]; /* destination ports */
+};
+
+/* Whom a group holds: one of its prefixes. */
+struct snapshot_hold {
+	uint32_t inside, inside_mask; /* host order */
+	uint16_t realm, realm_mask;   /* mask 0: any */
+	uint32_t group;
+};
 
 struct snapshot {
 	uint32_t generation;
@@ -113,15 +134,25 @@ struct snapshot {
 	uint32_t fragments_held;
 	uint32_t fragments_per_source;
 	uint32_t fragment_timeout_s;
+	uint32_t subscriber_idle_s;
+	uint32_t n_groups;
+	uint32_t n_holds; /* at least one: the last holds everybody */
 	struct rss rss[N_SIDES];
 	struct snapshot_prefix prefixes[SNAPSHOT_PREFIXES_MAX]; /* sorted by realm, addr */
 	struct address_range ranges[SNAPSHOT_RANGES_MAX];       /* of all pools: what the XDP program must know */
 	struct snapshot_pool pools[CONFIG_POOLS_MAX];
+	uint32_t n_deterministic;
+	struct deterministic deterministic[CONFIG_POOLS_MAX];
 	struct snapshot_address addresses[CONFIG_ADDRESSES_MAX];
 	struct snapshot_rule rules[SNAPSHOT_RULES_MAX];              /* the first that matches decides */
 	struct snapshot_static static_by_inside[CONFIG_STATICS_MAX]; /* sorted by inside, realm, l4, inside_port */
 	struct snapshot_static static_by_nat[CONFIG_STATICS_MAX];    /* sorted by nat, l4, nat_port */
+	struct snapshot_group groups[SNAPSHOT_GROUPS_MAX];
+	struct snapshot_hold holds[SNAPSHOT_HOLDS_MAX]; /* the first that holds a subscriber decides */
 };
+
+/* The group that holds a subscriber; there always is one. */
+uint32_t snapshot_group_of(const struct snapshot *s, struct subscriber_key key);
 
 /* Finds or makes the port table of each address: those of an address that was in force before keep their bits. An address
  * that left the configuration keeps its table, too, since sessions may live on it. */

@@ -17,8 +17,12 @@ void snapshot_add_values(struct snapshot *s, const struct config *c);
 void snapshot_add_subscribers(struct snapshot *s, const struct config *c);
 /* The rules multiplied out over their prefixes, and the one that matches what is left. */
 void snapshot_add_rules(struct snapshot *s, const struct config *c);
+/* How ports are computed, by pool. Needs the pools. */
+void snapshot_add_deterministic(struct snapshot *s, const struct config *c);
 /* Both arrays of static mappings, sorted. */
 void snapshot_add_statics(struct snapshot *s, const struct config *c);
+/* The groups of subscribers, and the one of those that are in none. Of snapshot_limits.c. */
+void snapshot_add_limits(struct snapshot *s, const struct config *c);
 /* True when a static mapping takes the whole address. Needs the arrays. */
 bool snapshot_is_taken(const struct snapshot *s, uint32_t nat);
 

@@ -35,6 +35,7 @@ void snapshot_add_values(struct snapshot *s, const struct config *c)
 	s->fragments_held = c->nat.fragments_held;
 	s->fragments_per_source = c->nat.fragments_per_source;
 	s->fragment_timeout_s = c->nat.fragment_timeout_s;
+	s->subscriber_idle_s = c->nat.subscriber_idle_s;
 }
 
 /* ---- subscribers ---- */
@@ -182,6 +183,24 @@ void snapshot_add_rules(struct snapshot *s, const struct config *c)
 	for (uint32_t i = 0; i < c->n_rules; i++)
 		add_rule(s, c, &c->rules[i], &used);
 	add_rule(s, c, &rest, &used);
+}
+
+/* ---- deterministic ports ---- */
+
+/* Rules that deal a pool's ports do it alike (config_check). */
+void snapshot_add_deterministic(struct snapshot *s, const struct config *c)
+{
+	uint32_t rules[CONFIG_POOLS_MAX], n = deterministic_rules(c, rules);
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct config_rule *r = rules[i] < c->n_rules ? &c->rules[rules[i]] : NULL;
+		struct snapshot_pool *pool = &s->pools[r ? config_rule_pool(c, r) : 0];
+
+		if (deterministic_of_rule(c, rules[i], &s->deterministic[s->n_deterministic]) != 0)
+			continue;
+		pool->deterministic = ++s->n_deterministic;
+		pool->overflow = r && r->overflow[0] ? config_pool_find(c, r->overflow) + 1 : 0;
+	}
 }
 
 /* ---- static mappings ---- */

@@ -101,6 +101,7 @@ static inline unsigned tuple_engine(const struct steering *s, const struct tuple
 struct appliance {
 	unsigned engines;
 	uint32_t sessions;  /* what tables are sized for; may be smaller than the option's least */
+	uint32_t subscribers; /* the same; 0: 256 */
 	uint32_t addresses; /* of the pool */
 	uint16_t ports;     /* of each address */
 	uint32_t idle_s;    /* of every class; 0: as by default */
@@ -137,6 +138,7 @@ static inline void appliance_config(const struct appliance *w, struct config *c)
 		abort();
 	}
 	c->arena.sessions = w->sessions;
+	c->arena.subscribers = w->subscribers ? w->subscribers : 256;
 	c->nat.filtering = w->filtering;
 	if (w->fixed)
 		c->statics[c->n_statics++] = (struct config_static){

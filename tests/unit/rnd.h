@@ -75,7 +75,10 @@ static inline struct arena *small_arena(uint32_t pages, uint32_t buckets)
 		.pages = pages,
 		.local_buckets = buckets,
 		.global_buckets = buckets,
-		.mapping_buckets = buckets});
+		.mapping_buckets = buckets,
+		.subscribers = 1,
+		.subscriber_buckets = buckets,
+		.part_buckets = buckets});
 }
 
 #endif

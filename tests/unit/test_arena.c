@@ -133,6 +133,8 @@ static void check_plan(const struct arena_geometry *g, uint32_t engines, uint64_
 	CHECK_AT(1, n, (uint64_t)(g->pages + 1) * per <= 1ull << 28); /* bits of an index in a local table */
 	CHECK_AT(1, n, (uint64_t)g->local_buckets * LOCAL_ENTRIES * engines >= sessions * 11 / 10);
 	CHECK_AT(1, n, (uint64_t)g->mapping_buckets * 7 >= sessions * 11 / 10);
+	CHECK_AT(1, n, (uint64_t)g->subscriber_buckets * 7 >= (uint64_t)g->subscribers * 11 / 10);
+	CHECK_AT(1, n, (uint64_t)g->part_buckets * LOCAL_ENTRIES >= (uint64_t)g->subscribers * 11 / 10);
 }
 
 static void test_plan_has_room(void **state)
@@ -360,6 +362,9 @@ static void test_header_lies(void **state)
 		LIE(geometry.global_buckets, 0, "contradicts itself"),
 		LIE(geometry.mapping_buckets, 0, "contradicts itself"),
 		LIE(geometry.mapping_buckets, 1, "contradicts itself"),
+		LIE(geometry.subscriber_buckets, 0, "contradicts itself"),
+		LIE(geometry.part_buckets, 0, "contradicts itself"),
+		LIE(geometry.part_buckets, UINT32_MAX, "contradicts itself"),
 		LIE(region[ARENA_actors].offset, 0, "contradicts itself"),
 		LIE(region[ARENA_pages].offset, UINT64_MAX - 4095, "contradicts itself"),
 		LIE(region[ARENA_pages].bytes, 1, "contradicts itself"),
@@ -395,7 +400,7 @@ static void test_header_noise(void **state)
 		struct rnd r = {seed};
 		uint32_t at = rnd_below(&r, offsetof(struct arena_header, config_generation));
 
-		for (uint32_t n = 1 + rnd_below(&r, 4); n && at < 192; n--, at++)
+		for (uint32_t n = 1 + rnd_below(&r, 4); n && at < offsetof(struct arena_header, config_generation); n--, at++)
 			((uint8_t *)h)[at] = (uint8_t)rnd_next(&r);
 		if (arena_header_valid(h, a->bytes, &err)) {
 			accepted++;

@@ -243,6 +243,106 @@ static void test_6888_11d(struct lab *l)
 	"\"ports\":10},"                                                                                               \
 	"{\"protocol\":\"any\",\"inside\":\"100.64.0.3\",\"nat\":\"198.51.100.3\"}]"
 
+/* ---- limits ---- */
+
+#define LIMITS(rest) "\"limits\":[{\"name\":\"all\"," rest "}]"
+
+/* How many of 40 packets, each new in its own way, pass. A refused one is sent again after a turn of every engine: what
+ * others have and do not use is there by then. */
+static unsigned pass_of_40(struct lab *l, struct lab_packet (*packet)(unsigned i))
+{
+	unsigned passed = 0;
+
+	for (unsigned i = 0; i < 40; i++) {
+		struct lab_packet p = packet(i);
+
+		for (unsigned tries = 0; tries < 2; tries++) {
+			bool out = lab_send(l, &p) == 1 && !l->seen[0].error;
+
+			passed += out;
+			if (out)
+				break;
+			lab_pass(l, 0.001);
+		}
+	}
+	return passed;
+}
+
+static struct lab_packet new_udp(unsigned i)
+{
+	return lab_udp(lab_host(1, (uint16_t)(5000 + i)), lab_server(1 + i, 5353));
+}
+
+static struct lab_packet new_tcp(unsigned i)
+{
+	return lab_tcp(lab_host(1, (uint16_t)(5000 + i)), lab_server(1 + i, 80), LAB_SYN);
+}
+
+static struct lab_packet new_ping(unsigned i)
+{
+	return lab_ping(lab_host(1, (uint16_t)(5000 + i)), LAB_SERVERS + 1 + i);
+}
+
+/* One port, many remotes: a session each, and no port more. */
+static struct lab_packet more_remotes(unsigned i)
+{
+	return lab_udp(lab_host(1, 5000), lab_server(1 + i, 5353));
+}
+
+static struct lab_packet of_host_2(unsigned i)
+{
+	return lab_udp(lab_host(2, (uint16_t)(5000 + i)), lab_server(1 + i, 5353));
+}
+
+static void test_6888_4(struct lab *l)
+{
+	assert_int_equal(pass_of_40(l, new_udp), 15);
+	assert_int_equal(pass_of_40(l, more_remotes), 40);
+	assert_int_equal(pass_of_40(l, of_host_2), 15);
+	assert_true(lab_verdicts(l, VERDICT_drop_limit_udp_ports) >= 50);
+	lab_pass(l, 310);
+	assert_int_equal(pass_of_40(l, new_udp), 15);
+}
+
+/* Each kind has its own limit; the sender is told as of other refusals (REQ-11). */
+static void test_6888_4_each(struct lab *l)
+{
+	assert_int_equal(pass_of_40(l, new_udp), 7);
+	assert_int_equal(pass_of_40(l, new_tcp), 5);
+	assert_int_equal(pass_of_40(l, new_ping), 3);
+	assert_true(lab_verdicts(l, VERDICT_drop_limit_tcp_ports) >= 35);
+	assert_true(lab_verdicts(l, VERDICT_drop_limit_icmp) >= 37);
+	struct lab_packet one = new_udp(39);
+	struct lab_packet error = lab_refused(l, &one);
+	assert_int_equal(error.type, LAB_UNREACHABLE);
+	assert_int_equal(error.code, LAB_CODE_HOST);
+}
+
+static void test_6888_5_sessions(struct lab *l)
+{
+	assert_int_equal(pass_of_40(l, more_remotes), 11);
+	assert_int_equal(pass_of_40(l, new_tcp), 0);
+	assert_true(lab_verdicts(l, VERDICT_drop_limit_sessions) >= 29);
+}
+
+/* 96 bytes a session: ten in a KiB. */
+static void test_6888_5_memory(struct lab *l)
+{
+	assert_int_equal(pass_of_40(l, new_udp), 10);
+	assert_true(lab_verdicts(l, VERDICT_drop_limit_memory) >= 30);
+}
+
+/* Twenty at a stroke, then ten a second. */
+static void test_6888_5_rate(struct lab *l)
+{
+	assert_in_range(pass_of_40(l, more_remotes), 20, 21);
+	assert_true(lab_verdicts(l, VERDICT_drop_limit_rate) >= 19);
+	lab_pass(l, 1);
+	assert_in_range(pass_of_40(l, new_tcp), 9, 11);
+	lab_pass(l, 60);
+	assert_in_range(pass_of_40(l, new_ping), 20, 21);
+}
+
 int main(void)
 {
 	static const struct lab_test tests[] = {
@@ -258,6 +358,11 @@ int main(void)
 						      "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0/29\"],"
 						      "\"exclude\":[\"198.51.100.0\",\"198.51.100.3-198.51.100.4\"]}]"),
 		LAB_TEST(test_6888_3_drain),
+		LAB_TEST(test_6888_4, .more = LIMITS("\"udp_ports\":15")),
+		LAB_TEST(test_6888_4_each, .more = LIMITS("\"udp_ports\":7,\"tcp_ports\":5,\"icmp_ids\":3")),
+		LAB_TEST(test_6888_5_sessions, .more = LIMITS("\"sessions\":11")),
+		LAB_TEST(test_6888_5_memory, .more = LIMITS("\"memory_kib\":1")),
+		LAB_TEST(test_6888_5_rate, .more = LIMITS("\"new_sessions_per_s\":10,\"burst\":20")),
 		LAB_TEST(test_6888_6,
 			.more = "\"rules\":[{\"name\":\"local\",\"destination\":[\"203.0.113.7/"
 				"32\"],\"protocol\":\"udp\","

@@ -134,11 +134,32 @@ static void death_between_leaves_the_time_of_the_try(void **state)
 	versions_close(v);
 }
 
+/* Ended in order before it came into force: as if it had never been tried. */
+static void what_was_not_in_force_is_taken_back(void **state)
+{
+	struct versions *v = open_it();
+
+	put(v, 1000, "a");
+	assert_int_equal(versions_begin(v, 2000, "b"), 0);
+	versions_close(v);
+	v = open_it();
+	versions_list(v, INT64_MAX, list, LIST, &n);
+	assert_int_equal(n, 1);
+	assert_int_equal(list[0].id, 1);
+	assert_true(list[0].until_ms == VERSION_LASTS);
+	put(v, 3000, "c");
+	versions_list(v, INT64_MAX, list, LIST, &n);
+	assert_int_equal(n, 2);
+	assert_int_equal(list[0].id, 3); /* an id is never used again */
+	assert_int_equal(list[1].until_ms, 3000);
+	versions_close(v);
+}
+
 static void old_ones_go(void **state)
 {
 	struct versions *v = open_it();
 	struct version one;
-	char text[8], *got;
+	char text[16], *got;
 
 	for (int i = 0; i < 10; i++) {
 		snprintf(text, sizeof text, "%d", i);
@@ -163,7 +184,7 @@ static void random_commits_agree_with_a_list(void **state)
 		struct {
 			int64_t since;
 			char text;
-		} model[256];
+		} model[256] = {{0}};
 		unsigned m = 0, got;
 		int64_t now = 1000;
 		struct versions *v;
@@ -227,6 +248,7 @@ int main(void)
 		TEST(each_is_in_force_until_the_next),
 		TEST(the_time_is_that_of_the_commit),
 		TEST(death_between_leaves_the_time_of_the_try),
+		TEST(what_was_not_in_force_is_taken_back),
 		TEST(old_ones_go),
 		TEST(random_commits_agree_with_a_list),
 		TEST(bad_files_are_set_aside),
