@@ -15,10 +15,10 @@
 struct straight {
 	struct nat *nat;
 	const uint32_t *timeout_s;
-	uint32_t now_s;
-	bool refreshes[N_L4];    /* whether the direction keeps a session alive (RFC 4787 REQ-6) */
-	uint32_t hop;            /* session.next_hop of those that leave by `link`; 0: not yet known */
-	struct link_header link; /* read once for a run of packets */
+	uint32_t now_s, now_ahead; /* as local_seen and local_fresh want it */
+	bool refreshes[N_L4];      /* whether the direction keeps a session alive (RFC 4787 REQ-6) */
+	uint32_t hop;              /* session.next_hop of those that leave by `link`; 0: not yet known */
+	struct link_header link;   /* read once for a run of packets */
 };
 
 static inline struct straight nat_straight(struct nat *n, enum dir dir)
@@ -26,7 +26,8 @@ static inline struct straight nat_straight(struct nat *n, enum dir dir)
 	return (struct straight){
 		.nat = n,
 		.timeout_s = n->config.timeout_s,
-		.now_s = n->now_s,
+		.now_s = n->now_s & LOCAL_SEEN_MASK,
+		.now_ahead = n->now_s + LOCAL_AHEAD_S,
 		.refreshes = {[L4_TCP] = true, [L4_UDP] = dir == DIR_OUTBOUND || n->config.udp_inbound_refresh},
 	};
 }
@@ -94,7 +95,7 @@ static inline __attribute__((always_inline)) bool nat_hit(
 	uint32_t hop = atomic_load_explicit(&s->next_hop[dir], memory_order_relaxed);
 
 	if (e != found->entry || !flow_key_equal(session_key(s, dir), f->key) || !is_steady(state, f->l4) ||
-		!local_fresh(e, h->now_s, h->timeout_s[local_class(e)]))
+		!local_fresh(e, h->now_ahead, h->timeout_s[local_class(e)]))
 		return false;
 	if (dir == DIR_OUTBOUND && (state & SESSION_STATE(0, SESSION_INBOUND, 0)) && nat_counts_unanswered(s))
 		return false;
