@@ -33,6 +33,8 @@ struct local_bucket {
 	_Alignas(CACHE_LINE) _Atomic uint64_t entry[LOCAL_ENTRIES];
 };
 
+_Static_assert(sizeof(struct local_bucket) == CACHE_LINE, "no two engines write one line: each has its own buckets");
+
 /* A process's view of a table; private memory. */
 struct local_table {
 	struct local_bucket *bucket;
