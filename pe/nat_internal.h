@@ -1,11 +1,12 @@
 /* nat_internal: what the files of the NAT core share among themselves.
  *
- * nat_core.c the burst; nat_translate.c one packet with its session; nat_create.c sessions made and adopted; nat_bind.c
+ * nat_core.c the burst; nat_hit.h packets that need nothing but their session; nat_translate.c one packet with its
+ * session, whatever it needs; nat_rewrite.h what both write; nat_create.c sessions made and adopted; nat_bind.c
  * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c aging and ending; nat_recover.c
  * after a crash; nat_icmp.c errors, translated and sent; nat_fragment.c fragments; nat_foresee.c what first packets will
- * need, fetched; nat_ports.c NAT addresses and their ports; nat_blocks.c ports by subscriber; nat_bypass.c what is not
- * translated; nat_clear.c sessions ended on request; nat_quota.c subscribers: what they may have, and their paired
- * addresses; nat_pinhole.c mappings with a lifetime.
+ * need, fetched; nat_unasked.c what is for nobody; nat_ports.c NAT addresses and their ports; nat_blocks.c ports by
+ * subscriber; nat_bypass.c what is not translated; nat_clear.c sessions ended on request; nat_quota.c subscribers: what
+ * they may have, and their paired addresses; nat_pinhole.c mappings with a lifetime.
  */
 #ifndef CORENAT_PE_NAT_INTERNAL_H
 #define CORENAT_PE_NAT_INTERNAL_H
@@ -61,7 +62,7 @@ static inline uint32_t nat_hop_word(const struct nat *n, uint32_t hop)
 }
 
 /* A session that is being built for `want`'s subscriber, counted among what that may have: all but its protocol is zero.
- * NULL and why. */
+ * `foreseen`: its part, if that is known (nat_foresee.c), or NULL. NULL and why. */
 struct session *nat_session_begin(struct nat *n, const struct session *want, struct subscriber_part *foreseen,
 	uint32_t *index, enum verdict *refused);
 
@@ -168,6 +169,18 @@ void nat_free_port(struct nat *n, const struct session *s);
 /* Some of the ports that have rested long enough can be had again. */
 void nat_ports_slice(struct nat *n);
 
+/* ---- nat_unasked.c ---- */
+
+/* Makes n->alone from the configuration. */
+void nat_index_alone(struct nat *n);
+
+/* Decides those of a burst's inbound packets without a session, first[0..count), that are for nobody. Returns how many
+ * are left in first[]. */
+unsigned nat_drop_unasked(const struct nat *n, struct packet *burst, const struct flow *flow,
+	const struct local_found *found, unsigned *first, unsigned count);
+/* What becomes of an inbound packet that no session and no filter knows. */
+enum verdict nat_unasked(const struct nat *n, const struct flow *f);
+
 /* ---- nat_bind.c ---- */
 
 /* Deltas, where the reverse direction lands; publishes. The session has its NAT endpoint. */
@@ -273,32 +286,7 @@ void nat_pinhole_add(struct nat *n, uint32_t index);
 /* False when its time is up. */
 bool nat_pinhole_is_open(const struct nat *n, const struct session *s);
 
-/* ---- intents (engine.h): each is written before the step it names ---- */
-
-static inline void intent_step(struct nat *n, enum intent_step step)
-{
-	atomic_store_explicit(&n->actor->intent.step, step, memory_order_release);
-}
-
-static inline void intent_begin(struct nat *n, enum intent_step step, uint32_t session)
-{
-	n->actor->intent.session = session;
-	n->actor->intent.mapping = 0;
-	intent_step(n, step);
-}
-
-static inline void intent_refs(struct nat *n, enum intent_step step, uint32_t mapping)
-{
-	n->actor->intent.mapping = mapping;
-	n->actor->intent.old_refs = atomic_load_explicit(&session_at(n->arena, mapping)->refs, memory_order_relaxed);
-	intent_step(n, step);
-}
-
-static inline void intent_done(struct nat *n)
-{
-	atomic_store_explicit(&n->actor->intent.port, 0, memory_order_release);
-	intent_step(n, INTENT_NONE);
-}
+#include "pe/nat_intent.h"
 
 static inline void nat_counter(struct nat *n, enum counter c, int64_t by)
 {

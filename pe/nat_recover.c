@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 enum { PORT_SPINS = 1 << 18 };
 
@@ -186,6 +187,9 @@ uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t rand
 	n->seed = a->header->seed;
 	n->random = XXH3_64bits(&random, sizeof random) | 1;
 	nat_set_time(n, now);
+	n->ip_id_step = (uint16_t)a->header->geometry.engines;
+	for (unsigned i = 0; i < IP_ID_COUNTERS; i++)
+		n->ip_id[i] = (uint16_t)engine;
 	n->sweep.started = now;
 	n->nexthop = arena_region(a, ARENA_nexthop);
 	for (int dir = 0; dir < N_DIRS; dir++)
@@ -221,6 +225,7 @@ bool nat_configure(struct nat *n)
 	for (int side = 0; side < N_SIDES; side++)
 		steering_init(&n->steering[side], &n->config.rss[side], n->arena->header->geometry.engines);
 	nat_ports_configure(n);
+	nat_index_alone(n);
 	n->configured = true;
 	return true;
 }

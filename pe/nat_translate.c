@@ -1,51 +1,11 @@
 /* One packet with its session: what is written into it, and where it goes. */
-#include "pe/nat_internal.h"
-#include "pe/nat_tcp.h"
-
-#include "common/csum.h"
 #include "pe/mss.h"
+#include "pe/nat_rewrite.h"
+#include "pe/nat_tcp.h"
 
 #include <string.h>
 
 /* ---- rewrite ---- */
-
-/* The checksum field of a transport header, and whether zero means "none" there (UDP, RFC 768). */
-static uint16_t *l4_checksum(const struct flow *f, uint8_t *l4)
-{
-	static const uint8_t at[N_L4] = {
-		[L4_TCP] = offsetof(struct tcp_header, checksum),
-		[L4_UDP] = offsetof(struct udp_header, checksum),
-		[L4_ICMP] = offsetof(struct icmp_header, checksum),
-	};
-
-	return (uint16_t *)(l4 + at[f->l4]);
-}
-
-static void rewrite_l4_checksum(const struct flow *f, uint8_t *l4, uint16_t delta)
-{
-	uint16_t *field = l4_checksum(f, l4), is;
-
-	memcpy(&is, field, sizeof is);
-	if (f->l4 == L4_UDP && is == 0)
-		return;
-	is = csum_apply(is, delta);
-	if (f->l4 == L4_UDP && is == 0)
-		is = 0xffff;
-	memcpy(field, &is, sizeof is);
-}
-
-/* Packets of several hosts leave under one address: what may be cut on its way gets an identification that no other to
- * that destination has lately had (RFC 6864 §5.3.1). Engines share the numbers out. */
-static void renumber(struct nat *n, struct ip4_header *ip)
-{
-	uint64_t ends = (ip->src.net ^ (uint64_t)ip->dst.net << 32) * 0x9e3779b97f4a7c15u;
-	uint16_t *next = &n->ip_id[ends >> 56];
-	be16_t id = be16_of((uint16_t)(*next * n->arena->header->geometry.engines + n->engine));
-
-	(*next)++;
-	ip->checksum = csum_apply(ip->checksum, csum_delta16(0, ip->id.net, id.net));
-	ip->id = id;
-}
 
 void nat_clamp_mss(const struct nat *n, struct packet *p, const struct flow *f)
 {
@@ -57,13 +17,16 @@ void nat_clamp_mss(const struct nat *n, struct packet *p, const struct flow *f)
 /* Addresses, port and checksums; of a packet without ports only the addresses. */
 void nat_rewrite(struct nat *n, struct packet *p, const struct flow *f, const struct session *s)
 {
+	static const uint8_t checksum_at[N_L4] = {
+		[L4_TCP] = offsetof(struct tcp_header, checksum),
+		[L4_UDP] = offsetof(struct udp_header, checksum),
+		[L4_ICMP] = offsetof(struct icmp_header, checksum),
+	};
 	struct ip4_header *ip = flow_ip4(p);
 	uint8_t *l4 = p->data + f->l4_at;
 	bool out = f->dir == DIR_OUTBOUND;
-	uint16_t l3_delta = out ? s->l3_delta : (uint16_t)~s->l3_delta;
-	uint16_t l4_delta = out ? s->l4_delta : (uint16_t)~s->l4_delta;
 
-	ip->checksum = csum_apply(ip->checksum, l3_delta);
+	ip->checksum = csum_apply(ip->checksum, delta_in(f->dir, s->l3_delta));
 	if (out)
 		ip->src = s->nat;
 	else
@@ -71,10 +34,10 @@ void nat_rewrite(struct nat *n, struct packet *p, const struct flow *f, const st
 	if (f->port_at != FLOW_NO_PORT)
 		memcpy(l4 + f->port_at, out ? &s->nat_port : &s->inside_port, sizeof(be16_t));
 	if (f->l4 != L4_OTHER)
-		rewrite_l4_checksum(f, l4, l4_delta);
+		rewrite_l4_checksum(f->l4, l4 + checksum_at[f->l4], delta_in(f->dir, s->l4_delta));
 	nat_clamp_mss(n, p, f);
-	if (out && !(ip->fragment.net & htons(IP4_DF)))
-		renumber(n, ip);
+	if (out)
+		ip->checksum = csum_apply(ip->checksum, renumber(n, ip, session_key(s, DIR_INBOUND).a));
 }
 
 void nat_onto_link(struct packet *p, const struct link_header *link)
@@ -113,8 +76,7 @@ static bool link_ready(struct nat *n, uint32_t index, const struct link_header *
 		nexthop_request(n->nexthop, n->engine, link->side, link->vlan, a->address);
 		return false;
 	}
-	if (!atomic_load_explicit(&a->used, memory_order_relaxed))
-		atomic_store_explicit(&a->used, 1, memory_order_relaxed);
+	nexthop_use(a);
 	return true;
 }
 

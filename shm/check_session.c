@@ -1,6 +1,8 @@
 /* Sessions: what each says of itself against what the tables say of it. */
 #include "shm/check_internal.h"
 
+#include <xxhash.h>
+
 enum {
 	FLAGS_KNOWN = SESSION_FLOW | SESSION_CARRIES | SESSION_AWAY | SESSION_DYING | SESSION_FILTERS |
 		      SESSION_INBOUND | SESSION_HAIRPIN | SESSION_PINHOLE

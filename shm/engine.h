@@ -66,6 +66,10 @@ struct actor {
 	_Alignas(CACHE_LINE) _Atomic uint64_t verdicts[N_VERDICTS]; /* [S] */
 };
 
+_Static_assert(sizeof(struct actor) % CACHE_LINE == 0 && offsetof(struct actor, counters) % CACHE_LINE == 0 &&
+		       offsetof(struct actor, verdicts) % CACHE_LINE == 0,
+	"no two engines write one line: what an engine counts is its own");
+
 static inline struct actor *actor_of(const struct arena *a, unsigned n)
 {
 	assert(n < ACTOR_MAX);

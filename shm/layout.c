@@ -11,6 +11,7 @@
 #include "shm/snapshot.h"
 #include "shm/subscriber.h"
 
+#include <string.h>
 #include <xxhash.h>
 
 struct layout_row {
@@ -98,6 +99,7 @@ static const struct layout_row rows[] = {
 	F(session, owner)
 	F(session, flags)
 	F(session, tcp)
+	F(session, state)
 	S(port_table)
 	F(port_table, generation)
 	F(port_table, link)
@@ -378,10 +380,14 @@ enum { N_ROWS = sizeof rows / sizeof rows[0] };
 
 uint32_t arena_layout(void)
 {
-	enum { CLASSES_AT = 4, ROWS_AT = CLASSES_AT + N_SLAB_CLASSES };
+	enum { HASH_AT = 4, CLASSES_AT, ROWS_AT = CLASSES_AT + N_SLAB_CLASSES };
 	uint32_t numbers[ROWS_AT + N_ROWS][2] = {{N_COUNTERS, N_VERDICTS}, {N_SLAB_CLASSES, ARENA_PAGE},
 		{ENGINE_MAX, ACTOR_MAX}, {N_ARENA_REGIONS, ROUTES_MAX}};
 
+	/* Tables filled by another hash are of no use. */
+	uint64_t hash = flow_key_hash((struct flow_key){1, 2}, 3);
+
+	memcpy(numbers[HASH_AT], &hash, sizeof hash);
 	for (unsigned c = 0; c < N_SLAB_CLASSES; c++) {
 		numbers[CLASSES_AT + c][0] = slab_bytes[c];
 		numbers[CLASSES_AT + c][1] = slab_whose[c];

@@ -20,7 +20,7 @@
 
 #include "shm/slab.h"
 
-#include <xxhash.h>
+#include <string.h>
 
 /* Protocols as the session knows them; also which of an address's two port tables they use. OTHER is every protocol
  * without ports: its number stands where they have theirs. */
@@ -86,10 +86,15 @@ struct session {
 	_Atomic uint32_t refs;     /* 44 [L] other sessions that use what is carried here, see REF_USER */
 	_Atomic uint64_t adopters; /* 48 [A] engines that hold it in their local table */
 	uint32_t birth;            /* 56 [I] CLOCK_MONOTONIC seconds << 4 | behaviour_of() */
-	uint8_t l4;                /* 60 [I] enum l4 */
-	uint8_t owner;             /* 61 [I] engine */
-	_Atomic uint8_t flags;     /* 62 [O] SESSION_*; others read */
-	_Atomic uint8_t tcp;       /* 63 [A] TCP_* */
+	union {
+		struct {
+			uint8_t l4;            /* 60 [I] enum l4 */
+			uint8_t owner;         /* 61 [I] engine */
+			_Atomic uint8_t flags; /* 62 [O] SESSION_*; others read */
+			_Atomic uint8_t tcp;   /* 63 [A] TCP_* */
+		};
+		_Atomic uint32_t state; /* 60 [A] all four, to be read at once: SESSION_STATE */
+	};
 };
 _Static_assert(sizeof(struct session) == CACHE_LINE, "one line per session");
 _Static_assert(offsetof(struct session, inside_port) == 20, "keys are compared as words");
@@ -133,6 +138,10 @@ static inline bool session_has(const struct session *s, uint8_t flag)
 	return atomic_load_explicit(&s->flags, memory_order_acquire) & flag;
 }
 
+/* session.state when the bytes but for the owner's are these. */
+#define SESSION_STATE(l4, flags, tcp) ((uint32_t)(l4) | (uint32_t)(flags) << 16 | (uint32_t)(tcp) << 24)
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "SESSION_STATE");
+
 /* A session's key in one direction, as two words; what tables hash and lookups compare. `b` holds the ports, the realm
  * (inside only), the protocol and the kind: a direction, or which binding. */
 struct flow_key {
@@ -145,8 +154,8 @@ static inline struct flow_key flow_key_of(
 	struct flow_key k;
 	uint32_t p;
 
-	__builtin_memcpy(&k.a, addresses, sizeof k.a);
-	__builtin_memcpy(&p, ports, sizeof p);
+	memcpy(&k.a, addresses, sizeof k.a);
+	memcpy(&p, ports, sizeof p);
 	k.b = p | (uint64_t)realm << 32 | (uint64_t)l4 << 48 | (uint64_t)kind << 56;
 	return k;
 }
@@ -259,10 +268,22 @@ static inline bool flow_key_equal(struct flow_key x, struct flow_key y)
 	return ((x.a ^ y.a) | (x.b ^ y.b)) == 0;
 }
 
-/* Seeded: subscribers choose the keys. */
+static inline uint64_t multiply_fold(uint64_t x, uint64_t y)
+{
+	__uint128_t product = (__uint128_t)x * y;
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* Seeded, since subscribers choose the keys: each word meets a secret of its own before they are multiplied, so nobody
+ * who does not know the seed can name two keys that collide more often than by chance. A CRC would be as cheap, but it
+ * is linear: keys that collide do so under every seed. The second round spreads what the first leaves in few bits; both
+ * ends of the result are used, the upper one for the bucket, the lower one as the tag. (The construction is wyhash's.) */
 static inline uint64_t flow_key_hash(struct flow_key k, uint64_t seed)
 {
-	return XXH3_64bits_withSeed(&k, sizeof k, seed);
+	uint64_t other = (seed << 32 | seed >> 32) ^ 0x9e3779b97f4a7c15u;
+
+	return multiply_fold(multiply_fold(k.a ^ seed, k.b ^ other), 0xd6e8feb86659fd93u);
 }
 
 /* Owner only: one writer. */

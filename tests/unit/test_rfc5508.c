@@ -386,7 +386,7 @@ static void test_5508_7_query_filter(struct lab *l)
 	lab_none(l, &stranger);
 	lab_none(l, &guess);
 	ask(l, b, out.src, b.address);
-	ask(l, lab_host(10, 0), out.src, b.address);
+	ask(l, lab_host(11, 0), out.src, b.address);
 	lab_configure(l, &(struct lab_setup){.nat = "\"icmp_timeout_s\":60,\"filtering\":\"address-dependent\""});
 	p = lab_ping(lab_host(31, 80), lab_server(1, 0).address);
 	struct lab_end strict = lab_ok(l, &p).src;
