@@ -85,10 +85,10 @@ static local_place insert(struct nat *n, uint32_t index, struct session *s, cons
 
 /* ---- creating, either direction ---- */
 
-struct session *nat_session_begin(struct nat *n, const struct session *want, struct subscriber_part *part, uint32_t *index,
-	enum verdict *refused)
+struct session *nat_session_begin(struct nat *n, const struct session *want, struct subscriber_part *foreseen,
+	uint32_t *index, enum verdict *refused)
 {
-	*refused = nat_quota_session(n, want, part);
+	*refused = nat_quota_session(n, want, foreseen);
 	if (*refused != N_VERDICTS)
 		return NULL;
 	*index = slab_take(n->arena, &n->actor->slab[SLAB_session], n->engine, SLAB_session);
@@ -246,7 +246,9 @@ static local_place create_outbound(struct nat *n, const struct flow *f, enum ver
 	atomic_store_explicit(&s->life, life_of(timeout_of(rule, f->l4)), memory_order_relaxed);
 	s->birth = birth_of(n->now_s, nat_behaviour_for(rule));
 	intent_begin(n, INTENT_BUILD, index);
+	n->foreseen = f->foreseen;
 	enum verdict refused = bind_outbound(n, index, s, rule, fixed, f->draw);
+	n->foreseen = 0;
 	return session_finish(n, f, index, refused, VERDICT_fwd_out_new, verdict);
 }
 

@@ -38,8 +38,8 @@ static void look(struct nat *n, struct flow *f, struct prospect *x)
 	x->rule = nat_rule_for(n, &x->s);
 	x->s.birth = birth_of(n->now_s, nat_behaviour_for(x->rule));
 	fetch_global(n, &n->mappings, mapping_key(&x->s));
-	local_prefetch(&n->subscribers.parts,
-		subscriber_hash(n->arena, (struct subscriber_key){x->s.inside, x->s.realm}));
+	local_prefetch(
+		&n->subscribers.parts, subscriber_hash(n->arena, (struct subscriber_key){x->s.inside, x->s.realm}));
 }
 
 /* Its subscriber's part: what it may have, and where it is paired. */
@@ -53,12 +53,14 @@ static void look_at_part(const struct nat *n, struct flow *f, const struct prosp
 }
 
 /* The port will most likely be the one that is free now: its filter, and where the reverse direction is entered. */
-static void look_further(struct nat *n, const struct flow *f, struct prospect *x)
+static void look_further(struct nat *n, struct flow *f, struct prospect *x)
 {
 	struct flow_key reverse;
 
+	n->part = f->part; /* asked for its paired address */
 	if (!x->outbound || !nat_foresee_port(n, &x->s, x->rule, f->draw))
 		return;
+	f->foreseen = be16_host(x->s.nat_port);
 	if (session_filtering(&x->s) != ADDRESS_AND_PORT_DEPENDENT)
 		fetch_global(n, &n->filters, filter_key(&x->s));
 	reverse = session_key(&x->s, DIR_INBOUND);

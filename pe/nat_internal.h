@@ -62,9 +62,9 @@ static inline uint32_t nat_hop_word(const struct nat *n, uint32_t hop)
 }
 
 /* A session that is being built for `want`'s subscriber, counted among what that may have: all but its protocol is zero.
- * `part`: the subscriber's, when it is known; else NULL. NULL and why. */
-struct session *nat_session_begin(struct nat *n, const struct session *want, struct subscriber_part *part, uint32_t *index,
-	enum verdict *refused);
+ * `foreseen`: its part, if that is known (nat_foresee.c), or NULL. NULL and why. */
+struct session *nat_session_begin(struct nat *n, const struct session *want, struct subscriber_part *foreseen,
+	uint32_t *index, enum verdict *refused);
 
 /* Mapping and filtering of a new session. */
 uint32_t nat_behaviour_for(const struct snapshot_rule *rule);

@@ -305,6 +305,8 @@ static int take_of(struct nat *n, uint32_t index, const struct port_rules *r, co
 {
 	const struct snapshot_address *a = &n->config.addresses[index];
 	struct port_wish w = wish_of(n, s, a->address, draw);
+
+	w.port = n->foreseen;
 	struct barring barring = {n, a, &r->order, s->l4};
 	struct port_bar bar = {barred_in, &barring};
 	struct port_view *v = view_of(n, index, r);

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { TCP = 6, UDP = 17, MODEL_STEPS = 120, MODEL_SEEDS = 2, MODEL_HOSTS = 6 };
+enum { TCP = 6, UDP = 17, MODEL_STEPS = 80, MODEL_SEEDS = 2, MODEL_HOSTS = 6 };
 
 #define ONE "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0\"]}]"
 
