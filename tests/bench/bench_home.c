@@ -165,7 +165,7 @@ static void print_home(const struct key *key)
 				least_len = len;
 			}
 		}
-	printf("bench home.%s value=%.1f unit=percent goal=90 mean=%.1f runs=%u least_engines=%u least_table=%u filled=80 "
+	printf("bench home.%s value=%.2f unit=percent goal=90 mean=%.2f runs=%u least_engines=%u least_table=%u filled=80 "
 	       "source=count\n",
 		key->name, least, sum / runs, runs, least_engines, least_len);
 }
