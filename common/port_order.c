@@ -191,17 +191,21 @@ static void decompose(struct port_homes *h, const struct port_order *o, const st
 
 void port_homes_of(struct port_homes *h, const struct port_order *o, const struct steering *s, unsigned engine)
 {
-	uint32_t slots = 1u << o->slot_bits;
+	uint32_t slots = 1u << o->slot_bits, others = 0;
 
 	memset(h, 0, sizeof *h);
 	h->mask = s->mask;
 	h->words = slots < 64 ? 1 : slots / 64;
-	h->by_port = o->slot_bits != 0;
 	decompose(h, o, s);
-	for (uint32_t value = 0; value <= h->mask; value++)
-		if (s->table[value] == engine)
-			for (uint32_t slot = h->slot[value]; slot < h->words * 64; slot += slots)
-				h->home[h->coset[value] * h->words + slot / 64] |= 1ull << slot % 64;
+	for (uint32_t value = 0; value <= h->mask; value++) {
+		if (s->table[value] != engine) {
+			others++;
+			continue;
+		}
+		for (uint32_t slot = h->slot[value]; slot < h->words * 64; slot += slots)
+			h->home[h->coset[value] * h->words + slot / 64] |= 1ull << slot % 64;
+	}
+	h->by_port = o->slot_bits != 0 && others;
 }
 
 /* Bit i of the result is bit i ^ by of the word. */
@@ -223,7 +227,7 @@ static uint64_t permute(uint64_t word, uint32_t by)
 uint64_t port_homes_word(const struct port_homes *h, uint32_t hash, uint32_t w)
 {
 	uint32_t value = hash & h->mask, slot = h->slot[value];
-	const uint64_t *home = &h->home[h->coset[value] * h->words];
+	const uint64_t *home = &h->home[(size_t)h->coset[value] * h->words];
 
 	return permute(home[(w ^ slot >> 6) & (h->words - 1)], slot & 63);
 }

@@ -129,8 +129,11 @@ static void burst_odd(struct nat *n, struct packet *burst, const unsigned *which
 /* Those that have no session yet. */
 static void burst_first(struct nat *n, struct packet *burst, struct burst *b)
 {
-	for (unsigned i = 0; i < b->n_first; i++)
+	for (unsigned i = 0; i < b->n_first; i++) {
 		b->flow[b->first[i]].hash = b->hash[b->first[i]];
+		b->flow[b->first[i]].part = NULL;
+		b->flow[b->first[i]].foreseen = 0;
+	}
 	nat_foresee(n, b->flow, b->first, b->n_first);
 	for (unsigned i = 0; i < b->n_first; i++) {
 		struct packet *p = &burst[b->first[i]];

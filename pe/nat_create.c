@@ -246,7 +246,9 @@ static local_place create_outbound(struct nat *n, const struct flow *f, enum ver
 	atomic_store_explicit(&s->life, life_of(timeout_of(rule, f->l4)), memory_order_relaxed);
 	s->birth = birth_of(n->now_s, nat_behaviour_for(rule));
 	intent_begin(n, INTENT_BUILD, index);
+	n->foreseen = f->foreseen;
 	enum verdict refused = bind_outbound(n, index, s, rule, fixed, f->draw);
+	n->foreseen = 0;
 	return session_finish(n, f, index, refused, VERDICT_fwd_out_new, verdict);
 }
 

@@ -53,12 +53,14 @@ static void look_at_part(const struct nat *n, struct flow *f, const struct prosp
 }
 
 /* The port will most likely be the one that is free now: its filter, and where the reverse direction is entered. */
-static void look_further(struct nat *n, const struct flow *f, struct prospect *x)
+static void look_further(struct nat *n, struct flow *f, struct prospect *x)
 {
 	struct flow_key reverse;
 
+	n->part = f->part; /* asked for its paired address */
 	if (!x->outbound || !nat_foresee_port(n, &x->s, x->rule, f->draw))
 		return;
+	f->foreseen = be16_host(x->s.nat_port);
 	if (session_filtering(&x->s) != ADDRESS_AND_PORT_DEPENDENT)
 		fetch_global(n, &n->filters, filter_key(&x->s));
 	reverse = session_key(&x->s, DIR_INBOUND);

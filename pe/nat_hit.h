@@ -15,7 +15,7 @@
 struct straight {
 	struct nat *nat;
 	const uint32_t *timeout_s;
-	uint32_t now_s;
+	uint32_t now_s, now_ahead; /* as local_seen and local_fresh want it */
 	bool refreshes[N_L4];      /* whether the direction keeps a session alive (RFC 4787 REQ-6) */
 	uint32_t hop;              /* session.next_hop of those that leave by `link`; 0: not yet known */
 	struct link_header link;   /* read once for a run of packets */
@@ -26,7 +26,8 @@ static inline struct straight nat_straight(struct nat *n, enum dir dir)
 	return (struct straight){
 		.nat = n,
 		.timeout_s = n->config.timeout_s,
-		.now_s = n->now_s,
+		.now_s = n->now_s & LOCAL_SEEN_MASK,
+		.now_ahead = n->now_s + LOCAL_AHEAD_S,
 		.refreshes = {[L4_TCP] = true, [L4_UDP] = dir == DIR_OUTBOUND || n->config.udp_inbound_refresh},
 	};
 }
@@ -89,24 +90,24 @@ static inline __attribute__((always_inline)) bool nat_hit(
 	struct straight *h, struct packet *p, const struct flow *f, const struct local_found *found, enum dir dir)
 {
 	uint64_t e = atomic_load_explicit(found->place, memory_order_relaxed);
-	const struct session *s = found->session;
+	struct session *s = found->session;
 	uint32_t state = atomic_load_explicit(&s->state, memory_order_acquire);
 	uint32_t hop = atomic_load_explicit(&s->next_hop[dir], memory_order_relaxed);
 
 	if (e != found->entry || !flow_key_equal(session_key(s, dir), f->key) || !is_steady(state, f->l4) ||
-		!local_fresh(e, h->now_s, h->timeout_s[local_class(e)]))
+		!local_fresh(e, h->now_ahead, h->timeout_s[local_class(e)]))
 		return false;
 	if (dir == DIR_OUTBOUND && (state & SESSION_STATE(0, SESSION_INBOUND, 0)) && nat_counts_unanswered(s))
 		return false;
 	if ((hop != h->hop && !take_hop(h, hop, dir)) || f->size > h->link.mtu)
 		return false;
-	uint32_t life = atomic_load_explicit(&s->life, memory_order_relaxed);
-	uint64_t seen = local_seen(e, (life & LIFE_TIMEOUT_MASK) % N_TIMEOUTS, h->now_s);
+	uint64_t seen =
+		local_seen(e, atomic_load_explicit(&s->life, memory_order_relaxed) & LIFE_TIMEOUT_MASK, h->now_s);
 	if (seen != e && (dir == DIR_OUTBOUND || h->refreshes[f->l4]))
 		atomic_store_explicit(found->place, seen, memory_order_release);
 	struct plain_headers *frame = (struct plain_headers *)p->data;
 	if (dir == DIR_OUTBOUND && f->l4 == L4_TCP)
-		tcp_mark((struct session *)s, &frame->tcp);
+		tcp_mark(s, &frame->tcp);
 	rewrite_plain(h->nat, frame, f, s, dir);
 	memcpy(&frame->eth, &h->link, sizeof h->link.dst + sizeof h->link.src);
 	p->out = dir == DIR_OUTBOUND ? SIDE_OUTSIDE : SIDE_INSIDE;

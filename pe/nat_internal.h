@@ -289,32 +289,7 @@ void nat_pinhole_add(struct nat *n, uint32_t index);
 /* False when its time is up. */
 bool nat_pinhole_is_open(const struct nat *n, const struct session *s);
 
-/* ---- intents (engine.h): each is written before the step it names ---- */
-
-static inline void intent_step(struct nat *n, enum intent_step step)
-{
-	atomic_store_explicit(&n->actor->intent.step, step, memory_order_release);
-}
-
-static inline void intent_begin(struct nat *n, enum intent_step step, uint32_t session)
-{
-	n->actor->intent.session = session;
-	n->actor->intent.mapping = 0;
-	intent_step(n, step);
-}
-
-static inline void intent_refs(struct nat *n, enum intent_step step, uint32_t mapping)
-{
-	n->actor->intent.mapping = mapping;
-	n->actor->intent.old_refs = atomic_load_explicit(&session_at(n->arena, mapping)->refs, memory_order_relaxed);
-	intent_step(n, step);
-}
-
-static inline void intent_done(struct nat *n)
-{
-	atomic_store_explicit(&n->actor->intent.port, 0, memory_order_release);
-	intent_step(n, INTENT_NONE);
-}
+#include "pe/nat_intent.h"
 
 static inline void nat_counter(struct nat *n, enum counter c, int64_t by)
 {

@@ -238,7 +238,7 @@ static struct port_wish wish_of(const struct nat *n, const struct session *s, be
 		return w;
 	w.low = n->config.preserve_range && be16_host(s->inside_port) < LOW_PORTS;
 	if (n->config.preserve_parity)
-		w.odd = be16_host(s->inside_port) & 1;
+		w.odd = (int8_t)(be16_host(s->inside_port) & 1);
 	return w;
 }
 
@@ -307,6 +307,8 @@ static int take_of(struct nat *n, uint32_t index, const struct port_rules *r, co
 {
 	const struct snapshot_address *a = &n->config.addresses[index];
 	struct port_wish w = wish_of(n, s, a->address, draw);
+
+	w.port = n->foreseen;
 	struct barring barring = {n, a, &r->order, s->l4};
 	struct port_bar bar = {barred_in, &barring};
 	struct port_view *v = view_of(n, index, r);

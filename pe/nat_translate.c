@@ -1,8 +1,7 @@
 /* One packet with its session: what is written into it, and where it goes. */
-#include "pe/nat_tcp.h"
-
 #include "pe/mss.h"
 #include "pe/nat_rewrite.h"
+#include "pe/nat_tcp.h"
 
 #include <string.h>
 

@@ -32,11 +32,11 @@ enum intent_step {
 
 /* Legend  [O] owner of the block only, read by its successor */
 struct intent {
-	_Atomic uint32_t step; /* [O] enum intent_step */
-	uint32_t session;      /* [O] slab index */
-	uint32_t mapping;      /* [O] slab index of the session that carries the mapping */
-	uint32_t old_refs;     /* [O] */
-	_Atomic uint64_t port; /* [O] port being taken: table index << 32 | protocol set << 16 | port; 0: none */
+	_Atomic uint32_t step;       /* [O] enum intent_step */
+	uint32_t session;            /* [O] slab index */
+	uint32_t mapping;            /* [O] slab index of the session that carries the mapping */
+	uint32_t old_refs;           /* [O] */
+	_Atomic uint64_t port;       /* [O] port being taken: table index << 32 | protocol set << 16 | port; 0: none */
 	_Atomic uint64_t block;      /* [O] being made or given back, its subscriber locked; 0: none (blocks.h) */
 	_Atomic uint64_t subscriber; /* [O] being changed: 1 << 48 | realm << 32 | address; 0: none (subscriber.h) */
 };
@@ -65,6 +65,10 @@ struct actor {
 	_Alignas(CACHE_LINE) _Atomic uint64_t counters[N_COUNTERS]; /* [S] */
 	_Alignas(CACHE_LINE) _Atomic uint64_t verdicts[N_VERDICTS]; /* [S] */
 };
+
+_Static_assert(sizeof(struct actor) % CACHE_LINE == 0 && offsetof(struct actor, counters) % CACHE_LINE == 0 &&
+		       offsetof(struct actor, verdicts) % CACHE_LINE == 0,
+	"no two engines write one line: what an engine counts is its own");
 
 static inline struct actor *actor_of(const struct arena *a, unsigned n)
 {

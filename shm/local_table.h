@@ -27,10 +27,13 @@
 #include "shm/tags.h"
 
 enum { LOCAL_ENTRIES = 8, LOCAL_SEEN_BITS = 17, LOCAL_TAG_BITS = 15, LOCAL_CLASS_BITS = 4, LOCAL_BURST_MAX = 64 };
+#define LOCAL_SEEN_MASK ((1u << LOCAL_SEEN_BITS) - 1)
 
 struct local_bucket {
 	_Alignas(CACHE_LINE) _Atomic uint64_t entry[LOCAL_ENTRIES];
 };
+
+_Static_assert(sizeof(struct local_bucket) == CACHE_LINE, "no two engines write one line: each has its own buckets");
 
 /* A process's view of a table; private memory. */
 struct local_table {
@@ -71,12 +74,10 @@ static inline uint32_t local_idle_s(uint64_t e, uint32_t now_s)
 	return ago >= (1u << LOCAL_SEEN_BITS) - LOCAL_AHEAD_S ? 0 : ago;
 }
 
-/* Whether it was touched less than `limit` seconds ago, limit <= LOCAL_IDLE_S. */
-static inline bool local_fresh(uint64_t e, uint32_t now_s, uint32_t limit)
+/* Whether it was touched less than `limit` seconds before `ahead` - LOCAL_AHEAD_S, limit <= LOCAL_IDLE_S. */
+static inline bool local_fresh(uint64_t e, uint32_t ahead, uint32_t limit)
 {
-	uint32_t ago = (now_s + LOCAL_AHEAD_S - (uint32_t)e) & ((1u << LOCAL_SEEN_BITS) - 1);
-
-	return ago < limit + LOCAL_AHEAD_S;
+	return ((ahead - (uint32_t)e) & LOCAL_SEEN_MASK) < limit + LOCAL_AHEAD_S;
 }
 
 static inline uint64_t local_entry(uint32_t index, unsigned class, uint32_t tag, uint32_t now_s)
@@ -85,12 +86,12 @@ static inline uint64_t local_entry(uint32_t index, unsigned class, uint32_t tag,
 	       (now_s & ((1u << LOCAL_SEEN_BITS) - 1));
 }
 
-/* The entry seen now, in class `class`. */
-static inline uint64_t local_seen(uint64_t e, unsigned class, uint32_t now_s)
+/* The entry seen then, in class `class`; seen <= LOCAL_SEEN_MASK. */
+static inline uint64_t local_seen(uint64_t e, unsigned class, uint32_t seen)
 {
 	const uint64_t kept = local_entry(UINT32_MAX, 0, UINT32_MAX, 0);
 
-	return (e & kept) | local_entry(0, class, 0, now_s);
+	return (e & kept) | (uint64_t) class << 32 | seen;
 }
 
 /* Never zero, so that an empty entry fits no tag. */
@@ -168,7 +169,8 @@ static inline local_place local_fitting(const struct local_table *t, struct loca
 /* Owner: marks the entry seen now, in class `class`; a store only when it changes something. */
 static inline void local_touch(local_place place, unsigned class, uint32_t now_s)
 {
-	uint64_t e = atomic_load_explicit(place, memory_order_relaxed), seen = local_seen(e, class, now_s);
+	uint64_t e = atomic_load_explicit(place, memory_order_relaxed),
+		 seen = local_seen(e, class, now_s & LOCAL_SEEN_MASK);
 
 	if (seen != e)
 		atomic_store_explicit(place, seen, memory_order_release);

@@ -326,12 +326,12 @@ static uint32_t mask_for(const struct search *s, unsigned chunk)
 	return mask & (s->odd ? odd : ~odd);
 }
 
-static int take_in(struct search *s, unsigned chunk)
+static int take_under(struct search *s, unsigned chunk, uint32_t mask, unsigned from)
 {
 	struct port_place p = {(uint16_t)chunk, 0};
 	uint64_t word;
-	int place = chunk_take(s->t, s->v->table, &s->r->order, s->set, chunk, mask_for(s, chunk), draw(s, CHUNK_PORTS),
-		holder_of(s->r), s->epoch, s->intent, &word);
+	int place = chunk_take(s->t, s->v->table, &s->r->order, s->set, chunk, mask, from, holder_of(s->r), s->epoch,
+		s->intent, &word);
 
 	if (place < 0)
 		word = chunk_in_epoch(chunk_read(s->t, s->set, chunk), s->epoch);
@@ -344,6 +344,22 @@ static int take_in(struct search *s, unsigned chunk)
 		return -1;
 	p.place = (uint8_t)place;
 	return port_of_place(&s->r->order, p);
+}
+
+static int take_in(struct search *s, unsigned chunk)
+{
+	return take_under(s, chunk, mask_for(s, chunk), draw(s, CHUNK_PORTS));
+}
+
+/* The port that was found when this choice was foreseen: in a chunk that is the engine's still. */
+static int take_foreseen(struct search *s)
+{
+	struct port_place p = port_place_of(&s->r->order, s->w->port);
+	uint64_t word = chunk_read(s->t, s->set, p.chunk);
+
+	if (!s->w->port || !is_own(s->r, word, p.chunk))
+		return -1;
+	return take_under(s, p.chunk, allowed_in(s->r, s->bar, p.chunk) & 1u << p.place, p.place);
 }
 
 /* A chunk that is not, or no longer, what the hints said of it. */
@@ -446,8 +462,10 @@ int port_view_take(struct port_view *v, struct port_table *t, const struct port_
 {
 	struct search s = {v, t, r, bar, w, set, port_epoch(r->hold_s, (uint32_t)(now.ns / 1000000000u)), STAGE_LOW,
 		w->odd, w->draw, intent};
-	int port = take_chosen(&s);
+	int port = take_foreseen(&s);
 
+	if (port < 0)
+		port = take_chosen(&s);
 	if (port < 0 && s.odd >= 0) {
 		s.odd = -1;
 		port = take_chosen(&s);

@@ -93,7 +93,7 @@ struct session {
 			_Atomic uint8_t flags; /* 62 [O] SESSION_*; others read */
 			_Atomic uint8_t tcp;   /* 63 [A] TCP_* */
 		};
-		_Atomic uint32_t state; /* 60 all four of them, to be read at once: SESSION_STATE */
+		_Atomic uint32_t state; /* 60 [A] all four, to be read at once: SESSION_STATE */
 	};
 };
 _Static_assert(sizeof(struct session) == CACHE_LINE, "one line per session");
