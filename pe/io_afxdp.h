@@ -26,6 +26,7 @@ struct io_afxdp_params {
 	unsigned ring_size; /* descriptors, a power of two */
 	enum xdp_mode mode;
 	enum zero_copy zero_copy;
+	bool realms; /* told by VLAN tags: an inside interface that cannot be made to leave them in frames is refused */
 };
 
 /* Attaches the program to both interfaces if no earlier engine did (refusing, clearly, when a foreign

@@ -219,25 +219,33 @@ static void warn_of_mtu(const char *interface)
 	close(fd);
 }
 
-/* A realm is told by the tag in the frame: an interface that takes tags off would make all subscribers untagged ones. */
-static void keep_tags(const char *interface)
+/* A realm is told by the tag in the frame: an interface that takes tags off would make all subscribers untagged ones. With
+ * realms that is refused; without, it is said, since realms may come while the engine runs. */
+static int keep_tags(const char *interface, bool realms)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ethtool_value flags = {.cmd = ETHTOOL_GFLAGS};
 	struct ifreq request = {.ifr_data = (char *)&flags};
 
+	int err = 0;
+
 	if (fd < 0)
-		return;
+		return -errno;
 	snprintf(request.ifr_name, sizeof request.ifr_name, "%s", interface);
 	if (!ioctl(fd, SIOCETHTOOL, &request) && (flags.data & ETH_FLAG_RXVLAN)) {
 		flags.cmd = ETHTOOL_SFLAGS;
 		flags.data &= ~(uint32_t)ETH_FLAG_RXVLAN;
-		if (ioctl(fd, SIOCETHTOOL, &request))
-			log_warning("%s: takes VLAN tags off (`ethtool -K %s rxvlan off` fails: %s), so realms cannot "
-				    "be told",
-				interface, interface, strerror(errno));
+		err = ioctl(fd, SIOCETHTOOL, &request) ? -errno : 0;
 	}
 	close(fd);
+	if (err && realms)
+		log_error("%s: takes VLAN tags off (`ethtool -K %s rxvlan off` fails: %s), so its realms cannot be told; "
+			  "use another interface, or no realms",
+			interface, interface, strerror(-err));
+	else if (err)
+		log_warning("%s: takes VLAN tags off (`ethtool -K %s rxvlan off` fails: %s), so realms could not be told",
+			interface, interface, strerror(-err));
+	return realms ? err : 0;
 }
 
 /* From here on packets come: the rings must be ready. */
@@ -297,10 +305,13 @@ struct io *io_afxdp_open(const struct io_afxdp_params *params)
 	a->refill_batch = a->ring_size / 4 < REFILL_BATCH ? a->ring_size / 4 : REFILL_BATCH;
 	a->queue = params->queue;
 	setrlimit(RLIMIT_MEMLOCK, &unlimited); /* else charged against it; CAP_IPC_LOCK does as well */
-	err = make_frames(a);
-	if (err)
-		log_error("no memory for %u packet frames of %d bytes: %s", a->n_frames, FRAME_SIZE, strerror(-err));
-	keep_tags(params->interface[SIDE_INSIDE]);
+	err = keep_tags(params->interface[SIDE_INSIDE], params->realms);
+	if (!err) {
+		err = make_frames(a);
+		if (err)
+			log_error("no memory for %u packet frames of %d bytes: %s", a->n_frames, FRAME_SIZE,
+				strerror(-err));
+	}
 	if (!err)
 		err = xdp_open(&a->xdp, &xdp);
 	if (!err)

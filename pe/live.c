@@ -108,6 +108,7 @@ static bool open_io(struct live *l)
 		.ring_size = c->engine.ring_size,
 		.mode = c->engine.xdp,
 		.zero_copy = c->engine.zero_copy,
+		.realms = c->n_realms > 0,
 	};
 
 	l->io = io_afxdp_open(&params);

@@ -10,12 +10,14 @@
 #include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <linux/if_xdp.h>
 #include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -147,6 +149,46 @@ static void test_inside_keeps_tags(void **state)
 
 	assert_int_equal(system("ethtool -k in0 | grep -q '^rx-vlan-offload: off'"), 0);
 	io->ops->close(io);
+}
+
+/* One that cannot be changed: as its owner sees it who may not. Exits with 1 when the engine's I/O opens. */
+static void open_without_rights(const char *log)
+{
+	struct __user_cap_header_struct who = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+	struct io_afxdp_params p = params_of(0);
+
+	p.realms = true;
+	if (!freopen(log, "w", stderr) || syscall(SYS_capget, &who, caps))
+		_exit(2);
+	caps[0].effective &= ~(1u << CAP_NET_ADMIN);
+	if (syscall(SYS_capset, &who, caps))
+		_exit(2);
+	_exit(io_afxdp_open(&p) != NULL);
+}
+
+static void test_realms_need_tags(void **state)
+{
+	char log[64], text[512] = "";
+	int status = -1;
+
+	(void)state;
+	snprintf(log, sizeof log, "%s/log", net.directory);
+	assert_int_equal(system("ethtool -K in0 rxvlan on"), 0);
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (!child)
+		open_without_rights(log);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	FILE *f = fopen(log, "r");
+	assert_non_null(f);
+	assert_true(fread(text, 1, sizeof text - 1, f) > 0);
+	fclose(f);
+	unlink(log);
+	assert_non_null(strstr(text, "in0: takes VLAN tags off (`ethtool -K in0 rxvlan off` fails"));
+	assert_non_null(strstr(text, "so its realms cannot be told"));
+	assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1); /* one sentence */
 }
 
 static void test_outside_decides(void **state)
@@ -584,6 +626,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_inside_decides),
 		cmocka_unit_test(test_inside_keeps_tags),
+		cmocka_unit_test(test_realms_need_tags),
 		cmocka_unit_test(test_outside_decides),
 		cmocka_unit_test(test_forwards_both_ways),
 		cmocka_unit_test(test_overload_leaks_no_frame),
