@@ -239,11 +239,13 @@ static int keep_tags(const char *interface, bool realms)
 	}
 	close(fd);
 	if (err && realms)
-		log_error("%s: takes VLAN tags off (`ethtool -K %s rxvlan off` fails: %s), so its realms cannot be told; "
-			  "use another interface, or no realms",
+		log_error(
+			"%s: takes VLAN tags off (`ethtool -K %s rxvlan off` fails: %s), so its realms cannot be told; "
+			"use another interface, or no realms",
 			interface, interface, strerror(-err));
 	else if (err)
-		log_warning("%s: takes VLAN tags off (`ethtool -K %s rxvlan off` fails: %s), so realms could not be told",
+		log_warning(
+			"%s: takes VLAN tags off (`ethtool -K %s rxvlan off` fails: %s), so realms could not be told",
 			interface, interface, strerror(-err));
 	return realms ? err : 0;
 }

@@ -65,7 +65,7 @@ struct nat_address {
 	uint16_t index; /* in config.addresses */
 	uint16_t order; /* PORT_ORDER_* */
 	uint32_t view;  /* slab index; 0: none yet */
-	bool fixed;     /* a static mapping is on it, or was since this engine began: sessions without a port of their own */
+	bool fixed;     /* has or had a static mapping: sessions of it hold no port */
 };
 
 /* An address whose port table alone says what is behind its ports: no static mapping now or before, no subscriber's own

@@ -97,13 +97,13 @@ static void refer(struct nat *n, struct session *s, uint32_t parent)
 {
 	intent_refs(n, INTENT_MAPPING, parent);
 	atomic_fetch_add_explicit(&session_at(n->arena, parent)->refs, session_weight(s), memory_order_relaxed);
-	session_set_parent(s, parent);
+	atomic_store_explicit(&s->mapping, parent, memory_order_relaxed);
 	intent_step(n, INTENT_MAPPED);
 }
 
 bool nat_drop_parent(struct nat *n, struct session *s)
 {
-	uint32_t mapping = session_parent(s);
+	uint32_t mapping = atomic_load_explicit(&s->mapping, memory_order_relaxed);
 	struct session *parent = session_at(n->arena, mapping);
 	struct global_pair pair;
 
@@ -111,7 +111,7 @@ bool nat_drop_parent(struct nat *n, struct session *s)
 		return false;
 	intent_refs(n, INTENT_UNMAPPING, mapping);
 	atomic_fetch_sub_explicit(&parent->refs, session_weight(s), memory_order_relaxed);
-	session_set_parent(s, 0);
+	atomic_store_explicit(&s->mapping, 0, memory_order_relaxed);
 	intent_step(n, INTENT_UNMAPPED);
 	global_unlock(&n->mappings, &pair);
 	return true;
@@ -121,13 +121,14 @@ bool nat_drop_parent(struct nat *n, struct session *s)
  * leave its parent it needs the lock. */
 static bool is_still_child(const struct session *s, uint32_t generation, uint32_t mapping)
 {
-	return atomic_load_explicit(&s->generation, memory_order_acquire) == generation && session_parent(s) == mapping;
+	return atomic_load_explicit(&s->generation, memory_order_acquire) == generation &&
+	       atomic_load_explicit(&s->mapping, memory_order_relaxed) == mapping;
 }
 
 bool nat_count_answered(struct nat *n, uint32_t index, uint32_t generation)
 {
 	struct session *s = session_at(n->arena, index);
-	uint32_t mapping = session_parent(s);
+	uint32_t mapping = atomic_load_explicit(&s->mapping, memory_order_relaxed);
 	struct global_pair pair;
 
 	if (!slab_valid(n->arena, SLAB_session, mapping))
@@ -222,7 +223,7 @@ static enum verdict carry(struct nat *n, uint32_t index, struct session *s, cons
 		nat_quota_port_back(n, s);
 		return refused;
 	}
-	session_set_parent(s, index);
+	atomic_store_explicit(&s->mapping, index, memory_order_relaxed);
 	session_set(s, SESSION_CARRIES, 0);
 	nat_complete(n, s);
 	nat_counter(n, COUNTER_mappings, 1);

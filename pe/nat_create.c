@@ -187,7 +187,7 @@ static enum verdict bind_static(struct nat *n, struct session *s, const struct s
 	s->nat = be32_of(to->nat);
 	s->nat_port = to->l4 == N_L4 ? s->inside_port
 				     : be16_of((uint16_t)(be16_host(s->inside_port) - to->inside_port + to->nat_port));
-	session_set_parent(s, MAPPING_STATIC);
+	atomic_store_explicit(&s->mapping, MAPPING_STATIC, memory_order_relaxed);
 	nat_complete(n, s);
 	return N_VERDICTS;
 }
@@ -209,7 +209,7 @@ static enum verdict bind_query(struct nat *n, struct session *s, const struct sn
 		return VERDICT_drop_no_port;
 	s->nat = from->address;
 	s->nat_port = s->inside_port;
-	session_set_parent(s, MAPPING_STATIC);
+	atomic_store_explicit(&s->mapping, MAPPING_STATIC, memory_order_relaxed);
 	nat_complete(n, s);
 	return N_VERDICTS;
 }
@@ -313,7 +313,7 @@ static local_place make_inbound(struct nat *n, const struct flow *f, const struc
 	if (carrier) {
 		refused = nat_bind_inbound(n, s, carrier, copy);
 	} else {
-		session_set_parent(s, MAPPING_STATIC);
+		atomic_store_explicit(&s->mapping, MAPPING_STATIC, memory_order_relaxed);
 		nat_complete(n, s);
 	}
 	return session_finish(n, f, index, refused, VERDICT_fwd_in_new, verdict);

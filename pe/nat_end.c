@@ -116,7 +116,7 @@ static bool end_further(struct nat *n, uint32_t index)
 		return false;
 	if (session_has(s, SESSION_CARRIES | SESSION_FILTERS) && !nat_end_bindings(n, index, s))
 		return false;
-	uint32_t parent = session_parent(s);
+	uint32_t parent = atomic_load_explicit(&s->mapping, memory_order_relaxed);
 	if (parent && parent != index && parent != MAPPING_STATIC && !nat_drop_parent(n, s))
 		return false;
 	struct session was = {.inside = s->inside, .realm = s->realm};

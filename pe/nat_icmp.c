@@ -73,7 +73,8 @@ uint32_t nat_find_anywhere(struct nat *n, enum dir dir, struct flow_key key, str
 }
 
 /* The session of the datagram that a quoted later fragment is of, while it is remembered (nat_fragment.c). */
-static uint32_t find_by_fragment(const struct nat *n, const struct packet *p, const struct quoted *q, struct session *out)
+static uint32_t find_by_fragment(
+	const struct nat *n, const struct packet *p, const struct quoted *q, struct session *out)
 {
 	const struct fragment_key key = {.src = q->src,
 		.dst = q->dst,
@@ -97,8 +98,7 @@ static uint32_t find_by_fragment(const struct nat *n, const struct packet *p, co
 
 static uint32_t find_quoted(struct nat *n, const struct packet *p, const struct quoted *q, struct session *out)
 {
-	return q->later_fragment ? find_by_fragment(n, p, q, out)
-				 : nat_find_anywhere(n, (enum dir)q->dir, q->key, out);
+	return q->later_fragment ? find_by_fragment(n, p, q, out) : nat_find_anywhere(n, (enum dir)q->dir, q->key, out);
 }
 
 /* ---- errors that pass ---- */

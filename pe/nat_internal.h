@@ -153,8 +153,7 @@ bool nat_take_beside(struct nat *n, struct session *s, uint16_t port, uint32_t s
 
 /* Whether the session's NAT endpoint is one that is computed for its subscriber. */
 bool nat_computes_port(const struct nat *n, const struct session *s, const struct snapshot_pool *pool);
-enum verdict nat_take_deterministic(
-	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw);
+enum verdict nat_take_deterministic(struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw);
 enum verdict nat_take_from_blocks(
 	struct nat *n, struct session *s, uint32_t pool_index, uint32_t draw, uint16_t beside);
 /* Gives the subscriber's blocks back that nothing is in; `leaves`: without waiting. */
@@ -239,10 +238,10 @@ uint32_t nat_refreshed_ago(const struct nat *n, uint32_t index);
 static inline bool nat_counts_unanswered(const struct session *s)
 {
 	enum { OF_ALL = SESSION_INBOUND | SESSION_DYING | SESSION_PINHOLE };
+	uint32_t parent = atomic_load_explicit(&s->mapping, memory_order_relaxed);
 
-	return (atomic_load_explicit(&s->flags, memory_order_acquire) & OF_ALL) == SESSION_INBOUND &&
-	       session_parent(s) && session_parent(s) != MAPPING_STATIC &&
-	       !(atomic_load_explicit(&s->tcp, memory_order_relaxed) & SEEN_ANSWERED);
+	return (atomic_load_explicit(&s->flags, memory_order_acquire) & OF_ALL) == SESSION_INBOUND && parent &&
+	       parent != MAPPING_STATIC && !(atomic_load_explicit(&s->tcp, memory_order_relaxed) & SEEN_ANSWERED);
 }
 
 /* Takes an own session out of its tables and frees what it can; the rest waits in n->pending. */

@@ -23,7 +23,7 @@ static void settle_refs(struct nat *n, struct session *s, bool taking)
 	bool changed =
 		atomic_load_explicit(&session_at(n->arena, in->mapping)->refs, memory_order_relaxed) != in->old_refs;
 
-	session_set_parent(s, taking == changed ? in->mapping : 0);
+	atomic_store_explicit(&s->mapping, taking == changed ? in->mapping : 0, memory_order_relaxed);
 	intent_step(n, taking ? INTENT_MAPPED : INTENT_UNMAPPED);
 }
 

@@ -82,7 +82,7 @@ struct session {
 			uint32_t next_pinhole;      /* 36 [O] in its owner's list; made anew after a restart */
 		};
 	};
-	_Atomic uint32_t mapping;  /* 40 [O] slab index of the parent, or its own; MAPPING_STATIC; 0: none yet. Others read */
+	_Atomic uint32_t mapping;  /* 40 [O] the parent's index, or its own; MAPPING_STATIC; 0: none yet. Others read */
 	_Atomic uint32_t refs;     /* 44 [L] other sessions that use what is carried here, see REF_USER */
 	_Atomic uint64_t adopters; /* 48 [A] engines that hold it in their local table */
 	uint32_t birth;            /* 56 [I] CLOCK_MONOTONIC seconds << 4 | behaviour_of() */
@@ -136,17 +136,6 @@ static inline struct session *session_at(const struct arena *a, uint32_t index)
 static inline bool session_has(const struct session *s, uint8_t flag)
 {
 	return atomic_load_explicit(&s->flags, memory_order_acquire) & flag;
-}
-
-/* What carries its NAT endpoint: session.mapping. Whoever is not its owner learns what it was just now. */
-static inline uint32_t session_parent(const struct session *s)
-{
-	return atomic_load_explicit(&s->mapping, memory_order_relaxed);
-}
-
-static inline void session_set_parent(struct session *s, uint32_t index)
-{
-	atomic_store_explicit(&s->mapping, index, memory_order_relaxed);
 }
 
 /* session.state when the bytes but for the owner's are these. */

@@ -351,14 +351,14 @@ static void break_session_unique(struct scene *s)
 
 static void break_session_mapping(struct scene *s)
 {
-	session_set_parent(at(s, s->other), 0);
+	at(s, s->other)->mapping = 0;
 	name_session(s, s->other);
 }
 
 /* Another endpoint's mapping, with the counts to match. */
 static void break_session_mapping_foreign(struct scene *s)
 {
-	session_set_parent(at(s, s->sharer), s->other);
+	at(s, s->sharer)->mapping = s->other;
 	at(s, s->carrier)->refs -= session_weight(at(s, s->sharer));
 	at(s, s->other)->refs += session_weight(at(s, s->sharer));
 	name_session(s, s->sharer);

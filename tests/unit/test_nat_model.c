@@ -61,9 +61,9 @@ struct duel {
 	bool first;  /* of the packet in hand */
 	bool closed; /* nothing more may come together with what the burst has */
 	struct shot shot[BURST_MAX];
-	struct lab_frame *frame;     /* [FRAMES_MAX] the burst, as it is given */
-	struct lab_frame *came;      /* [BURST_MAX] of each shot */
-	struct lab_frame *part;      /* [BURST_MAX] fragments that came out, to be put together */
+	struct lab_frame *frame; /* [FRAMES_MAX] the burst, as it is given */
+	struct lab_frame *came;  /* [BURST_MAX] of each shot */
+	struct lab_frame *part;  /* [BURST_MAX] fragments that came out, to be put together */
 	struct lab_packet part_said[BURST_MAX];
 	uint16_t id; /* of the next packet */
 	unsigned n_recent;
@@ -111,7 +111,8 @@ static void disagree(const struct duel *d, const struct model_word *w, const cha
 	const struct lab *l = d->lab;
 
 	print_sessions(d);
-	fail_msg("seed %llu burst %u step %u, %u engines, mapping %s, filtering %s, t %.0f: %s; sent %s; the model says %s to "
+	fail_msg("seed %llu burst %u step %u, %u engines, mapping %s, filtering %s, t %.0f: %s; sent %s; the model "
+		 "says %s to "
 		 "%08x:%u on side %d; %u came "
 		 "out%s%s",
 		(unsigned long long)d->seed, d->burst, d->step, l->engines, scope_name[d->model->mapping],
