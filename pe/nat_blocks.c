@@ -169,6 +169,7 @@ static enum verdict make_block(
 	return VERDICT_drop_no_block;
 }
 
+/* Tells lists apart; 0: there are none. */
 static uint64_t list_of(const struct subscriber *who)
 {
 	uint64_t mix = 0;
@@ -266,4 +267,12 @@ unsigned nat_tend_blocks(struct nat *n, const struct subscriber_part *p)
 			give_back(n, p, who, i, word);
 	}
 	return looks;
+}
+
+/* Two parts that end at once may both think that the other one stays: then blocks go before their time. */
+bool nat_holds_blocks(const struct nat *n, const struct subscriber_part *p)
+{
+	const struct subscriber *who = subscriber_at(n->arena, p->subscriber);
+
+	return list_of(who) != 0 && atomic_load_explicit(&who->parts, memory_order_acquire) == 1ull << n->engine;
 }

@@ -156,6 +156,8 @@ enum verdict nat_take_from_blocks(
 	struct nat *n, struct session *s, uint32_t pool_index, uint32_t draw, uint16_t beside);
 /* Gives the subscriber's blocks back that nothing was in for their hold time. What it cost, in cache lines. */
 unsigned nat_tend_blocks(struct nat *n, const struct subscriber_part *p);
+/* True when the part is its subscriber's last and blocks of its are in their hold time. */
+bool nat_holds_blocks(const struct nat *n, const struct subscriber_part *p);
 
 /* ---- nat_ports.c ---- */
 

@@ -269,12 +269,12 @@ static bool is_idle(const struct nat *n, const struct subscriber_part *p)
 /* What it cost, in looks. One that is busy is looked at again in the next pass. */
 static unsigned visit(struct nat *n, struct subscriber_part *p)
 {
-	if (is_idle(n, p)) {
-		part_end(&n->subscribers, p);
-		return LOOKS_END;
-	}
 	unsigned looks = 1 + nat_tend_blocks(n, p);
 
+	if (is_idle(n, p) && !nat_holds_blocks(n, p)) {
+		part_end(&n->subscribers, p);
+		return looks + LOOKS_END;
+	}
 	if (p->configured == n->config.generation)
 		return looks;
 	refresh(n, p);

@@ -267,14 +267,14 @@ struct subscriber_part *part_make(
 	return p;
 }
 
-/* What it may use goes back. Of rate it goes with what was made. */
+/* What it may use goes back. Of rate it goes with what was made: that first, so that at no instant it uses more than it may. */
 static void give_all_back(struct subscriber *s, struct subscriber_part *p)
 {
+	atomic_store_explicit(&p->amount[QUOTA_rate].used, 0, memory_order_relaxed);
 	for (unsigned q = 0; q < N_QUOTAS; q++) {
 		s->out[q] -= atomic_load_explicit(&p->amount[q].have, memory_order_relaxed);
 		atomic_store_explicit(&p->amount[q].have, 0, memory_order_relaxed);
 	}
-	atomic_store_explicit(&p->amount[QUOTA_rate].used, 0, memory_order_relaxed);
 }
 
 bool part_end(struct subscribers *v, struct subscriber_part *p)

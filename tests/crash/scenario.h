@@ -15,6 +15,7 @@ struct scenario {
 	unsigned dies;     /* the engine, or ACTOR_MGMTD */
 	uint32_t sessions; /* tables are made for; 0: CAPACITY */
 	uint16_t ports;    /* 0: PORTS */
+	uint16_t block;    /* ports of a block; 0: no blocks */
 	uint32_t stride;   /* judge one change in so many: for what touches whole pages; 0: each one */
 	void (*prepare)(struct world *w);
 	void (*operate)(struct world *w);
@@ -23,6 +24,6 @@ struct scenario {
 	bool fixed; /* with a static mapping, see FIXED_PORT */
 };
 
-extern const struct scenario scenarios_outbound[], scenarios_inbound[], scenarios_pages[];
+extern const struct scenario scenarios_outbound[], scenarios_inbound[], scenarios_pages[], scenarios_blocks[];
 
 #endif

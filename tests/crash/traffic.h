@@ -104,6 +104,7 @@ struct appliance {
 	uint32_t subscribers; /* the same; 0: 256 */
 	uint32_t addresses; /* of the pool */
 	uint16_t ports;     /* of each address */
+	uint16_t block;     /* ports of a block; 0: no blocks */
 	uint32_t idle_s;    /* of every class; 0: as by default */
 	enum behaviour filtering;
 	bool fixed;       /* a static mapping: FIXED_INSIDE and FIXED_PORT to the pool's first address, same port */
@@ -118,21 +119,25 @@ static inline void appliance_config(const struct appliance *w, struct config *c)
 	static const char rules[] = "{\"name\":\"tcp\",\"protocol\":\"tcp\",\"type\":\"restricted\"},"
 				    "{\"name\":\"81\",\"protocol\":\"udp\",\"port_first\":81,\"port_last\":81,"
 				    "\"mapping\":\"address-dependent\",\"filtering\":\"endpoint-independent\"}";
-	char text[2048], table[4 * ENGINE_MAX] = "";
+	char text[2048], table[4 * ENGINE_MAX] = "", blocks[96] = "";
+	unsigned first = w->block ? 2048 : 2000;
 	unsigned entries = 1;
 
 	while (entries < w->engines)
 		entries *= 2;
 	for (unsigned i = 0; i < entries; i++)
 		snprintf(table + strlen(table), sizeof table - strlen(table), "%s%u", i ? "," : "", i % w->engines);
+	if (w->block)
+		snprintf(blocks, sizeof blocks, ",\"block_size\":%u", w->block);
 	snprintf(text, sizeof text,
 		"{\"arena\":{\"name\":\"%s\",\"engines\":%u},"
 		"\"inside\":{\"interface\":\"in\",\"prefixes\":[\"100.64.0.0/10\"],\"rss\":{\"table\":[%s]}},"
 		"\"outside\":{\"interface\":\"out\",\"rss\":{\"mode\":\"%s\",\"table\":[%s]}},"
-		"\"pools\":[{\"name\":\"main\",\"addresses\":[\"198.51.100.0-198.51.100.%u\"]}],\"rules\":[%s],"
-		"\"nat\":{\"port_first\":2000,\"port_last\":%u}}",
+		"\"pools\":[{\"name\":\"main\",\"addresses\":[\"198.51.100.0-198.51.100.%u\"]%s}],\"rules\":[%s],"
+		"\"nat\":{\"ports\":\"%s\",\"port_first\":%u,\"port_last\":%u}}",
 		w->name ? w->name : "/corenat-test", w->engines, table, w->single ? "single" : "toeplitz",
-		w->single ? "0" : table, w->addresses - 1, w->varied ? rules : "", 1999u + w->ports);
+		w->single ? "0" : table, w->addresses - 1, blocks, w->varied ? rules : "",
+		w->block ? "blocks" : "shuffled", first, first - 1 + w->ports);
 	if (!config_parse(c, text, strlen(text), &err)) {
 		fprintf(stderr, "%s\n", err.text);
 		abort();
