@@ -109,6 +109,7 @@ struct appliance {
 	enum behaviour filtering;
 	bool fixed;       /* a static mapping: FIXED_INSIDE and FIXED_PORT to the pool's first address, same port */
 	bool varied;      /* restricted TCP; UDP mappings to port 81 depend on the remote address */
+	bool mixed;       /* with `varied`: UDP to port 80 has port blocks, of two addresses of their own */
 	bool single;      /* all replies land on engine 0; else by Toeplitz */
 	const char *name; /* of the arena */
 };
@@ -119,8 +120,12 @@ static inline void appliance_config(const struct appliance *w, struct config *c)
 	static const char rules[] = "{\"name\":\"tcp\",\"protocol\":\"tcp\",\"type\":\"restricted\"},"
 				    "{\"name\":\"81\",\"protocol\":\"udp\",\"port_first\":81,\"port_last\":81,"
 				    "\"mapping\":\"address-dependent\",\"filtering\":\"endpoint-independent\"}";
+	static const char in_blocks[] = "{\"name\":\"80\",\"protocol\":\"udp\",\"port_first\":80,\"port_last\":80,"
+					"\"pool\":\"blocks\",\"ports\":\"blocks\"},";
+	static const char block_pool[] = ",{\"name\":\"blocks\",\"addresses\":[\"198.51.100.64-198.51.100.65\"],"
+					 "\"block_size\":64}";
 	char text[2048], table[4 * ENGINE_MAX] = "", blocks[96] = "";
-	unsigned first = w->block ? 2048 : 2000;
+	unsigned first = w->block || w->mixed ? 2048 : 2000;
 	unsigned entries = 1;
 
 	while (entries < w->engines)
@@ -133,10 +138,11 @@ static inline void appliance_config(const struct appliance *w, struct config *c)
 		"{\"arena\":{\"name\":\"%s\",\"engines\":%u},"
 		"\"inside\":{\"interface\":\"in\",\"prefixes\":[\"100.64.0.0/10\"],\"rss\":{\"table\":[%s]}},"
 		"\"outside\":{\"interface\":\"out\",\"rss\":{\"mode\":\"%s\",\"table\":[%s]}},"
-		"\"pools\":[{\"name\":\"main\",\"addresses\":[\"198.51.100.0-198.51.100.%u\"]%s}],\"rules\":[%s],"
+		"\"pools\":[{\"name\":\"main\",\"addresses\":[\"198.51.100.0-198.51.100.%u\"]%s}%s],\"rules\":[%s%s],"
 		"\"nat\":{\"ports\":\"%s\",\"port_first\":%u,\"port_last\":%u}}",
 		w->name ? w->name : "/corenat-test", w->engines, table, w->single ? "single" : "toeplitz",
-		w->single ? "0" : table, w->addresses - 1, blocks, w->varied ? rules : "",
+		w->single ? "0" : table, w->addresses - 1, blocks, w->mixed ? block_pool : "",
+		w->mixed ? in_blocks : "", w->varied ? rules : "",
 		w->block ? "blocks" : "shuffled", first, first - 1 + w->ports);
 	if (!config_parse(c, text, strlen(text), &err)) {
 		fprintf(stderr, "%s\n", err.text);
@@ -152,6 +158,11 @@ static inline void appliance_config(const struct appliance *w, struct config *c)
 		c->nat.udp_timeout_s = c->nat.icmp_timeout_s = w->idle_s;
 		c->nat.tcp_opening_timeout_s = c->nat.tcp_closing_timeout_s = w->idle_s;
 		c->nat.tcp_established_timeout_s = 2 * w->idle_s;
+	}
+	if (w->idle_s && w->mixed) {
+		c->nat.subscriber_idle_s = 2 * w->idle_s;
+		c->pools[1].block_hold_s = w->idle_s;
+		c->nat.hold_s = 1;
 	}
 }
 
