@@ -58,7 +58,7 @@ WEB        := build/web/index.html
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps all run test unit replay system crash soak bench lint format fuzz install clean web ci
+.PHONY: help deps all run test unit replay system crash soak soak-lab bench lint format fuzz install clean web ci
 
 help: ## this list
 	@echo 'CoreNAT $(VERSION). The two commands: sudo make run, sudo make test'
@@ -103,6 +103,10 @@ soak: $(CRASH) $(B)/tests/unit/test_port_churn ## the same at length: recoveries
 bench: deps ## figures: one line each (ONLY=G1,G2 for some)
 	$(Q)$(MAKE) all lab-bpf bench-programs
 	$(Q)tests/bench/run --build $(B) --only '$(ONLY)'
+
+soak-lab: deps ## a long lab run at full rate with churn (DURATION= seconds, 600)
+	$(Q)$(MAKE) all lab-bpf bench-programs
+	$(Q)tests/bench/soak --build $(B) --duration '$(or $(DURATION),600)'
 
 lint: ## clang-format, clang-tidy, cppcheck
 	$(Q)tests/lint

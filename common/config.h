@@ -263,6 +263,9 @@ struct config {
 		uint32_t keep_s;
 	} history;
 	struct {
+		char file[CONFIG_PATH_SIZE]; /* those known by name */
+	} subscribers;
+	struct {
 		char file[CONFIG_PATH_SIZE];
 		uint32_t keep;   /* configurations */
 		uint32_t keep_s; /* since they ended */

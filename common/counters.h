@@ -41,7 +41,14 @@
 	C(held_packets, GAUGE, "packets", "Packets that wait for a next hop")                                          \
 	C(icmp_sent, SUM, "packets", "ICMP errors sent about packets refused here")                                    \
 	C(icmp_withheld, SUM, "packets", "ICMP errors not sent, their rate being reached")                             \
-	C(sweeps, SUM, "passes", "Complete aging passes over the engine's tables")
+	C(sweeps, SUM, "passes", "Complete aging passes over the engine's tables")                                     \
+	C(turns_50us, SUM, "turns", "Turns of the engine's loop that took up to 50 microseconds")                      \
+	C(turns_100us, SUM, "turns", "Turns of more than that, up to 100 microseconds")                                \
+	C(turns_200us, SUM, "turns", "Turns of more than that, up to 200 microseconds")                                \
+	C(turns_500us, SUM, "turns", "Turns of more than that, up to 500 microseconds")                                \
+	C(turns_1ms, SUM, "turns", "Turns of more than that, up to a millisecond")                                     \
+	C(turns_longer, SUM, "turns", "Turns of more than a millisecond, whoever had the processor")                   \
+	C(stalls, SUM, "turns", "Turns that took more than a millisecond of the processor's time themselves")
 
 enum counter_kind { COUNTER_SUM, COUNTER_GAUGE };
 

@@ -3,7 +3,7 @@
  * What       RFC 1071 sums and RFC 1624 incremental update (equation 3: HC' = ~(~HC + ~m + m')).
  * Units      16-bit words as they lie in memory: one's complement sums do not care for byte order.
  * Ownership  pure. Calls: any. Errors: none.
- * Use        delta = csum_delta32(0, old.net, new.net); field = csum_apply(field, delta); back: csum_apply(field, ~delta)
+ * Use        delta = csum_delta32(0, old.net, new.net); field = csum_apply(field, delta); back: csum_apply(field, csum_back(delta))
  */
 #ifndef CORENAT_CSUM_H
 #define CORENAT_CSUM_H
@@ -20,10 +20,10 @@
 #define CSUM_DELTA_TTL 0xfeffu
 #endif
 
+/* The upper half takes the sum of both halves and, from the lower half, its carry. */
 static inline uint16_t csum_fold(uint32_t sum)
 {
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)((sum & 0xffff) + (sum >> 16));
+	return (uint16_t)((sum + (sum << 16 | sum >> 16)) >> 16);
 }
 
 /* Adds the replacement of one word to a delta: ~old + new. */
@@ -38,10 +38,16 @@ static inline uint16_t csum_delta32(uint16_t delta, uint32_t was, uint32_t is)
 		csum_delta16(delta, (uint16_t)was, (uint16_t)is), (uint16_t)(was >> 16), (uint16_t)(is >> 16));
 }
 
-/* `delta` may be a sum of several, or ~ of one, which C makes a negative int: any 32 bits will do. */
+/* What undoes a delta. */
+static inline uint16_t csum_back(uint16_t delta)
+{
+	return delta ^ 0xffffu;
+}
+
+/* `delta` may be a sum of several. */
 static inline uint16_t csum_apply(uint16_t field, uint32_t delta)
 {
-	return (uint16_t)~csum_fold((uint16_t)~field + (delta & 0xffff) + (delta >> 16));
+	return (uint16_t)~csum_fold(0xffffu - field + delta);
 }
 
 /* The checksum field's value for data whose field is zero; 0 when the field holds a right checksum. */

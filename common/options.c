@@ -378,6 +378,9 @@ const struct option options[] = {
 	 .max = LENGTH_MAX(api.web_dir), .initial = "\"/usr/share/corenat/web\"",
 	 .change = OPTION_RESTART, .help = "directory of the dashboard's files"},
 
+	{.path = "subscribers.file", .type = OPTION_PATH, .value = AT(subscribers.file), .min = 1,
+	 .max = LENGTH_MAX(subscribers.file), .initial = "\"/var/lib/corenat/subscribers.db\"",
+	 .change = OPTION_RESTART, .help = "file of the subscribers that are known by name"},
 	{.path = "history.file", .type = OPTION_PATH, .value = AT(history.file), .min = 1,
 	 .max = LENGTH_MAX(history.file), .initial = "\"/var/lib/corenat/history.db\"",
 	 .change = OPTION_RESTART, .help = "file of the statistics history"},

@@ -191,17 +191,21 @@ static void decompose(struct port_homes *h, const struct port_order *o, const st
 
 void port_homes_of(struct port_homes *h, const struct port_order *o, const struct steering *s, unsigned engine)
 {
-	uint32_t slots = 1u << o->slot_bits;
+	uint32_t slots = 1u << o->slot_bits, others = 0;
 
 	memset(h, 0, sizeof *h);
 	h->mask = s->mask;
 	h->words = slots < 64 ? 1 : slots / 64;
-	h->by_port = o->slot_bits != 0;
 	decompose(h, o, s);
-	for (uint32_t value = 0; value <= h->mask; value++)
-		if (s->table[value] == engine)
-			for (uint32_t slot = h->slot[value]; slot < h->words * 64; slot += slots)
-				h->home[h->coset[value] * h->words + slot / 64] |= 1ull << slot % 64;
+	for (uint32_t value = 0; value <= h->mask; value++) {
+		if (s->table[value] != engine) {
+			others++;
+			continue;
+		}
+		for (uint32_t slot = h->slot[value]; slot < h->words * 64; slot += slots)
+			h->home[h->coset[value] * h->words + slot / 64] |= 1ull << slot % 64;
+	}
+	h->by_port = o->slot_bits != 0 && others;
 }
 
 /* Bit i of the result is bit i ^ by of the word. */

@@ -60,7 +60,7 @@ struct port_homes {
 	uint16_t coset[RSS_TABLE_MAX];  /* what no choice of a slot changes in these low bits of a hash */
 	uint16_t slot[RSS_TABLE_MAX];   /* the slot whose ports contribute the rest */
 	uint64_t home[RSS_TABLE_MAX];   /* by coset and slot: the table names the engine */
-	bool by_port;                   /* otherwise ports change nothing */
+	bool by_port;                   /* otherwise the choice of a port changes nothing: no slots, or all are home */
 };
 
 void port_homes_of(struct port_homes *h, const struct port_order *o, const struct steering *s, unsigned engine);

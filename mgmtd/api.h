@@ -3,7 +3,8 @@
  * What       one handler per resource of docs/interfaces.md; rest_routes.c says which path, role and parameters.
  * Units      times are mono_t; JSON fields carry their unit in the name.
  * Ownership  struct api is mgmtd's and outlives the server. Handlers read the arena and change nothing of it, but for
- *            requests to clear sessions (shm/clear.h).
+ *            requests to clear sessions (shm/clear.h) and about pinholes (shm/pinhole.h), and subscribers that are
+ *            known by name (book.h).
  * Calls      handlers run on the server's threads, several at once; nothing they share is written but what has a
  *            letter below.
  * Errors     every answer is a reply; one without a response means there was no memory.
@@ -18,6 +19,7 @@
 
 struct feed;
 struct history;
+struct book;
 struct versions;
 struct MHD_Connection;
 
@@ -27,8 +29,10 @@ struct api {
 	struct arena *arena;         /* [I] */
 	struct feed *feed;           /* [I] the aggregator's answers */
 	struct history *history;     /* [I] NULL: its file cannot be opened, which is in the log */
+	struct book *book;           /* [I] NULL: its file cannot be opened, which is in the log */
 	struct versions *versions;   /* [I] NULL: their file cannot be opened, which is in the log */
 	_Atomic bool clearing;       /* [H] a handler asks the engines to end sessions: one at a time */
+	_Atomic bool opening;        /* [H] a handler asks an engine about pinholes: one at a time */
 	_Atomic bool commit_waits;   /* [M] an engine still uses the configuration before the last one */
 };
 
@@ -60,6 +64,13 @@ struct reply api_deterministic(const struct request *rq);
 struct reply api_engines(const struct request *rq);
 struct reply api_sessions(const struct request *rq);
 struct reply api_sessions_clear(const struct request *rq);
+struct reply api_pinholes(const struct request *rq);
+struct reply api_pinhole_open(const struct request *rq);
+struct reply api_pinhole_close(const struct request *rq);
+struct reply api_subscribers(const struct request *rq);
+struct reply api_subscriber(const struct request *rq);
+struct reply api_subscriber_set(const struct request *rq);
+struct reply api_subscriber_delete(const struct request *rq);
 struct reply api_pools(const struct request *rq);
 struct reply api_stats(const struct request *rq);
 struct reply api_stats_schema(const struct request *rq);
@@ -85,6 +96,12 @@ const char *engine_life_name(enum engine_life life);
 struct pool_use {
 	uint64_t used, total;
 };
+
+struct session;
+/* A copy that was the same session from first to last byte; false when it changed hands meanwhile. */
+bool api_copy_session(const struct arena *a, uint32_t index, struct session *out);
+/* A member "IP:PORT". */
+void api_add_endpoint(struct json_object *o, const char *key, be32_t address, be16_t port);
 
 struct snapshot;
 /* The configuration in force; malloced. NULL when none is, or there is no memory. */

@@ -108,8 +108,7 @@ static bool read_query(const struct request *rq, struct session_query *q, struct
 
 /* ---- the answer ---- */
 
-/* A copy that was the same session from first to last byte; false when it changed hands meanwhile. */
-static bool copy_session(const struct arena *a, uint32_t index, struct session *out)
+bool api_copy_session(const struct arena *a, uint32_t index, struct session *out)
 {
 	const struct session *s = session_at(a, index);
 	uint32_t generation = atomic_load_explicit(&s->generation, memory_order_acquire);
@@ -140,6 +139,11 @@ static void add_endpoint(struct json_object *o, const char *key, be32_t address,
 	if (with_port)
 		snprintf(text + strlen(text), 8, ":%u", be16_host(port));
 	json_object_object_add(o, key, json_object_new_string(text));
+}
+
+void api_add_endpoint(struct json_object *o, const char *key, be32_t address, be16_t port)
+{
+	add_endpoint(o, key, address, port, true);
 }
 
 static struct json_object *adopters(uint64_t set)
@@ -181,7 +185,7 @@ static uint32_t collect(const struct arena *a, const struct session_query *q, st
 	for (; (i = slab_next_live(a, SLAB_session, i)); i++) {
 		if (looked++ == LOOK_MAX)
 			return i;
-		if (!copy_session(a, i, &s) || s.l4 >= N_L4 || !filter_matches(&q->filter, &s))
+		if (!api_copy_session(a, i, &s) || s.l4 >= N_L4 || !filter_matches(&q->filter, &s))
 			continue;
 		if (json_object_array_length(rows) == q->limit)
 			return i;

@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/service.h"
+#include "mgmtd/book.h"
 #include "mgmtd/commit.h"
 #include "mgmtd/feed.h"
 #include "mgmtd/history.h"
@@ -32,6 +33,7 @@ struct mgmtd {
 	struct history *history;
 	struct versions *versions;
 	struct feed *feed;
+	struct book *book;
 	struct api api;
 	struct rest *rest;
 	char address[80]; /* where the API is, for people */
@@ -58,6 +60,8 @@ static bool take_arena(struct mgmtd *m)
 	}
 	log_notice("arena %s: %s", m->arena->name, m->arena->backing);
 	shared_repair(m->arena, ACTOR_MGMTD);
+	struct subscribers view = subscribers_view(m->arena, ACTOR_MGMTD);
+	subscribers_settle(&view);
 	m->self = actor_of(m->arena, ACTOR_MGMTD);
 	atomic_fetch_add(&m->self->incarnation, 1);
 	atomic_store(&m->self->heartbeat_ns, mono_now().ns);
@@ -116,6 +120,24 @@ static bool start_feed(struct mgmtd *m)
 	return m->feed != NULL;
 }
 
+/* Without the book everything else works: names cannot be given or taken. */
+static void open_book(struct mgmtd *m)
+{
+	struct book_error wrong;
+
+	m->book = book_open(m->config.subscribers.file, &wrong);
+	if (!m->book) {
+		log_error("subscribers: %s", wrong.text);
+		return;
+	}
+	int64_t n = book_restore(m->book, m->arena);
+
+	if (n < 0)
+		log_error("subscribers: not all that are known by name are in force: %s", strerror((int)-n));
+	else if (n > 0)
+		log_notice("subscribers: %lld are known by name", (long long)n);
+}
+
 static bool start_rest(struct mgmtd *m)
 {
 	struct rest_error wrong = {.text = ""};
@@ -130,6 +152,7 @@ static bool start_rest(struct mgmtd *m)
 	m->api.arena = m->arena;
 	m->api.feed = m->feed;
 	m->api.history = m->history;
+	m->api.book = m->book;
 	m->api.versions = m->versions;
 	m->rest = rest_open(fd, &m->api);
 	return m->rest != NULL;
@@ -156,7 +179,10 @@ static void start_versions(struct mgmtd *m)
 
 static bool start(struct mgmtd *m)
 {
-	if (!take_arena(m) || !take_config(m))
+	if (!take_arena(m))
+		return false;
+	open_book(m);
+	if (!take_config(m))
 		return false;
 	start_versions(m);
 	return start_mirror(m) && start_feed(m) && start_rest(m);
@@ -168,6 +194,7 @@ static void stop(struct mgmtd *m)
 	rest_close(m->rest);
 	feed_close(m->feed);
 	history_close(m->history);
+	book_close(m->book);
 	versions_close(m->versions);
 	mirror_close(m->mirror);
 	commit_close(&m->commit);

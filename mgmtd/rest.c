@@ -136,7 +136,12 @@ static bool method_is_served(const char *method, const char *path)
 
 static struct reply refuse_method(const char *method, const char *path)
 {
-	const char *allowed = rest_route_find(MHD_HTTP_METHOD_DELETE, path) ? "GET, HEAD, DELETE" : "GET, HEAD";
+	static const char *const others[] = {MHD_HTTP_METHOD_PUT, MHD_HTTP_METHOD_POST, MHD_HTTP_METHOD_DELETE};
+	char allowed[32] = "GET, HEAD";
+
+	for (unsigned i = 0; i < sizeof others / sizeof others[0]; i++)
+		if (rest_route_find(others[i], path))
+			snprintf(allowed + strlen(allowed), sizeof allowed - strlen(allowed), ", %s", others[i]);
 	struct reply r =
 		reply_problem(MHD_HTTP_METHOD_NOT_ALLOWED, "%.20s is not served here; %s are", method, allowed);
 

@@ -20,7 +20,7 @@ enum {
 	REST_CONNECTIONS_PER_IP = 96, /* a dashboard needs about six */
 	REST_IDLE_S = 30,
 	REST_REQUEST_BYTES = 32 * 1024, /* request line and headers, and the server's own needs */
-	REST_PARAMETERS_MAX = 8,        /* of one route, with the NULL that ends them */
+	REST_PARAMETERS_MAX = 12,       /* of one route, with the NULL that ends them */
 };
 
 /* Who may call a route. Zero is nobody, so that a row without a role is closed. */
@@ -34,7 +34,8 @@ struct rest_route {
 	struct reply (*answer)(const struct request *rq);
 };
 
-/* The row with exactly this path and method; NULL when there is none. */
+/* The row with this method and exactly this path, or, where the row's ends in "*", one more part of a path in its place;
+ * NULL when there is none. */
 const struct rest_route *rest_route_find(const char *method, const char *path);
 
 struct rest_error {

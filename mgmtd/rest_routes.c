@@ -16,6 +16,19 @@ static const struct rest_route routes[] = {
 		{"inside", "nat", "remote", "protocol", "realm", "limit", "cursor", NULL}, api_sessions},
 	{"DELETE", "/api/v1/sessions", ROLE_OPERATOR, {"inside", "nat", "remote", "protocol", "realm", NULL},
 		api_sessions_clear},
+	{"GET", "/api/v1/pinholes", ROLE_VIEWER, {"inside", "nat", "protocol", "realm", "limit", "cursor", NULL},
+		api_pinholes},
+	{"POST", "/api/v1/pinholes", ROLE_OPERATOR, {"protocol", "inside", "realm", "nat", "lifetime_s", NULL},
+		api_pinhole_open},
+	{"DELETE", "/api/v1/pinholes", ROLE_OPERATOR, {"protocol", "inside", "realm", NULL}, api_pinhole_close},
+	{"GET", "/api/v1/subscribers", ROLE_VIEWER, {"inside", "realm", "name", "top", "limit", "cursor", NULL},
+		api_subscribers},
+	{"GET", "/api/v1/subscribers/*", ROLE_VIEWER, {"realm", NULL}, api_subscriber},
+	{"PUT", "/api/v1/subscribers/*", ROLE_OPERATOR,
+		{"realm", "name", "sessions", "tcp_ports", "udp_ports", "icmp_ids", "memory_kib", "new_sessions_per_s",
+			"burst", "reserved_ports", NULL},
+		api_subscriber_set},
+	{"DELETE", "/api/v1/subscribers/*", ROLE_OPERATOR, {"realm", NULL}, api_subscriber_delete},
 	{"GET", "/api/v1/pools", ROLE_VIEWER, {NULL}, api_pools},
 	{"GET", "/api/v1/stats", ROLE_VIEWER, {NULL}, api_stats},
 	{"GET", "/api/v1/stats/schema", ROLE_VIEWER, {NULL}, api_stats_schema},
@@ -24,12 +37,21 @@ static const struct rest_route routes[] = {
 	{"GET", "/metrics", ROLE_VIEWER, {NULL}, api_metrics},
 };
 
+static bool is_path(const char *pattern, const char *path)
+{
+	size_t n = strlen(pattern) - 1;
+
+	if (pattern[n] != '*')
+		return strcmp(pattern, path) == 0;
+	return strncmp(pattern, path, n) == 0 && path[n] != '\0' && !strchr(path + n, '/');
+}
+
 const struct rest_route *rest_route_find(const char *method, const char *path)
 {
 	if (strcmp(method, "HEAD") == 0) /* answered like GET, without the body */
 		method = "GET";
 	for (unsigned i = 0; i < sizeof routes / sizeof routes[0]; i++)
-		if (strcmp(routes[i].path, path) == 0 && strcmp(routes[i].method, method) == 0)
+		if (is_path(routes[i].path, path) && strcmp(routes[i].method, method) == 0)
 			return &routes[i];
 	return NULL;
 }

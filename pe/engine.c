@@ -120,32 +120,47 @@ static void keep(struct engine *e, struct packet *p, mono_t since)
 	e->nat.verdicts[why] += e->n_held + e->n_syns - waiting;
 }
 
-/* Sorts a translated burst into what is sent on each side, dropped and held, keeping order. `since`: when those that are
- * to be held came. */
+static bool must_cut(const struct packet *p)
+{
+	return p->mtu && p->verdict != VERDICT_drop_too_big;
+}
+
+static bool waits(const struct packet *p)
+{
+	return p->verdict == VERDICT_held || p->verdict == VERDICT_held_fragment || p->verdict == VERDICT_held_syn;
+}
+
+/* Sorts a translated burst into what is sent on each side, dropped and held, keeping order. Most packets go to the side
+ * opposite to the one they came from: these are moved up within the burst, and mostly stay where they are. `since`: when
+ * those that are to be held came. */
 static void dispatch(struct engine *e, struct packet *burst, unsigned n, mono_t since)
 {
-	struct packet out[N_SIDES][BURST_MAX], dropped[BURST_MAX];
-	unsigned n_out[N_SIDES] = {0, 0}, n_dropped = 0;
+	enum side from = burst->side, across = from == SIDE_INSIDE ? SIDE_OUTSIDE : SIDE_INSIDE;
+	struct packet back[BURST_MAX], dropped[BURST_MAX];
+	unsigned n_across = 0, n_back = 0, n_dropped = 0;
 
 	for (unsigned i = 0; i < n; i++) {
 		struct packet *p = &burst[i];
-		bool cut = p->forward && p->mtu && p->verdict != VERDICT_drop_too_big;
 
-		if (p->forward && p->vlan && !cut)
-			vlan_put(p);
-		if (cut)
+		if (p->forward && must_cut(p)) {
 			send_cut(e, p);
-		else if (p->forward)
-			out[p->out][n_out[p->out]++] = *p;
-		else if (p->verdict == VERDICT_held || p->verdict == VERDICT_held_fragment ||
-			 p->verdict == VERDICT_held_syn)
+		} else if (p->forward) {
+			if (p->vlan)
+				vlan_put(p);
+			if (p->out == from)
+				back[n_back++] = *p;
+			else if (n_across++ != i)
+				burst[n_across - 1] = *p;
+		} else if (waits(p)) {
 			keep(e, p, since);
-		else
+		} else {
 			dropped[n_dropped++] = *p;
+		}
 	}
-	for (int side = 0; side < N_SIDES; side++)
-		if (n_out[side])
-			transmit(e, side, out[side], n_out[side]);
+	if (n_across)
+		transmit(e, across, burst, n_across);
+	if (n_back)
+		transmit(e, from, back, n_back);
 	if (n_dropped)
 		drop(e, dropped, n_dropped);
 }
@@ -224,8 +239,8 @@ unsigned engine_turn(struct engine *e, mono_t now)
 	nat_flush_counters(&e->nat);
 	e->io->ops->flush(e->io);
 	if (mono_due(now, e->housekeep)) {
-		e->housekeep = mono_after(now, housekeep_every);
-		nat_housekeep(&e->nat, now);
+		e->behind = nat_housekeep(&e->nat, now);
+		e->housekeep = e->behind ? now : mono_after(now, housekeep_every);
 		counter_set(&e->nat.actor->counters[COUNTER_held_packets], e->n_held + e->n_syns);
 	}
 	return n;

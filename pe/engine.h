@@ -31,6 +31,7 @@ struct engine {
 	struct fragment_quota fragments; /* of those held */
 	mono_t retry;                    /* when the held are tried again */
 	mono_t housekeep;
+	bool behind; /* with the housekeeping: no time to sleep */
 };
 
 /* Returns the sessions taken over from a predecessor. */

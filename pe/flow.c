@@ -83,6 +83,36 @@ enum l4 flow_l4(uint8_t protocol)
 					: L4_OTHER;
 }
 
+/* ---- nearly all packets ---- */
+
+#define PLAIN(of_l4, number, of_dir, sets, may_open, port, header, special)                                            \
+	{                                                                                                              \
+		.flow = {.key.b = (uint64_t)(of_l4) << 48 | (uint64_t)(of_dir) << 56,                                  \
+			.l4_at = offsetof(struct plain_headers, tcp),                                                  \
+			.l4 = (of_l4),                                                                                 \
+			.protocol = (number),                                                                          \
+			.dir = (of_dir),                                                                               \
+			.tcp = (sets),                                                                                 \
+			.port_at = offsetof(struct udp_header, port),                                                  \
+			.opens = (may_open),                                                                           \
+			.plain = true,                                                                                 \
+			.checksum_at = offsetof(struct header, checksum)},                                             \
+		.size_min = sizeof(struct ip4_header) + sizeof(struct header), .special_flags = (special),             \
+	}
+
+enum { TCP_SPECIAL = TCP_FLAG_SYN | TCP_FLAG_FIN | TCP_FLAG_RST };
+
+/* A segment from the outside opens nothing. */
+const struct plain_row flow_plain[N_DIRS][2] = {
+	[DIR_OUTBOUND] = {PLAIN(L4_TCP, PROTO_TCP, DIR_OUTBOUND, TCP_OUT_DATA, true, src, tcp_header, TCP_SPECIAL),
+		PLAIN(L4_UDP, PROTO_UDP, DIR_OUTBOUND, 0, true, src, udp_header, 0)},
+	[DIR_INBOUND] = {PLAIN(L4_TCP, PROTO_TCP, DIR_INBOUND, TCP_IN_DATA, false, dst, tcp_header, TCP_SPECIAL),
+		PLAIN(L4_UDP, PROTO_UDP, DIR_INBOUND, 0, true, dst, udp_header, 0)},
+};
+#undef PLAIN
+
+/* ---- any packet ---- */
+
 /* Checks that the headers are whole; sets where the transport header starts. */
 static enum verdict check_ip4(struct flow *f, const struct packet *p)
 {
@@ -114,7 +144,10 @@ static enum verdict parse(struct flow *f, const struct packet *p)
 	f->dir = p->side == SIDE_INSIDE ? DIR_OUTBOUND : DIR_INBOUND;
 	f->tcp = 0;
 	f->opens = true;
+	f->plain = false;
 	f->draw = 0;
+	f->foreseen = 0;
+	f->part = NULL;
 	f->port_at = FLOW_NO_PORT;
 	memcpy(&f->key.a, &ip->src, sizeof f->key.a); /* source and destination, like the session's pairs */
 	f->key.b = (uint64_t)f->l4 << 48 | (uint64_t)f->dir << 56;

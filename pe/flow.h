@@ -16,18 +16,27 @@
 
 enum { FLOW_NO_PORT = UINT8_MAX };
 
+struct subscriber_part;
+
 struct flow {
 	struct flow_key key; /* in the direction the packet travels */
+
+	uint16_t l4_at;      /* offset of the transport header */
+	uint16_t size;       /* IPv4 total length */
+	uint32_t draw;       /* for the choice of a port, when one was drawn already; 0: not yet */
+	uint8_t l4;          /* enum l4 */
+	uint8_t protocol;    /* as in the IPv4 header */
+	uint8_t dir;         /* enum dir */
+	uint8_t tcp;         /* TCP_* bits this segment sets */
+	uint8_t port_at;     /* where the inside or NAT endpoint's port lies, from l4_at on; FLOW_NO_PORT: nowhere */
+	bool opens;          /* it may be the first packet of a session */
+	bool plain;          /* flow_parse_plain read it */
+	uint8_t checksum_at; /* plain: from l4_at on */
+
+	/* Of those that have no session yet. */
 	uint64_t hash;
-	uint16_t l4_at;   /* offset of the transport header */
-	uint16_t size;    /* IPv4 total length */
-	uint32_t draw;    /* for the choice of a port, when one was drawn already; 0: not yet */
-	uint8_t l4;       /* enum l4 */
-	uint8_t protocol; /* as in the IPv4 header */
-	uint8_t dir;      /* enum dir */
-	uint8_t tcp;      /* TCP_* bits this segment sets */
-	uint8_t port_at;  /* where the inside or NAT endpoint's port lies, from l4_at on; FLOW_NO_PORT: nowhere */
-	bool opens;       /* it may be the first packet of a session */
+	struct subscriber_part *part; /* of its subscriber, when it was looked for already and found; else NULL */
+	uint16_t foreseen;            /* the port that choice will most likely make; 0: not known */
 };
 
 /* Of who sent it; 0 from the outside. */
@@ -41,6 +50,51 @@ enum l4 flow_l4(uint8_t protocol);
 enum verdict flow_parse(struct flow *f, const struct packet *p);
 /* The same of the first fragment of a datagram, which flow_parse refuses like all fragments. */
 enum verdict flow_parse_first(struct flow *f, const struct packet *p);
+
+/* ---- nearly all packets ---- */
+
+/* A UDP datagram's ports lie where a TCP segment's do. */
+struct plain_headers {
+	struct eth_header eth;
+	struct ip4_header ip;
+	struct tcp_header tcp;
+} __attribute__((packed));
+
+/* What all plain packets of a protocol have in common; key.b without ports and realm. */
+struct plain_row {
+	_Alignas(CACHE_LINE) struct flow flow;
+	uint16_t size_min;     /* of the IPv4 packet */
+	uint8_t special_flags; /* TCP flags that take a closer look */
+};
+/* TCP's number is even, UDP's is odd. */
+extern const struct plain_row flow_plain[N_DIRS][2];
+
+/* IPv4 that is whole and has neither options nor a VLAN tag, and in it UDP or TCP that neither opens nor ends a
+ * connection: read with few and always the same branches. False: anything else, for flow_parse, which says the very same
+ * of these. Frames shorter than Ethernet's least are among the others. */
+static inline bool flow_parse_plain(
+	struct flow *f, const struct packet *p, const struct plain_row rows[2], enum dir dir)
+{
+	const struct plain_headers *h = (const struct plain_headers *)p->data;
+	uint32_t ports;
+
+	uint16_t size;
+
+	if (p->len < sizeof *h || h->eth.type.net != htons(ETHERTYPE_IPV4) || h->ip.version_ihl != 0x45)
+		return false;
+	const size_t odd = h->ip.protocol & 1u;
+	const struct plain_row *row = &rows[odd];
+	size = be16_host(h->ip.total_size);
+	if ((h->ip.fragment.net & htons(IP4_FRAGMENT_MASK)) || h->ip.ttl <= 1 || h->ip.protocol != row->flow.protocol ||
+		(h->tcp.flags & row->special_flags) || size < row->size_min || size > p->len - sizeof h->eth)
+		return false;
+	memcpy(&f->l4_at, &row->flow.l4_at, offsetof(struct flow, hash) - offsetof(struct flow, l4_at));
+	f->size = size;
+	memcpy(&f->key.a, &h->ip.src, sizeof f->key.a);
+	memcpy(&ports, &h->tcp.src, sizeof ports);
+	f->key.b = row->flow.key.b | ports | (dir == DIR_OUTBOUND ? (uint64_t)p->vlan << 32 : 0);
+	return true;
+}
 
 static inline struct ip4_header *flow_ip4(const struct packet *p)
 {

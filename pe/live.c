@@ -6,6 +6,7 @@
 #include "pe/engine.h"
 #include "pe/guests.h"
 #include "pe/io_afxdp.h"
+#include "pe/turns.h"
 #include "shm/mailbox.h"
 
 #include <errno.h>
@@ -30,6 +31,7 @@ struct live {
 	struct mailbox *mailbox;
 	struct engine engine;
 	mono_t last_packet, look, report;
+	struct turns turns;
 	bool untold;              /* the XDP program does not know all that is in force */
 	struct io_stats reported; /* what io had counted when it was last asked */
 	/* For the XDP program. */
@@ -216,25 +218,34 @@ static void between_turns(struct live *l, mono_t now)
 	}
 }
 
-/* Polls while there is work and shortly after; then sleeps until a packet comes or something is due. */
-static void rest(struct live *l, mono_t now)
+/* Sleeps until a packet comes or something is due. */
+static void rest(struct live *l)
 {
-	if (mono_since(now, l->last_packet).ns < awake_for.ns)
+	if (l->engine.behind)
 		return;
 	counter_add(&l->engine.nat.actor->counters[COUNTER_idle_waits], 1);
 	l->io->ops->wait(l->io, l->engine.n_held || l->engine.nat.clearing.number ? SLEEP_BUSY_MS : SLEEP_MS);
 }
 
+/* Polls while there is work and shortly after. Where a turn ends the next begins. */
 static void loop(struct live *l)
 {
-	while (!service_stop_asked()) {
-		mono_t now = mono_now();
+	mono_t now = mono_now(), then;
 
-		if (engine_turn(&l->engine, now))
+	turns_wake(&l->turns, now, turns_cpu());
+	for (; !service_stop_asked(); now = then) {
+		bool idle = !engine_turn(&l->engine, now);
+
+		if (!idle)
 			l->last_packet = now;
-		else
-			rest(l, now);
 		between_turns(l, now);
+		then = mono_now();
+		turns_count(&l->turns, l->engine.nat.actor, now, then, turns_cpu);
+		if (!idle || mono_since(then, l->last_packet).ns < awake_for.ns)
+			continue;
+		rest(l);
+		then = mono_now();
+		turns_wake(&l->turns, then, turns_cpu());
 	}
 }
 

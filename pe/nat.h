@@ -20,6 +20,7 @@
 #include "shm/fragments.h"
 #include "shm/global_table.h"
 #include "shm/local_table.h"
+#include "shm/pinhole.h"
 #include "shm/port_view.h"
 #include "shm/snapshot.h"
 #include "shm/subscriber.h"
@@ -43,6 +44,12 @@ struct part_walk {
 	mono_t started;
 };
 
+/* This engine's pinholes, chained through session.next_pinhole; and the walk over them that ends those whose time is up. */
+struct pinholes {
+	uint32_t first, n;
+	uint32_t at; /* the one looked at last; 0: none, it begins */
+};
+
 /* The request to clear sessions that is under way, and the place in the walk over the engine's pages. */
 struct clearing {
 	uint32_t number; /* 0: none */
@@ -58,6 +65,15 @@ struct nat_address {
 	uint16_t index; /* in config.addresses */
 	uint16_t order; /* PORT_ORDER_* */
 	uint32_t view;  /* slab index; 0: none yet */
+};
+
+/* An address whose port table alone says what is behind its ports: no static mapping, no subscriber's own address, no
+ * older table. By a hash; address 0: none. */
+enum { NAT_ALONE_SLOTS = 2 * CONFIG_ADDRESSES_MAX };
+struct nat_alone {
+	be32_t address;
+	uint32_t order; /* PORT_ORDER_* */
+	const struct port_table *table;
 };
 
 /* Orders of tables that are not given from any more; a few, kept because making one takes a while. */
@@ -85,6 +101,7 @@ struct nat {
 	uint32_t n_addresses;
 	struct port_rules ports[N_PORT_ORDERS];
 	struct older_orders older;
+	struct nat_alone alone[NAT_ALONE_SLOTS];
 	uint32_t wake_at; /* whose resting ports are looked at next */
 	struct fib fib;
 	struct pending pending;
@@ -94,14 +111,18 @@ struct nat {
 	struct sweep sweep;
 	struct subscribers subscribers;
 	struct subscriber_part *part; /* of the session being made */
+	uint16_t foreseen;            /* its port, most likely; 0: not known */
 	struct part_walk walk;
 	const struct clear_ring *clears;
 	struct clearing clearing;
+	struct pinhole_ring *pinhole_ring;
+	struct pinholes pinholes;
 	mono_t now; /* of the burst or turn in hand */
 	uint32_t now_s;
 	struct icmp_budget icmp_budget;
 	struct fragments fragments;
 	uint16_t ip_id[IP_ID_COUNTERS]; /* next IPv4 identification, by addresses (RFC 6864 §5.3.1) */
+	uint16_t ip_id_step;            /* engines: each has its own numbers */
 	uint64_t verdicts[N_VERDICTS];  /* since the last nat_flush_counters */
 };
 
@@ -123,8 +144,9 @@ void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now);
  * forgotten, else answered (RFC 5382 REQ-4). */
 void nat_end_syn(struct nat *n, struct packet *p, mono_t now);
 
-/* One bounded slice of aging, and of ending what somebody asked to. */
-void nat_housekeep(struct nat *n, mono_t now);
+/* One bounded slice of aging, and of ending what somebody asked to. True: many sessions are over just now, and the next
+ * slice is due at the next turn; else it is in a millisecond. */
+bool nat_housekeep(struct nat *n, mono_t now);
 
 /* Looks after the sessions of an engine that was taken out of the configuration: its packets are translated, its sessions
  * age, and nothing new is made in its name. `guest` was nat_init'ed with that engine's number by the same thread. */

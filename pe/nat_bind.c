@@ -44,6 +44,10 @@ static bool reverse_is_away(const struct nat *n, const struct session *s)
 void nat_complete(struct nat *n, struct session *s)
 {
 	compute_deltas(s);
+	if (session_is_pinhole(s)) { /* it has no reverse */
+		slab_publish(s);
+		return;
+	}
 	if (nat_is_pool_address(n, s->remote))
 		session_set(s, SESSION_HAIRPIN, 0);
 	if (reverse_is_away(n, s))
@@ -197,7 +201,8 @@ static enum verdict carry(struct nat *n, uint32_t index, struct session *s, cons
 
 	if (refused != N_VERDICTS)
 		return refused;
-	refused = nat_take_port(n, s, rule, draw, beside);
+	refused = s->nat.net || s->nat_port.net ? nat_take_wanted(n, s, rule, draw)
+						: nat_take_port(n, s, rule, draw, beside);
 	if (refused != N_VERDICTS) {
 		nat_quota_port_back(n, s);
 		return refused;
@@ -295,6 +300,11 @@ uint32_t nat_filter_for(struct nat *n, const struct flow *f, struct session *cop
 	memcpy(address, &f->key.a, sizeof address);
 	memcpy(port, &f->key.b, sizeof port);
 	*verdict = VERDICT_drop_no_session;
+	if (f->l4 == L4_ICMP) { /* queries from the Internet are for nobody here */
+		if (!nat_is_pool_address(n, address[0]))
+			return 0;
+		port[1] = port[0];
+	}
 	for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
 		struct flow_key key = filter_key_of(kinds[i], address[0], port[0], address[1], port[1], f->l4);
 		uint32_t found = carrier_for(n, key, copy, verdict);
@@ -305,11 +315,26 @@ uint32_t nat_filter_for(struct nat *n, const struct flow *f, struct session *cop
 	return 0;
 }
 
-/* New senders are let in while somebody inside uses the mapping: what was only sent to it does not keep it open. */
-static bool is_open(const struct session *carrier)
+static bool is_used_from_inside(const struct session *carrier)
 {
+	return atomic_load_explicit(&carrier->refs, memory_order_relaxed) >= REF_OUTBOUND;
+}
+
+/* A pinhole's filter outlives its time while others use it. It stays open for those who went out by it, if the rules would
+ * have given them such a filter; who was let in by it does not count. */
+static bool pinhole_is_open(const struct nat *n, const struct session *carrier)
+{
+	return nat_pinhole_is_open(n, carrier) ||
+	       (is_used_from_inside(carrier) && nat_rule_for(n, carrier)->filtering == ENDPOINT_INDEPENDENT);
+}
+
+/* New senders are let in while somebody inside uses the mapping: what was only sent to it does not keep it open. */
+static bool is_open(const struct nat *n, const struct session *carrier)
+{
+	if (session_is_pinhole(carrier))
+		return pinhole_is_open(n, carrier);
 	return (session_has(carrier, SESSION_FLOW) && !session_has(carrier, SESSION_DYING)) ||
-	       atomic_load_explicit(&carrier->refs, memory_order_relaxed) >= REF_OUTBOUND;
+	       is_used_from_inside(carrier);
 }
 
 enum verdict nat_bind_inbound(struct nat *n, struct session *s, uint32_t found, const struct session *copy)
@@ -321,10 +346,12 @@ enum verdict nat_bind_inbound(struct nat *n, struct session *s, uint32_t found, 
 	if (!global_lock(&n->mappings, hash_of(n, mapping_key(copy)), &pair))
 		return VERDICT_drop_lock_busy;
 	if (slab_live(carrier) && carrier->generation == copy->generation && session_has(carrier, SESSION_FILTERS) &&
-		is_open(carrier)) {
+		is_open(n, carrier)) {
 		refused = has_room(carrier) ? N_VERDICTS : VERDICT_drop_table_full;
 		nat_complete(n, s);
 	}
+	if (refused == N_VERDICTS && session_is_pinhole(carrier))
+		session_set(s, SESSION_PINHOLE, 0);
 	if (refused == N_VERDICTS)
 		refer(n, s, found);
 	global_unlock(&n->mappings, &pair);

@@ -52,6 +52,16 @@ static bool take_computed(struct nat *n, struct session *s, const struct determi
 	return true;
 }
 
+bool nat_computes_port(const struct nat *n, const struct session *s, const struct snapshot_pool *pool)
+{
+	struct deterministic_ports p;
+	uint16_t port = be16_host(s->nat_port);
+
+	return pool->deterministic &&
+	       deterministic_forward(&n->config.deterministic[pool->deterministic - 1], be32_host(s->inside), &p) &&
+	       p.nat == be32_host(s->nat) && port >= p.first && port <= p.last;
+}
+
 enum verdict nat_take_deterministic(
 	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw)
 {

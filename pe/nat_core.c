@@ -1,5 +1,5 @@
 /* The burst: parse all, look up all, translate all, then the few that have no session yet. */
-#include "pe/nat_internal.h"
+#include "pe/nat_hit.h"
 #include "pe/vlan.h"
 
 /* ---- lookup ---- */
@@ -20,6 +20,15 @@ local_place nat_find_local(const struct nat *n, enum dir dir, struct flow_key ke
 
 /* ---- the burst ---- */
 
+/* What its stages hand to each other. */
+struct burst {
+	struct flow flow[BURST_MAX];
+	uint64_t hash[BURST_MAX];
+	struct local_found found[BURST_MAX];
+	unsigned left[BURST_MAX], n_left;   /* those that are decided, but not by the straight path */
+	unsigned first[BURST_MAX], n_first; /* those without a session */
+};
+
 static const enum verdict hit_verdict[N_DIRS] = {VERDICT_fwd_out_hit, VERDICT_fwd_in_hit};
 
 /* A packet whose session is not in the local table, or was not when the burst was looked up. What comes to a subscriber's
@@ -36,31 +45,36 @@ static enum verdict first_packet(struct nat *n, struct packet *p, const struct f
 		place = nat_first_packet(n, f, &verdict);
 	if (!place && verdict == VERDICT_fwd_out_bypass)
 		return nat_bypass(n, p, f);
-	if (!place && verdict == VERDICT_drop_no_session && f->tcp == TCP_IN_SYN && f->opens && n->config.syn_hold_s)
-		return VERDICT_held_syn;
+	if (!place && verdict == VERDICT_drop_no_session && f->dir == DIR_INBOUND)
+		return nat_unasked(n, f);
 	return place ? nat_translate(n, p, f, place, verdict) : verdict;
 }
 
 /* Most frames have no tag: whether this one has is asked only when it looks like no IPv4 packet. */
 static enum verdict parse(struct flow *f, struct packet *p)
 {
+	f->key = (struct flow_key){0, 0};
+	f->plain = false;
 	enum verdict refused = flow_parse(f, p);
-
 	if (refused != VERDICT_drop_not_ipv4 || !vlan_is_tagged(p))
 		return refused;
 	refused = vlan_take(p);
 	return refused == N_VERDICTS ? flow_parse(f, p) : refused;
 }
 
-/* What is refused here keeps a hash of 0: looked up with the rest, and not looked at again. */
-static void burst_parse(const struct nat *n, struct packet *burst, struct flow *flow, uint64_t *hash, unsigned count)
+/* Reads all, and has the buckets fetched that their sessions should be in. What is refused is looked up with the rest, and
+ * not looked at again. The others' verdict is not set yet. */
+static inline __attribute__((always_inline)) void burst_parse(const struct nat *n, const struct local_table *t,
+	struct packet *burst, struct burst *b, unsigned count, enum dir dir)
 {
+	const struct plain_row *rows = flow_plain[dir];
+	const uint64_t seed = n->seed;
+
 	for (unsigned i = 0; i < count; i++) {
-		burst[i].forward = 0;
-		burst[i].mtu = 0;
-		burst[i].verdict = (uint8_t)parse(&flow[i], &burst[i]);
-		hash[i] = burst[i].verdict == N_VERDICTS ? flow_key_hash(flow[i].key, n->seed) : 0;
-		flow[i].hash = hash[i];
+		if (!flow_parse_plain(&b->flow[i], &burst[i], rows, dir))
+			burst[i].verdict = (uint8_t)parse(&b->flow[i], &burst[i]);
+		b->hash[i] = flow_key_hash(b->flow[i].key, seed);
+		local_begin(t, b->hash[i], &b->found[i]);
 	}
 }
 
@@ -79,6 +93,19 @@ static local_place find_fitting(
 	return NULL;
 }
 
+/* A packet that the straight path did not take. False: it has no session here, as far as the burst's lookup found. */
+static bool second_look(
+	struct nat *n, struct packet *p, const struct flow *f, const struct local_table *t, struct local_found found)
+{
+	if (!f->plain && p->verdict != N_VERDICTS)
+		return true;
+	local_place place = find_fitting(n, t, found, f);
+	if (!place || !nat_still_good(n, place))
+		return false;
+	p->verdict = (uint8_t)nat_translate(n, p, f, place, hit_verdict[f->dir]);
+	return true;
+}
+
 /* Packets that are not forwarded as they stand: some are by another way, some are answered. */
 static void odd_packet(struct nat *n, struct packet *p)
 {
@@ -92,37 +119,67 @@ static void odd_packet(struct nat *n, struct packet *p)
 		nat_answer(n, p);
 }
 
+static void burst_odd(struct nat *n, struct packet *burst, const unsigned *which, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (!burst[which[i]].forward)
+			odd_packet(n, &burst[which[i]]);
+}
+
+/* Those that have no session yet. */
+static void burst_first(struct nat *n, struct packet *burst, struct burst *b)
+{
+	for (unsigned i = 0; i < b->n_first; i++) {
+		b->flow[b->first[i]].hash = b->hash[b->first[i]];
+		b->flow[b->first[i]].part = NULL;
+		b->flow[b->first[i]].foreseen = 0;
+	}
+	nat_foresee(n, b->flow, b->first, b->n_first);
+	for (unsigned i = 0; i < b->n_first; i++) {
+		struct packet *p = &burst[b->first[i]];
+
+		p->verdict = (uint8_t)first_packet(n, p, &b->flow[b->first[i]]);
+	}
+}
+
+/* Compiled once for each direction: what depends on it is decided then. */
+static inline __attribute__((always_inline)) void burst_in(
+	struct nat *n, struct packet *burst, unsigned count, enum dir dir)
+{
+	const struct local_table t = n->local[dir];
+	struct straight h = nat_straight(n, dir);
+	struct burst b;
+
+	burst_parse(n, &t, burst, &b, count, dir);
+	local_lookup_burst(n->arena, &t, b.hash, b.found, count);
+	b.n_left = b.n_first = 0;
+	for (unsigned i = 0; i < count; i++) {
+		if (b.flow[i].plain && b.found[i].session && nat_hit(&h, &burst[i], &b.flow[i], &b.found[i], dir))
+			continue;
+		burst[i].forward = 0;
+		burst[i].mtu = 0;
+		if ((!b.flow[i].plain || b.found[i].session) && second_look(n, &burst[i], &b.flow[i], &t, b.found[i]))
+			b.left[b.n_left++] = i;
+		else
+			b.first[b.n_first++] = i;
+	}
+	if (dir == DIR_INBOUND && b.n_first)
+		b.n_first = nat_drop_unasked(n, burst, b.flow, b.found, b.first, b.n_first);
+	if (b.n_first)
+		burst_first(n, burst, &b);
+	burst_odd(n, burst, b.left, b.n_left);
+	burst_odd(n, burst, b.first, b.n_first);
+}
+
 void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now)
 {
-	const struct local_table *t = &n->local[burst->side == SIDE_INSIDE ? DIR_OUTBOUND : DIR_INBOUND];
-	struct flow flow[BURST_MAX];
-	uint64_t hash[BURST_MAX];
-	struct local_found found[BURST_MAX];
-	unsigned first[BURST_MAX], n_first = 0;
-
 	assert(n && count <= BURST_MAX);
 	for (struct nat *host = n; host; host = host->guest)
 		nat_set_time(host, now);
-	burst_parse(n, burst, flow, hash, count);
-	local_lookup_burst(n->arena, t, hash, found, count);
-	for (unsigned i = 0; i < count; i++) {
-		const struct flow *f = &flow[i];
-
-		if (burst[i].verdict != N_VERDICTS)
-			continue;
-		local_place place = find_fitting(n, t, found[i], f);
-		if (place && nat_still_good(n, place))
-			burst[i].verdict = (uint8_t)nat_translate(n, &burst[i], f, place, hit_verdict[f->dir]);
-		else
-			first[n_first++] = i;
-	}
-	if (n_first)
-		nat_foresee(n, flow, first, n_first);
-	for (unsigned i = 0; i < n_first; i++)
-		burst[first[i]].verdict = (uint8_t)first_packet(n, &burst[first[i]], &flow[first[i]]);
-	for (unsigned i = 0; i < count; i++)
-		if (!burst[i].forward)
-			odd_packet(n, &burst[i]);
+	if (burst->side == SIDE_INSIDE)
+		burst_in(n, burst, count, DIR_OUTBOUND);
+	else
+		burst_in(n, burst, count, DIR_INBOUND);
 }
 
 void nat_end_syn(struct nat *n, struct packet *p, mono_t now)

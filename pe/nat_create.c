@@ -26,16 +26,41 @@ uint32_t nat_next_hop(struct nat *n, enum dir dir, uint16_t realm, be32_t destin
 
 /* ---- stage: the session tables ---- */
 
-static bool insert_global(struct nat *n, uint32_t index, uint64_t hash, enum verdict *refused)
+/* Nothing but this table keeps two hosts behind one NAT address apart who ask the same address of others with the same
+ * identifier: no port is theirs. */
+static bool has_rival(const struct nat *n, const struct session *s, enum dir dir, const struct global_pair *pair)
 {
+	struct flow_key key = session_key(s, dir);
+	unsigned cursor = 0;
+	uint32_t i;
+
+	if (s->l4 != L4_ICMP || !session_has(s, SESSION_HAIRPIN))
+		return false;
+	while ((i = global_next(&n->sessions, pair, &cursor))) {
+		const struct session *rival = session_at(n->arena, i);
+
+		if (slab_live(rival) && !session_has(rival, SESSION_DYING) && session_origin(rival) != dir &&
+			flow_key_equal(session_key(rival, dir), key))
+			return true;
+	}
+	return false;
+}
+
+static bool insert_global(struct nat *n, uint32_t index, enum dir dir, uint64_t hash, enum verdict *refused)
+{
+	const struct session *s = session_at(n->arena, index);
 	struct global_pair pair;
+	bool ok = false;
 
 	*refused = VERDICT_drop_lock_busy;
 	if (!global_lock(&n->sessions, hash, &pair))
 		return false;
-	bool ok = global_insert(&n->sessions, &pair, index);
+	*refused = VERDICT_drop_no_port;
+	if (!has_rival(n, s, dir, &pair)) {
+		ok = global_insert(&n->sessions, &pair, index);
+		*refused = VERDICT_drop_table_full;
+	}
 	global_unlock(&n->sessions, &pair);
-	*refused = VERDICT_drop_table_full;
 	return ok;
 }
 
@@ -50,7 +75,7 @@ static local_place insert(struct nat *n, uint32_t index, struct session *s, cons
 	nat_counter(n, COUNTER_sessions_created, 1);
 	*refused = VERDICT_drop_table_full;
 	if (session_has(s, SESSION_AWAY)) {
-		if (!insert_global(n, index, hash, refused))
+		if (!insert_global(n, index, reverse, hash, refused))
 			return NULL;
 	} else if (!local_insert(&n->local[reverse], hash, index, class, n->now_s)) {
 		return NULL;
@@ -60,11 +85,10 @@ static local_place insert(struct nat *n, uint32_t index, struct session *s, cons
 
 /* ---- creating, either direction ---- */
 
-/* A session that is being built for `want`'s subscriber: all but its NAT and inside endpoints. NULL and why. */
-static struct session *session_begin(
-	struct nat *n, const struct flow *f, const struct session *want, uint32_t *index, enum verdict *refused)
+struct session *nat_session_begin(struct nat *n, const struct session *want, struct subscriber_part *foreseen,
+	uint32_t *index, enum verdict *refused)
 {
-	*refused = nat_quota_session(n, want);
+	*refused = nat_quota_session(n, want, foreseen);
 	if (*refused != N_VERDICTS)
 		return NULL;
 	*index = slab_take(n->arena, &n->actor->slab[SLAB_session], n->engine, SLAB_session);
@@ -76,9 +100,18 @@ static struct session *session_begin(
 	struct session *s = session_at(n->arena, *index);
 
 	memset((uint8_t *)s + sizeof s->generation, 0, sizeof *s - sizeof s->generation);
-	s->l4 = f->l4;
+	s->l4 = want->l4;
 	s->owner = (uint8_t)n->engine;
-	atomic_store_explicit(&s->tcp, f->tcp, memory_order_relaxed);
+	return s;
+}
+
+static struct session *session_begin(
+	struct nat *n, const struct flow *f, const struct session *want, uint32_t *index, enum verdict *refused)
+{
+	struct session *s = nat_session_begin(n, want, f->part, index, refused);
+
+	if (s)
+		atomic_store_explicit(&s->tcp, f->tcp, memory_order_relaxed);
 	return s;
 }
 
@@ -100,20 +133,19 @@ static local_place session_finish(struct nat *n, const struct flow *f, uint32_t 
 	return place;
 }
 
-static uint8_t timeout_of(const struct snapshot_rule *rule, enum l4 l4)
+static enum timeout_class timeout_of(const struct snapshot_rule *rule, enum l4 l4)
 {
 	static const uint8_t own[N_L4] = {[L4_TCP] = TIMEOUT_TCP_ESTABLISHED,
 		[L4_UDP] = TIMEOUT_UDP,
 		[L4_ICMP] = TIMEOUT_ICMP,
 		[L4_OTHER] = TIMEOUT_OTHER};
 
-	return rule->timeout < N_TIMEOUTS ? rule->timeout : own[l4];
+	return (enum timeout_class)(rule->timeout < N_TIMEOUTS ? rule->timeout : own[l4]);
 }
 
-/* A query's identifier is nobody's port: no third party sends to it. */
-uint32_t nat_behaviour_for(const struct snapshot_rule *rule, enum l4 l4)
+uint32_t nat_behaviour_for(const struct snapshot_rule *rule)
 {
-	return behaviour_of(rule->mapping, l4 == L4_ICMP ? ADDRESS_AND_PORT_DEPENDENT : rule->filtering);
+	return behaviour_of(rule->mapping, rule->filtering);
 }
 
 /* ---- from the inside ---- */
@@ -160,6 +192,37 @@ static enum verdict bind_static(struct nat *n, struct session *s, const struct s
 	return N_VERDICTS;
 }
 
+/* A query to the NAT address of somebody inside is for whoever has its identifier there (RFC 7857 §12, RFC 5508 REQ-7). A
+ * query has one identifier for both ends: it stays as it is, here and when it comes in again, and only the addresses
+ * are translated, so it takes nobody's port. */
+static bool is_turned_query(const struct nat *n, const struct session *s)
+{
+	return s->l4 == L4_ICMP && nat_is_pool_address(n, s->remote) &&
+	       !nat_static_nat(n, s->remote, s->inside_port, L4_ICMP);
+}
+
+static enum verdict bind_query(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+{
+	const struct snapshot_address *from = nat_first_address(n, s, rule, draw);
+
+	if (!from)
+		return VERDICT_drop_no_port;
+	s->nat = from->address;
+	s->nat_port = s->inside_port;
+	s->mapping = MAPPING_STATIC;
+	nat_complete(n, s);
+	return N_VERDICTS;
+}
+
+static enum verdict bind_outbound(struct nat *n, uint32_t index, struct session *s, const struct snapshot_rule *rule,
+	const struct snapshot_static *fixed, uint32_t draw)
+{
+	if (fixed)
+		return bind_static(n, s, fixed);
+	draw = draw ? draw : nat_random(n);
+	return is_turned_query(n, s) ? bind_query(n, s, rule, draw) : nat_bind(n, index, s, rule, draw);
+}
+
 static local_place create_outbound(struct nat *n, const struct flow *f, enum verdict *verdict)
 {
 	const struct snapshot_rule *rule = NULL;
@@ -180,11 +243,12 @@ static local_place create_outbound(struct nat *n, const struct flow *f, enum ver
 		return NULL;
 	fill_outbound(s, f);
 	s->next_hop[DIR_OUTBOUND] = want.next_hop[DIR_OUTBOUND];
-	s->timeout = timeout_of(rule, f->l4);
-	s->birth = birth_of(n->now_s, nat_behaviour_for(rule, f->l4));
+	atomic_store_explicit(&s->life, life_of(timeout_of(rule, f->l4)), memory_order_relaxed);
+	s->birth = birth_of(n->now_s, nat_behaviour_for(rule));
 	intent_begin(n, INTENT_BUILD, index);
-	enum verdict refused =
-		fixed ? bind_static(n, s, fixed) : nat_bind(n, index, s, rule, f->draw ? f->draw : nat_random(n));
+	n->foreseen = f->foreseen;
+	enum verdict refused = bind_outbound(n, index, s, rule, fixed, f->draw);
+	n->foreseen = 0;
 	return session_finish(n, f, index, refused, VERDICT_fwd_out_new, verdict);
 }
 
@@ -243,7 +307,7 @@ static local_place make_inbound(struct nat *n, const struct flow *f, const struc
 		return NULL;
 	fill_inbound(s, f);
 	fill_inside(s, want);
-	s->timeout = timeout_of(nat_rule_for(n, s), f->l4);
+	atomic_store_explicit(&s->life, life_of(timeout_of(nat_rule_for(n, s), f->l4)), memory_order_relaxed);
 	s->birth = birth_of(n->now_s, carrier ? behaviour_of(session_mapping(copy), ADDRESS_AND_PORT_DEPENDENT) : 0);
 	intent_begin(n, INTENT_BUILD, index);
 	if (carrier) {
@@ -255,25 +319,42 @@ static local_place make_inbound(struct nat *n, const struct flow *f, const struc
 	return session_finish(n, f, index, refused, VERDICT_fwd_in_new, verdict);
 }
 
-/* A packet that no session knows, to a NAT endpoint that has a static mapping or whose filter lets its sender in. */
+/* Who is behind the NAT endpoint that a packet without a session is for: by a static mapping, or by a filter that lets its
+ * sender in, whose carrier the session is to have as its parent. A query has none: it was let in by an identifier, and
+ * goes to no port. */
+static bool find_inside(struct nat *n, const struct flow *f, struct session *want, uint32_t *carrier,
+	struct session *copy, enum verdict *verdict)
+{
+	const struct snapshot_static *fixed = nat_static_nat(n, want->nat, want->nat_port, f->l4);
+
+	*carrier = 0;
+	if (fixed) {
+		fill_static(want, fixed);
+		return true;
+	}
+	uint32_t found = nat_filter_for(n, f, copy, verdict);
+	if (!found)
+		return false;
+	fill_inside(want, copy);
+	if (f->l4 == L4_ICMP)
+		want->inside_port = want->nat_port;
+	else
+		*carrier = found;
+	return true;
+}
+
+/* A packet that no session knows. */
 static local_place create_inbound(struct nat *n, const struct flow *f, enum verdict *verdict)
 {
 	struct session want = {.l4 = f->l4}, copy = {.l4 = f->l4};
-	uint32_t carrier = 0;
+	uint32_t carrier;
 
 	*verdict = VERDICT_drop_no_session;
 	if (!n->configured || !f->opens)
 		return NULL;
 	fill_inbound(&want, f);
-	const struct snapshot_static *fixed = nat_static_nat(n, want.nat, want.nat_port, f->l4);
-	if (fixed) {
-		fill_static(&want, fixed);
-	} else {
-		carrier = nat_filter_for(n, f, &copy, verdict);
-		if (!carrier)
-			return NULL;
-		fill_inside(&want, &copy);
-	}
+	if (!find_inside(n, f, &want, &carrier, &copy, verdict))
+		return NULL;
 	local_place answers = answers_at(n, &want);
 	if (!answers)
 		return make_inbound(n, f, &want, carrier, &copy, verdict);

@@ -1,8 +1,11 @@
 /* Aging, ending, letting go. */
 #include "pe/nat_internal.h"
 
+/* A slice of the sweep is bounded by work, not by buckets: none may take more than 20 us. The unit is a bucket with nothing
+ * to end in it, about 30 ns when it is in no cache. */
 enum {
-	SWEEP_BUCKETS = 256, /* per turn: about 8 us when none of them is in a cache */
+	SLICE_WORK = 320,
+	END_WORK = 40,
 	PENDING_PER_TURN = 32,
 };
 static const span_t sweep_period = {2000000000u}; /* of one pass over both tables */
@@ -226,32 +229,52 @@ static uint32_t shortest(const struct nat *n, unsigned class)
 	return least_of(limit[class], least_of(limit[TIMEOUT_TCP_OPENING], limit[TIMEOUT_TCP_CLOSING]));
 }
 
-static void sweep_entry(struct nat *n, enum dir dir, uint64_t e)
+/* True when something was ended, or let go. */
+static bool sweep_entry(struct nat *n, enum dir dir, uint64_t e)
 {
 	uint32_t index = local_index(e);
-	struct session *s;
+	const struct session *s = session_at(n->arena, index);
 
-	if (local_idle_s(e, n->now_s) < shortest(n, local_class(e)))
-		return;
-	s = session_at(n->arena, index);
 	if (s->owner != n->engine) {
-		if (session_has(s, SESSION_DYING) || local_idle_s(e, n->now_s) >= n->config.timeout_s[session_class(s)])
-			nat_session_let_go(n, index);
-	} else if (dir == session_origin(s) && nat_session_idle(n, index)) {
-		nat_session_end(n, index);
+		if (!session_has(s, SESSION_DYING) && local_idle_s(e, n->now_s) < n->config.timeout_s[session_class(s)])
+			return false;
+		nat_session_let_go(n, index);
+		return true;
 	}
+	if (dir != session_origin(s) || !nat_session_idle(n, index))
+		return false;
+	nat_session_end(n, index);
+	return true;
 }
 
-static void sweep_bucket(struct nat *n, enum dir dir, uint32_t bucket)
+/* The entries, a bit for each, that have been idle for so long that their session is worth a look; it is being fetched. */
+static unsigned idle_in(const struct nat *n, const struct local_bucket *b)
 {
-	const struct local_bucket *b = &n->local[dir].bucket[bucket];
+	unsigned idle = 0;
 
 	for (unsigned i = 0; i < LOCAL_ENTRIES; i++) {
 		uint64_t e = atomic_load_explicit(&b->entry[i], memory_order_relaxed);
 
-		if (e)
-			sweep_entry(n, dir, e);
+		if (!e || local_idle_s(e, n->now_s) < shortest(n, local_class(e)))
+			continue;
+		__builtin_prefetch(session_at(n->arena, local_index(e)));
+		idle |= 1u << i;
 	}
+	return idle;
+}
+
+/* What it took, in units of work. */
+static int sweep_bucket(struct nat *n, enum dir dir, uint32_t bucket)
+{
+	const struct local_bucket *b = &n->local[dir].bucket[bucket];
+	int work = 1;
+
+	for (unsigned idle = idle_in(n, b); idle; idle &= idle - 1) {
+		uint64_t e = atomic_load_explicit(&b->entry[__builtin_ctz(idle)], memory_order_relaxed);
+
+		work += e && sweep_entry(n, dir, e) ? END_WORK : 1;
+	}
+	return work;
 }
 
 /* Where a pass that takes one period should be by now, in buckets over both tables. */
@@ -265,15 +288,20 @@ static uint64_t sweep_due(const struct nat *n, mono_t now)
 	return (uint64_t)((__uint128_t)all * spent.ns / sweep_period.ns);
 }
 
-static void sweep_slice(struct nat *n, mono_t now)
+/* True when the slice was spent on ending sessions: there may be more. */
+static bool sweep_slice(struct nat *n, mono_t now)
 {
 	struct sweep *w = &n->sweep;
 	uint64_t due = sweep_due(n, now);
+	bool ended = false;
 
-	for (unsigned i = 0; i < SWEEP_BUCKETS; i++) {
+	for (int work = 0; work < SLICE_WORK;) {
 		if ((uint64_t)w->dir * n->local[0].n + w->bucket >= due)
-			return;
-		sweep_bucket(n, w->dir, w->bucket);
+			return false;
+		int took = sweep_bucket(n, w->dir, w->bucket);
+
+		work += took;
+		ended |= took >= END_WORK;
 		if (++w->bucket < n->local[w->dir].n)
 			continue;
 		w->bucket = 0;
@@ -282,21 +310,23 @@ static void sweep_slice(struct nat *n, mono_t now)
 			continue;
 		w->started = now;
 		nat_counter(n, COUNTER_sweeps, 1);
-		return;
+		return ended;
 	}
+	return ended;
 }
 
-void nat_housekeep(struct nat *n, mono_t now)
+bool nat_housekeep(struct nat *n, mono_t now)
 {
 	struct actor *actor = n->actor;
 
 	nat_set_time(n, now);
-	if (n->configured)
-		sweep_slice(n, now);
+	bool more = n->configured && sweep_slice(n, now);
 	nat_clear_slice(n);
+	nat_pinhole_slice(n);
 	nat_ports_slice(n);
 	pending_slice(n);
 	nat_quota_housekeep(n);
-	counter_set(&actor->counters[COUNTER_sessions], actor->slab[SLAB_session].used - n->pending.n);
+	counter_set(&actor->counters[COUNTER_sessions], actor->slab[SLAB_session].used - n->pending.n - n->pinholes.n);
 	counter_set(&actor->counters[COUNTER_pages], actor->slab[SLAB_session].pages);
+	return more;
 }

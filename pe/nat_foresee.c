@@ -36,30 +36,31 @@ static void look(struct nat *n, struct flow *f, struct prospect *x)
 	memcpy(&x->s.inside, &f->key.a, sizeof f->key.a);
 	memcpy(&x->s.inside_port, &f->key.b, 2 * sizeof(be16_t));
 	x->rule = nat_rule_for(n, &x->s);
-	x->s.birth = birth_of(n->now_s, nat_behaviour_for(x->rule, f->l4));
+	x->s.birth = birth_of(n->now_s, nat_behaviour_for(x->rule));
 	fetch_global(n, &n->mappings, mapping_key(&x->s));
-	local_prefetch(&n->subscribers.parts,
-		subscriber_hash(n->arena, (struct subscriber_key){x->s.inside, x->s.realm}));
+	local_prefetch(
+		&n->subscribers.parts, subscriber_hash(n->arena, (struct subscriber_key){x->s.inside, x->s.realm}));
 }
 
 /* Its subscriber's part: what it may have, and where it is paired. */
-static void look_at_part(const struct nat *n, const struct prospect *x)
+static void look_at_part(const struct nat *n, struct flow *f, const struct prospect *x)
 {
-	const struct subscriber_part *p = x->outbound ? nat_foresee_part(n, &x->s) : NULL;
-
-	if (!p)
+	f->part = x->outbound ? nat_part_of(n, &x->s) : NULL;
+	if (!f->part)
 		return;
-	fetch_line((const uint8_t *)p + CACHE_LINE);
-	__builtin_prefetch(subscriber_at(n->arena, p->subscriber));
+	fetch_line((const uint8_t *)f->part + CACHE_LINE);
+	__builtin_prefetch(subscriber_at(n->arena, f->part->subscriber));
 }
 
 /* The port will most likely be the one that is free now: its filter, and where the reverse direction is entered. */
-static void look_further(struct nat *n, const struct flow *f, struct prospect *x)
+static void look_further(struct nat *n, struct flow *f, struct prospect *x)
 {
 	struct flow_key reverse;
 
+	n->part = f->part; /* asked for its paired address */
 	if (!x->outbound || !nat_foresee_port(n, &x->s, x->rule, f->draw))
 		return;
+	f->foreseen = be16_host(x->s.nat_port);
 	if (session_filtering(&x->s) != ADDRESS_AND_PORT_DEPENDENT)
 		fetch_global(n, &n->filters, filter_key(&x->s));
 	reverse = session_key(&x->s, DIR_INBOUND);
@@ -77,7 +78,7 @@ void nat_foresee(struct nat *n, struct flow *flow, const unsigned *first, unsign
 	for (unsigned i = 0; i < count; i++)
 		look(n, &flow[first[i]], &x[i]);
 	for (unsigned i = 0; i < count; i++)
-		look_at_part(n, &x[i]);
+		look_at_part(n, &flow[first[i]], &x[i]);
 	for (unsigned i = 0; i < count; i++)
 		look_further(n, &flow[first[i]], &x[i]);
 }

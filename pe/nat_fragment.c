@@ -55,7 +55,8 @@ static enum verdict turn_round(struct nat *n, struct packet *p, const struct hea
 /* ---- the first ---- */
 
 /* The session of a first fragment: this engine's, any engine's whole packets having landed there, or a new one. */
-static uint32_t session_for(struct nat *n, const struct flow *f, struct session *copy, enum verdict *verdict)
+static uint32_t session_for(
+	struct nat *n, const struct packet *p, const struct flow *f, struct session *copy, enum verdict *verdict)
 {
 	struct nat *host = n;
 	local_place place = nat_find_hosted(&host, f);
@@ -65,7 +66,7 @@ static uint32_t session_for(struct nat *n, const struct flow *f, struct session 
 	if (!place) {
 		index = nat_find_in_tables(n, f->dir, f->key, copy, &place);
 		if (index) {
-			nat_mark(n, f, place, index);
+			nat_mark(n, p, f, place, index);
 			return index;
 		}
 		*verdict = VERDICT_drop_fragment;
@@ -75,7 +76,7 @@ static uint32_t session_for(struct nat *n, const struct flow *f, struct session 
 		if (!place)
 			return 0;
 	}
-	nat_touch(host, f, place);
+	nat_touch(host, p, f, place);
 	index = local_index(atomic_load_explicit(place, memory_order_relaxed));
 	nat_copy_fixed(copy, session_at(n->arena, index));
 	return index;
@@ -120,7 +121,7 @@ static enum verdict first(struct nat *n, struct packet *p)
 	f.hash = flow_key_hash(f.key, n->seed);
 	if (f.dir == DIR_INBOUND && nat_is_subscriber(n, 0, key.dst))
 		return nat_bypasses(n, &f) ? first_bypassed(n, p, &f) : VERDICT_drop_no_session;
-	uint32_t index = session_for(n, &f, &s, &verdict);
+	uint32_t index = session_for(n, p, &f, &s, &verdict);
 	if (!index)
 		return verdict == VERDICT_fwd_out_bypass ? first_bypassed(n, p, &f) : verdict;
 	if (f.dir == DIR_OUTBOUND && nat_is_pool_address(n, s.remote)) {

@@ -1,11 +1,12 @@
 /* nat_internal: what the files of the NAT core share among themselves.
  *
- * nat_core.c the burst; nat_translate.c one packet with its session; nat_create.c sessions made and adopted; nat_bind.c
+ * nat_core.c the burst; nat_hit.h packets that need nothing but their session; nat_translate.c one packet with its
+ * session, whatever it needs; nat_rewrite.h what both write; nat_create.c sessions made and adopted; nat_bind.c
  * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c aging and ending; nat_recover.c
  * after a crash; nat_icmp.c errors, translated and sent; nat_fragment.c fragments; nat_foresee.c what first packets will
- * need, fetched; nat_ports.c NAT addresses and their ports; nat_bypass.c what is not translated; nat_clear.c sessions ended on request.
- * need, fetched; nat_bypass.c what is not translated; nat_clear.c sessions ended on request; nat_quota.c subscribers: what
- * they may have, and their paired addresses.
+ * need, fetched; nat_unasked.c what is for nobody; nat_ports.c NAT addresses and their ports; nat_blocks.c ports by
+ * subscriber; nat_bypass.c what is not translated; nat_clear.c sessions ended on request; nat_quota.c subscribers: what
+ * they may have, and their paired addresses; nat_pinhole.c mappings with a lifetime.
  */
 #ifndef CORENAT_PE_NAT_INTERNAL_H
 #define CORENAT_PE_NAT_INTERNAL_H
@@ -38,7 +39,7 @@ static inline enum timeout_class session_class(const struct session *s)
 		return TIMEOUT_TCP_CLOSING;
 	if (s->l4 == L4_TCP && !tcp_is_open(t))
 		return TIMEOUT_TCP_OPENING;
-	return (enum timeout_class)(atomic_load_explicit(&s->timeout, memory_order_relaxed) %
+	return (enum timeout_class)((atomic_load_explicit(&s->life, memory_order_relaxed) & LIFE_TIMEOUT_MASK) %
 				    N_TIMEOUTS); /* the rule's, or its protocol's */
 }
 
@@ -60,8 +61,13 @@ static inline uint32_t nat_hop_word(const struct nat *n, uint32_t hop)
 	return hop << 16 | (uint16_t)n->fib.generation;
 }
 
+/* A session that is being built for `want`'s subscriber, counted among what that may have: all but its protocol is zero.
+ * `foreseen`: its part, if that is known (nat_foresee.c), or NULL. NULL and why. */
+struct session *nat_session_begin(struct nat *n, const struct session *want, struct subscriber_part *foreseen,
+	uint32_t *index, enum verdict *refused);
+
 /* Mapping and filtering of a new session. */
-uint32_t nat_behaviour_for(const struct snapshot_rule *rule, enum l4 l4);
+uint32_t nat_behaviour_for(const struct snapshot_rule *rule);
 
 /* A packet without a session in the local table. Returns the place of one adopted or made for it, or NULL and why;
  * fwd_out_bypass: it is to go without one. */
@@ -81,11 +87,11 @@ enum verdict nat_translate(struct nat *n, struct packet *p, const struct flow *f
 
 /* Addresses, port, checksums and, where it matters, the identification. */
 void nat_rewrite(struct nat *n, struct packet *p, const struct flow *f, const struct session *s);
-/* Notes that the session was seen. */
-void nat_touch(struct nat *n, const struct flow *f, local_place place);
+/* Notes that the session was seen; by a reset that cannot be meant it was not (nat_tcp.h). */
+void nat_touch(struct nat *n, const struct packet *p, const struct flow *f, local_place place);
 /* The same in another engine's table. Nothing keeps that engine from ending the session meanwhile: what was noted of TCP
  * may then be of the next session there, which at worst may idle as long as an established one. */
-void nat_mark(const struct nat *n, const struct flow *f, local_place place, uint32_t index);
+void nat_mark(const struct nat *n, const struct packet *p, const struct flow *f, local_place place, uint32_t index);
 /* What may be rewritten of a packet that is turned round: all headers, with options, of which the MSS is one. */
 enum { NAT_HEADERS_MAX = sizeof(struct eth_header) + 60 + 60 };
 /* A SYN's MSS, where the configuration wants it lowered. */
@@ -131,8 +137,14 @@ struct beside {
 /* Takes a port as the rule says, into s->nat and s->nat_port. N_VERDICTS: done, else why not. n->part is the subscriber's. */
 enum verdict nat_take_port(
 	struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw, struct beside beside);
+/* The same for one that wants s->nat, or s->nat_port, or both: what is zero may be any, and what is not may come to nothing:
+ * the caller looks. */
+enum verdict nat_take_wanted(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw);
 /* Pieces of it. One that the chooser does not know of: static mappings', or in use in another order. */
 bool nat_port_is_barred(struct nat *n, const struct snapshot_address *a, enum l4 l4, uint16_t port);
+/* The address that is tried first; NULL: the pool has none. */
+const struct snapshot_address *nat_first_address(
+	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw);
 const struct snapshot_address *nat_usable_address(const struct nat *n, be32_t address);
 /* The port beside another of the subscriber's, on its address: `who`, if not NULL, has to list a block that it lies in; else
  * it is in nobody's. */
@@ -150,6 +162,8 @@ const struct port_bar *nat_port_bar(
 
 /* ---- nat_blocks.c ---- */
 
+/* Whether the session's NAT endpoint is one that is computed for its subscriber. */
+bool nat_computes_port(const struct nat *n, const struct session *s, const struct snapshot_pool *pool);
 enum verdict nat_take_deterministic(
 	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw);
 enum verdict nat_take_from_blocks(
@@ -168,6 +182,18 @@ void nat_intend_port(struct nat *n, const struct session *s);
 void nat_free_port(struct nat *n, const struct session *s);
 /* Some of the ports that have rested long enough can be had again. */
 void nat_ports_slice(struct nat *n);
+
+/* ---- nat_unasked.c ---- */
+
+/* Makes n->alone from the configuration. */
+void nat_index_alone(struct nat *n);
+
+/* Decides those of a burst's inbound packets without a session, first[0..count), that are for nobody. Returns how many
+ * are left in first[]. */
+unsigned nat_drop_unasked(const struct nat *n, struct packet *burst, const struct flow *flow,
+	const struct local_found *found, unsigned *first, unsigned count);
+/* What becomes of an inbound packet that no session and no filter knows. */
+enum verdict nat_unasked(const struct nat *n, const struct flow *f);
 
 /* ---- nat_bind.c ---- */
 
@@ -224,7 +250,9 @@ uint32_t nat_refreshed_ago(const struct nat *n, uint32_t index);
 /* True for a session of inbound origin that is not yet known to have been answered, and would count for its mapping. */
 static inline bool nat_counts_unanswered(const struct session *s)
 {
-	return session_has(s, SESSION_INBOUND) && !session_has(s, SESSION_DYING) && s->mapping &&
+	enum { OF_ALL = SESSION_INBOUND | SESSION_DYING | SESSION_PINHOLE };
+
+	return (atomic_load_explicit(&s->flags, memory_order_acquire) & OF_ALL) == SESSION_INBOUND && s->mapping &&
 	       s->mapping != MAPPING_STATIC && !(atomic_load_explicit(&s->tcp, memory_order_relaxed) & SEEN_ANSWERED);
 }
 
@@ -236,8 +264,9 @@ void nat_pending_add(struct nat *n, uint32_t index);
 
 /* ---- nat_quota.c ---- */
 
-/* Takes what a new session of this subscriber costs, and notes the subscriber's part in n->part. N_VERDICTS: taken. */
-enum verdict nat_quota_session(struct nat *n, const struct session *s);
+/* Takes what a new session of this subscriber costs, and notes the subscriber's part in n->part; `foreseen` is that part or
+ * NULL. N_VERDICTS: taken. */
+enum verdict nat_quota_session(struct nat *n, const struct session *s, struct subscriber_part *foreseen);
 /* Gives it back. */
 void nat_quota_session_back(struct nat *n, const struct session *s);
 /* The same for the port of a mapping that the session in hand is to carry; pairs its subscriber if the rule wants it. */
@@ -250,8 +279,8 @@ bool nat_pair(struct nat *n, struct subscriber_part *p, const struct snapshot_ru
 uint32_t nat_paired_place(const struct nat *n, const struct session *s, const struct snapshot_rule *rule);
 /* The same of a pool that need not be a rule's. */
 uint32_t nat_paired_in(const struct nat *n, const struct session *s, uint32_t pool);
-/* The subscriber's part, if there is one, for who wants to fetch it. */
-const struct subscriber_part *nat_foresee_part(const struct nat *n, const struct session *s);
+/* The subscriber's part, if there is one. */
+struct subscriber_part *nat_part_of(const struct nat *n, const struct session *s);
 /* A turn: what others asked for is given back; a slice of the walk that takes limits over and ends what is idle. */
 void nat_quota_housekeep(struct nat *n);
 /* Counts an own session again, after a restart. */
@@ -262,32 +291,16 @@ void nat_quota_count(struct nat *n, const struct session *s);
 /* One bounded slice of a request to clear sessions, if there is one. */
 void nat_clear_slice(struct nat *n);
 
-/* ---- intents (engine.h): each is written before the step it names ---- */
+/* ---- nat_pinhole.c ---- */
 
-static inline void intent_step(struct nat *n, enum intent_step step)
-{
-	atomic_store_explicit(&n->actor->intent.step, step, memory_order_release);
-}
+/* One request, if there is one, and one bounded slice of the walk that ends those whose time is up. */
+void nat_pinhole_slice(struct nat *n);
+/* Takes an own pinhole into the list. */
+void nat_pinhole_add(struct nat *n, uint32_t index);
+/* False when its time is up. */
+bool nat_pinhole_is_open(const struct nat *n, const struct session *s);
 
-static inline void intent_begin(struct nat *n, enum intent_step step, uint32_t session)
-{
-	n->actor->intent.session = session;
-	n->actor->intent.mapping = 0;
-	intent_step(n, step);
-}
-
-static inline void intent_refs(struct nat *n, enum intent_step step, uint32_t mapping)
-{
-	n->actor->intent.mapping = mapping;
-	n->actor->intent.old_refs = atomic_load_explicit(&session_at(n->arena, mapping)->refs, memory_order_relaxed);
-	intent_step(n, step);
-}
-
-static inline void intent_done(struct nat *n)
-{
-	atomic_store_explicit(&n->actor->intent.port, 0, memory_order_release);
-	intent_step(n, INTENT_NONE);
-}
+#include "pe/nat_intent.h"
 
 static inline void nat_counter(struct nat *n, enum counter c, int64_t by)
 {

@@ -313,6 +313,7 @@ static int take_of(struct nat *n, uint32_t index, const struct port_rules *r, co
 	const struct port_bar *bar = nat_port_bar(&barring, n, a, &r->order, s->l4);
 	struct port_view *v = view_of(n, index, r);
 
+	w.port = n->foreseen;
 	return v ? port_view_take(v, port_table_at(n->arena, a->ports), r, bar, port_set_of(s->l4), &w, n->now,
 			   &n->actor->intent.port)
 		 : -1;
@@ -351,6 +352,63 @@ enum verdict nat_take_port(
 	return take_shared(n, s, rule, draw);
 }
 
+const struct snapshot_address *nat_first_address(
+	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+{
+	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
+
+	return pool->usable ? &n->config.addresses[pool->first + first_pick(n, s, rule, draw) % pool->usable] : NULL;
+}
+
+/* A given port, as far as the rule's mode lets this subscriber have it. */
+static enum verdict take_given(struct nat *n, struct session *s, const struct snapshot_rule *rule)
+{
+	const struct nat_address *at = find_address(n, s->nat);
+	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
+	uint16_t port = be16_host(s->nat_port);
+
+	if (!at || at->index < pool->first || at->index - pool->first >= pool->usable)
+		return VERDICT_drop_no_port;
+	uint32_t owner = block_owner(port_table_at(n->arena, n->config.addresses[at->index].ports), port);
+
+	if (rule->ports == PORTS_BLOCKS && owner != n->part->subscriber)
+		return VERDICT_drop_no_port;
+	if (rule->ports == PORTS_DETERMINISTIC && !nat_computes_port(n, s, pool))
+		return VERDICT_drop_no_port;
+	const struct subscriber *who = owner ? subscriber_at(n->arena, n->part->subscriber) : NULL;
+
+	return nat_take_beside(n, s, port, who) ? N_VERDICTS : VERDICT_drop_no_port;
+}
+
+/* On the address that is wanted. Modes that give each subscriber its own do not let it choose. */
+static enum verdict take_on(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+{
+	const struct nat_address *at = find_address(n, s->nat);
+	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
+	int port = -1;
+
+	if (at && at->index >= pool->first && at->index - pool->first < pool->usable)
+		port = take_of(n, at->index, rules_of(n, rule), s, draw);
+	if (port < 0)
+		return VERDICT_drop_no_port;
+	s->nat_port = be16_of((uint16_t)port);
+	return N_VERDICTS;
+}
+
+enum verdict nat_take_wanted(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+{
+	const struct snapshot_address *first = nat_first_address(n, s, rule, draw);
+	bool shared = rule->ports == PORTS_SHUFFLED || rule->ports == PORTS_ORDERED;
+
+	if (!first)
+		return VERDICT_drop_draining;
+	if (!s->nat_port.net)
+		return shared ? take_on(n, s, rule, draw) : nat_take_port(n, s, rule, draw, (struct beside){{0}, 0});
+	if (!s->nat.net)
+		s->nat = first->address;
+	return take_given(n, s, rule);
+}
+
 bool nat_foresee_port(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
 	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
@@ -379,6 +437,8 @@ bool nat_port_is_idle(const struct nat *n, const struct flow *f)
 
 	memcpy(address, &f->key.a, sizeof address);
 	memcpy(port, &f->key.b, sizeof port);
+	if (f->l4 == L4_ICMP && nat_is_pool_address(n, address[0])) /* queries that are turned round take no port */
+		return false;
 	const struct nat_address *at = find_address(n, address[1]);
 
 	if (!at)

@@ -5,9 +5,10 @@
 #include <string.h>
 
 enum {
-	LOOKS = 160, /* of one slice of the walk, at parts */
-	LOOKS_REFRESH = 8,
-	LOOKS_END = 16, /* what these cost, in looks */
+	LOOKS = 288, /* of one slice of the walk, at buckets */
+	LOOKS_PART = 3,
+	LOOKS_REFRESH = 24,
+	LOOKS_END = 48, /* what these cost, in looks */
 };
 static const span_t walk_period = {2000000000u}; /* of one pass over all parts */
 
@@ -16,7 +17,7 @@ static struct subscriber_key key_of(const struct session *s)
 	return (struct subscriber_key){s->inside, s->realm};
 }
 
-static struct subscriber_part *find(const struct nat *n, const struct session *s)
+struct subscriber_part *nat_part_of(const struct nat *n, const struct session *s)
 {
 	struct subscriber_key key = key_of(s);
 
@@ -55,28 +56,30 @@ static bool refresh(struct nat *n, struct subscriber_part *p)
 }
 
 /* The engine's part of the session's subscriber, made if need be, that knows the limits in force; NULL and why. */
-static struct subscriber_part *part_for(struct nat *n, const struct session *s, enum verdict *refused)
+static struct subscriber_part *part_for(
+	struct nat *n, const struct session *s, struct subscriber_part *foreseen, enum verdict *refused)
 {
 	static const enum verdict why[] = {
 		[PART_BUSY] = VERDICT_drop_lock_busy,
 		[PART_NO_MEMORY] = VERDICT_drop_no_memory,
 		[PART_TABLE_FULL] = VERDICT_drop_table_full,
 	};
-	struct subscriber_part *p = find(n, s);
+	struct subscriber_part *p = foreseen ? foreseen : nat_part_of(n, s);
 	enum part_refusal r = PART_BUSY;
 
 	if (!p)
 		p = part_make(&n->subscribers, key_of(s), n->now_s, &r);
+	assert(!p || p->engine == n->engine);
 	*refused = p ? VERDICT_drop_lock_busy : why[r];
 	if (p && quota_is_stale(&n->subscribers, p, n->config.generation) && !refresh(n, p))
 		return NULL;
 	return p;
 }
 
-enum verdict nat_quota_session(struct nat *n, const struct session *s)
+enum verdict nat_quota_session(struct nat *n, const struct session *s, struct subscriber_part *foreseen)
 {
 	enum verdict refused;
-	struct subscriber_part *p = part_for(n, s, &refused);
+	struct subscriber_part *p = part_for(n, s, foreseen, &refused);
 
 	n->part = p;
 	if (!p)
@@ -98,7 +101,7 @@ enum verdict nat_quota_session(struct nat *n, const struct session *s)
 
 void nat_quota_session_back(struct nat *n, const struct session *s)
 {
-	struct subscriber_part *p = find(n, s);
+	struct subscriber_part *p = nat_part_of(n, s);
 
 	assert(p);
 	p->touched_s = n->now_s;
@@ -139,7 +142,7 @@ enum verdict nat_quota_port(struct nat *n, const struct session *s, const struct
 
 void nat_quota_port_back(struct nat *n, const struct session *s)
 {
-	struct subscriber_part *p = find(n, s);
+	struct subscriber_part *p = nat_part_of(n, s);
 
 	assert(p);
 	quota_give(&n->subscribers, p, quota_of(s), 1);
@@ -238,7 +241,7 @@ bool nat_pair(struct nat *n, struct subscriber_part *p, const struct snapshot_ru
 
 uint32_t nat_paired_in(const struct nat *n, const struct session *s, uint32_t pool)
 {
-	const struct subscriber_part *p = find(n, s);
+	const struct subscriber_part *p = n->part && part_is_of(n->part, key_of(s)) ? n->part : nat_part_of(n, s);
 
 	if (p && is_picked(n, p, pool))
 		return (p->pick[pool % SUBSCRIBER_PAIRS] & UINT16_MAX) - 1;
@@ -248,13 +251,6 @@ uint32_t nat_paired_in(const struct nat *n, const struct session *s, uint32_t po
 uint32_t nat_paired_place(const struct nat *n, const struct session *s, const struct snapshot_rule *rule)
 {
 	return nat_paired_in(n, s, rule->pool);
-}
-
-/* ---- looking ahead ---- */
-
-const struct subscriber_part *nat_foresee_part(const struct nat *n, const struct session *s)
-{
-	return find(n, s);
 }
 
 /* ---- the walk ---- */
@@ -269,9 +265,10 @@ static bool is_idle(const struct nat *n, const struct subscriber_part *p)
 /* What it cost, in looks. One that is busy is looked at again in the next pass. */
 static unsigned visit(struct nat *n, struct subscriber_part *p)
 {
-	unsigned looks = 1 + nat_tend_blocks(n, p);
+	unsigned looks = LOOKS_PART + nat_tend_blocks(n, p);
 
 	if (is_idle(n, p) && !nat_holds_blocks(n, p)) {
+		n->part = NULL;
 		part_end(&n->subscribers, p);
 		return looks + LOOKS_END;
 	}
@@ -351,7 +348,7 @@ bool nat_quota_leave(struct nat *n)
 
 void nat_quota_count(struct nat *n, const struct session *s)
 {
-	struct subscriber_part *p = find(n, s);
+	struct subscriber_part *p = nat_part_of(n, s);
 
 	assert(p);
 	p->amount[QUOTA_sessions].used++;

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 enum { PORT_SPINS = 1 << 18 };
 
@@ -66,6 +67,14 @@ static void settle_adoption(struct nat *n, uint32_t index)
 	nat_session_let_go(n, index);
 }
 
+/* One whose request was answered stays; else the request is done again, and it is ended. True: it stays. */
+static bool pinhole_stays(const struct nat *n)
+{
+	const struct intent *in = &n->actor->intent;
+
+	return in->step == INTENT_PINHOLE && pinhole_is_done(n->pinhole_ring, in->mapping);
+}
+
 static void settle_intent(struct nat *n)
 {
 	const struct intent *in = &n->actor->intent;
@@ -79,7 +88,7 @@ static void settle_intent(struct nat *n)
 		settle_adoption(n, in->session);
 	struct session *s = intent_session(n, in->session);
 
-	if (step == INTENT_NONE || step == INTENT_ADOPT || !s)
+	if (step == INTENT_NONE || step == INTENT_ADOPT || !s || pinhole_stays(n))
 		return;
 	if (step == INTENT_INSERT)
 		settle_moves(n, s);
@@ -157,6 +166,10 @@ static void found_session(void *context, uint32_t index, void *object)
 	nat_quota_count(n, s);
 	if (session_has(s, SESSION_CARRIES))
 		nat_counter(n, COUNTER_mappings, 1);
+	if (session_is_pinhole(s) && !session_has(s, SESSION_DYING)) {
+		nat_pinhole_add(n, index);
+		return;
+	}
 	if (session_has(s, SESSION_FLOW) && !session_has(s, SESSION_DYING))
 		return;
 	/* It must not be ended twice, by a packet or the sweep that find it in a table, and as one that waits. */
@@ -174,6 +187,9 @@ uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t rand
 	n->seed = a->header->seed;
 	n->random = XXH3_64bits(&random, sizeof random) | 1;
 	nat_set_time(n, now);
+	n->ip_id_step = (uint16_t)a->header->geometry.engines;
+	for (unsigned i = 0; i < IP_ID_COUNTERS; i++)
+		n->ip_id[i] = (uint16_t)engine;
 	n->sweep.started = now;
 	n->nexthop = arena_region(a, ARENA_nexthop);
 	for (int dir = 0; dir < N_DIRS; dir++)
@@ -185,6 +201,7 @@ uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t rand
 	n->clears = clear_ring_of(a);
 	n->subscribers = subscribers_view(a, engine);
 	n->walk.started = now;
+	n->pinhole_ring = pinhole_ring_of(a, engine);
 
 	settle_intent(n);
 	global_release_all(&n->sessions);
@@ -208,6 +225,7 @@ bool nat_configure(struct nat *n)
 	for (int side = 0; side < N_SIDES; side++)
 		steering_init(&n->steering[side], &n->config.rss[side], n->arena->header->geometry.engines);
 	nat_ports_configure(n);
+	nat_index_alone(n);
 	n->configured = true;
 	return true;
 }

@@ -1,50 +1,11 @@
 /* One packet with its session: what is written into it, and where it goes. */
-#include "pe/nat_internal.h"
-
-#include "common/csum.h"
 #include "pe/mss.h"
+#include "pe/nat_rewrite.h"
+#include "pe/nat_tcp.h"
 
 #include <string.h>
 
 /* ---- rewrite ---- */
-
-/* The checksum field of a transport header, and whether zero means "none" there (UDP, RFC 768). */
-static uint16_t *l4_checksum(const struct flow *f, uint8_t *l4)
-{
-	static const uint8_t at[N_L4] = {
-		[L4_TCP] = offsetof(struct tcp_header, checksum),
-		[L4_UDP] = offsetof(struct udp_header, checksum),
-		[L4_ICMP] = offsetof(struct icmp_header, checksum),
-	};
-
-	return (uint16_t *)(l4 + at[f->l4]);
-}
-
-static void rewrite_l4_checksum(const struct flow *f, uint8_t *l4, uint16_t delta)
-{
-	uint16_t *field = l4_checksum(f, l4), is;
-
-	memcpy(&is, field, sizeof is);
-	if (f->l4 == L4_UDP && is == 0)
-		return;
-	is = csum_apply(is, delta);
-	if (f->l4 == L4_UDP && is == 0)
-		is = 0xffff;
-	memcpy(field, &is, sizeof is);
-}
-
-/* Packets of several hosts leave under one address: what may be cut on its way gets an identification that no other to
- * that destination has lately had (RFC 6864 §5.3.1). Engines share the numbers out. */
-static void renumber(struct nat *n, struct ip4_header *ip)
-{
-	uint64_t ends = (ip->src.net ^ (uint64_t)ip->dst.net << 32) * 0x9e3779b97f4a7c15u;
-	uint16_t *next = &n->ip_id[ends >> 56];
-	be16_t id = be16_of((uint16_t)(*next * n->arena->header->geometry.engines + n->engine));
-
-	(*next)++;
-	ip->checksum = csum_apply(ip->checksum, csum_delta16(0, ip->id.net, id.net));
-	ip->id = id;
-}
 
 void nat_clamp_mss(const struct nat *n, struct packet *p, const struct flow *f)
 {
@@ -56,13 +17,16 @@ void nat_clamp_mss(const struct nat *n, struct packet *p, const struct flow *f)
 /* Addresses, port and checksums; of a packet without ports only the addresses. */
 void nat_rewrite(struct nat *n, struct packet *p, const struct flow *f, const struct session *s)
 {
+	static const uint8_t checksum_at[N_L4] = {
+		[L4_TCP] = offsetof(struct tcp_header, checksum),
+		[L4_UDP] = offsetof(struct udp_header, checksum),
+		[L4_ICMP] = offsetof(struct icmp_header, checksum),
+	};
 	struct ip4_header *ip = flow_ip4(p);
 	uint8_t *l4 = p->data + f->l4_at;
 	bool out = f->dir == DIR_OUTBOUND;
-	uint16_t l3_delta = out ? s->l3_delta : (uint16_t)~s->l3_delta;
-	uint16_t l4_delta = out ? s->l4_delta : (uint16_t)~s->l4_delta;
 
-	ip->checksum = csum_apply(ip->checksum, l3_delta);
+	ip->checksum = csum_apply(ip->checksum, delta_in(f->dir, s->l3_delta));
 	if (out)
 		ip->src = s->nat;
 	else
@@ -70,10 +34,10 @@ void nat_rewrite(struct nat *n, struct packet *p, const struct flow *f, const st
 	if (f->port_at != FLOW_NO_PORT)
 		memcpy(l4 + f->port_at, out ? &s->nat_port : &s->inside_port, sizeof(be16_t));
 	if (f->l4 != L4_OTHER)
-		rewrite_l4_checksum(f, l4, l4_delta);
+		rewrite_l4_checksum(f->l4, l4 + checksum_at[f->l4], delta_in(f->dir, s->l4_delta));
 	nat_clamp_mss(n, p, f);
-	if (out && !(ip->fragment.net & htons(IP4_DF)))
-		renumber(n, ip);
+	if (out)
+		ip->checksum = csum_apply(ip->checksum, renumber(n, ip, session_key(s, DIR_INBOUND).a));
 }
 
 void nat_onto_link(struct packet *p, const struct link_header *link)
@@ -112,8 +76,7 @@ static bool link_ready(struct nat *n, uint32_t index, const struct link_header *
 		nexthop_request(n->nexthop, n->engine, link->side, link->vlan, a->address);
 		return false;
 	}
-	if (!atomic_load_explicit(&a->used, memory_order_relaxed))
-		atomic_store_explicit(&a->used, 1, memory_order_relaxed);
+	nexthop_use(a);
 	return true;
 }
 
@@ -138,7 +101,7 @@ enum verdict nat_fit(struct packet *p, uint16_t size, uint16_t mtu)
 
 /* Bits are only ever added, but for two cases: data after a reset takes the reset back (RFC 7857 §2.3), and a SYN on a
  * connection that is over begins the next one. */
-static void note_tcp(struct session *s, uint8_t bits)
+static void note_bits(struct session *s, uint8_t bits)
 {
 	uint8_t seen = atomic_load_explicit(&s->tcp, memory_order_relaxed);
 
@@ -148,7 +111,20 @@ static void note_tcp(struct session *s, uint8_t bits)
 	else if ((seen & TCP_RST) && (bits & (TCP_OUT_DATA | TCP_IN_DATA)))
 		atomic_fetch_and_explicit(&s->tcp, (uint8_t)~TCP_RST, memory_order_relaxed);
 	if (bits & ~seen)
-		atomic_fetch_or_explicit(&s->tcp, bits, memory_order_relaxed);
+		atomic_fetch_or_explicit(&s->tcp, bits, memory_order_release);
+}
+
+/* False for a reset that cannot be meant: it passes, and is as if it had never been (RFC 5961 in spirit). */
+static bool note_tcp(struct session *s, const struct packet *p, const struct flow *f)
+{
+	const struct tcp_header *tcp = (const struct tcp_header *)(p->data + f->l4_at);
+
+	if (f->tcp == TCP_RST && !tcp_reset_fits(s, f->dir, tcp))
+		return false;
+	if (f->dir == DIR_OUTBOUND && f->tcp != TCP_RST)
+		tcp_mark(s, tcp);
+	note_bits(s, f->tcp);
+	return true;
 }
 
 /* RFC 4787 REQ-6: what comes from the outside keeps only TCP alive, unless configured. */
@@ -157,27 +133,27 @@ static bool refreshes(const struct nat *n, const struct flow *f)
 	return f->dir == DIR_OUTBOUND || f->l4 == L4_TCP || (f->l4 == L4_UDP && n->config.udp_inbound_refresh);
 }
 
-void nat_touch(struct nat *n, const struct flow *f, local_place place)
+void nat_touch(struct nat *n, const struct packet *p, const struct flow *f, local_place place)
 {
 	uint32_t index = local_index(atomic_load_explicit(place, memory_order_relaxed));
 	struct session *s = session_at(n->arena, index);
 
-	if (f->tcp)
-		note_tcp(s, f->tcp);
+	if (f->tcp && !note_tcp(s, p, f))
+		return;
 	if (refreshes(n, f))
 		local_touch(place, session_class(s), n->now_s);
 	if (f->dir == DIR_OUTBOUND && nat_counts_unanswered(s))
 		nat_count_answered(n, index, s);
 }
 
-void nat_mark(const struct nat *n, const struct flow *f, local_place place, uint32_t index)
+void nat_mark(const struct nat *n, const struct packet *p, const struct flow *f, local_place place, uint32_t index)
 {
 	struct session *s = session_at(n->arena, index);
 
+	if (f->tcp && (session_has(s, SESSION_DYING) || !note_tcp(s, p, f)))
+		return;
 	if (refreshes(n, f))
 		local_mark(place, index, n->now_s);
-	if (f->tcp && !session_has(s, SESSION_DYING))
-		note_tcp(s, f->tcp);
 }
 
 /* ---- turned round ---- */
@@ -210,7 +186,7 @@ static enum verdict hairpin(struct nat *n, struct packet *p, const struct flow *
 	uint8_t before[NAT_HEADERS_MAX];
 
 	memcpy(before, p->data, size);
-	nat_touch(n, f, place);
+	nat_touch(n, p, f, place);
 	nat_rewrite(n, p, f, s);
 	enum verdict verdict = turn_round(n, p);
 	if (!p->forward)
@@ -239,7 +215,7 @@ enum verdict nat_translate(struct nat *n, struct packet *p, const struct flow *f
 		if (refused != N_VERDICTS)
 			return refused;
 	}
-	nat_touch(n, f, place);
+	nat_touch(n, p, f, place);
 	nat_rewrite(n, p, f, s);
 	nat_onto_link(p, &link);
 	return as;

@@ -7,6 +7,7 @@
 #include "shm/layout.h"
 #include "shm/local_table.h"
 #include "shm/nexthop.h"
+#include "shm/pinhole.h"
 #include "shm/snapshot.h"
 #include "shm/subscriber.h"
 
@@ -71,6 +72,8 @@ static uint64_t region_bytes(const struct arena_geometry *g, enum arena_region r
 		return (uint64_t)g->engines * g->part_buckets * sizeof(struct local_bucket);
 	case ARENA_clears:
 		return sizeof(struct clear_ring);
+	case ARENA_pinholes:
+		return g->engines * sizeof(struct pinhole_ring);
 	case ARENA_locals:
 		return (uint64_t)g->engines * N_DIRS * g->local_buckets * sizeof(struct local_bucket);
 	case ARENA_pages:

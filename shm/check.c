@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 const struct check_rule_info check_rule_info[N_CHECK_RULES] = {
 #define R(name, help) [CHECK_##name] = {#name, help},

@@ -44,7 +44,7 @@
 	R(intent_open, "no change begun by the dead is unsettled; at rest none is open at all")                        \
 	R(session_owner, "a session names the engine whose page it lies in")                                           \
 	R(session_flags, "a session has a protocol and flags there are")                                               \
-	R(session_leaked, "a live session has a flow, or is ending and waits for something")                           \
+	R(session_leaked, "a live session has a flow, or is a pinhole, or is ending and waits for something")          \
 	R(session_outbound, "a flow that begins or lands there is in its owner's outbound table exactly once")         \
 	R(session_inbound, "a flow that begins or lands there is in its owner's inbound table exactly once")           \
 	R(session_global, "a flow whose replies land elsewhere is in the global session table exactly once")           \
@@ -86,6 +86,7 @@
 	R(port_table_valid, "a port table's order is one")                                                             \
 	R(port_table_unique, "an address has one port table of an order")                                              \
 	R(clear_valid, "the newest request to clear is in its place, and no engine has done more than was asked")      \
+	R(pinhole_valid, "no engine has answered more requests for pinholes than were made, nor is behind by more")    \
 	R(snapshot_valid, "the configuration in force is the generation it says, within its bounds")                   \
 	R(snapshot_address, "each address in force has a live port table of its own")                                  \
 	R(nexthop_seq, "no adjacency is left in the middle of a write")
@@ -133,6 +134,7 @@ struct check_counts {
 	uint64_t adoptions;          /* sessions in other engines' inbound tables */
 	uint64_t mappings, filters;
 	uint64_t inbound;    /* flows of inbound origin */
+	uint64_t pinholes;   /* not ending */
 	uint64_t references; /* sessions that use a mapping they do not carry */
 	uint64_t local_entries, global_entries, mapping_entries, filter_entries;
 	uint64_t locks, intents; /* held, open */

@@ -2,6 +2,7 @@
 #include "shm/check_internal.h"
 #include "shm/clear.h"
 #include "shm/nexthop.h"
+#include "shm/pinhole.h"
 #include "shm/snapshot.h"
 
 /* ---- intents ---- */
@@ -19,6 +20,7 @@ static const char *step_name(uint32_t step)
 		[INTENT_UNMAPPED] = "unmapped",
 		[INTENT_ANSWERED] = "answered",
 		[INTENT_ADOPT] = "adopt",
+		[INTENT_PINHOLE] = "pinhole",
 	};
 
 	return step < sizeof name / sizeof name[0] ? name[step] : "one there is not";
@@ -63,6 +65,22 @@ static void check_clears(struct check *c)
 	if (last && there != last)
 		check_violated(c, CHECK_clear_valid, 0, check_textf("request %u, the newest", last),
 			check_textf("its place is %u", last % CLEAR_SLOTS), check_textf("request %u is there", there));
+}
+
+/* ---- requests for pinholes ---- */
+
+static void check_pinholes(struct check *c)
+{
+	for (unsigned e = 0; e < c->a->header->geometry.engines; e++) {
+		const struct pinhole_ring *ring = pinhole_ring_of(c->a, e);
+		uint32_t done = atomic_load_explicit(&ring->done, memory_order_acquire);
+		uint32_t last = atomic_load_explicit(&ring->last, memory_order_acquire);
+
+		if (last - done > PINHOLE_SLOTS)
+			check_violated(c, CHECK_pinhole_valid, 0, check_actor_text(e),
+				check_textf("it has answered request %u", done),
+				check_textf("the newest is %u, and %d fit", last, PINHOLE_SLOTS));
+	}
 }
 
 /* ---- configuration ---- */
@@ -179,6 +197,7 @@ void check_rest(struct check *c)
 	for (unsigned actor = 0; actor < ACTOR_MAX; actor++)
 		check_intent(c, actor);
 	check_clears(c);
+	check_pinholes(c);
 	check_snapshot(c);
 	check_adjacencies(c);
 	check_progress(c, STAGE_REST, 1, 1);

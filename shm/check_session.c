@@ -1,9 +1,11 @@
 /* Sessions: what each says of itself against what the tables say of it. */
 #include "shm/check_internal.h"
 
+#include <xxhash.h>
+
 enum {
 	FLAGS_KNOWN = SESSION_FLOW | SESSION_CARRIES | SESSION_AWAY | SESSION_DYING | SESSION_FILTERS |
-		      SESSION_INBOUND | SESSION_HAIRPIN
+		      SESSION_INBOUND | SESSION_HAIRPIN | SESSION_PINHOLE
 };
 
 /* A live session in hand. */
@@ -13,6 +15,7 @@ struct subject {
 	struct tally t;
 	unsigned owner; /* of its page */
 	bool flow, carries, filters, away, dying;
+	bool pinhole; /* one that is not ending */
 };
 
 typedef void (*visit_session)(struct check *c, const struct subject *x);
@@ -37,6 +40,7 @@ static void walk(struct check *c, enum check_stage stage, visit_session visit)
 			x.filters = session_has(&x.s, SESSION_FILTERS);
 			x.away = session_has(&x.s, SESSION_AWAY);
 			x.dying = session_has(&x.s, SESSION_DYING);
+			x.pinhole = session_is_pinhole(&x.s) && !x.dying;
 			visit(c, &x);
 		}
 	}
@@ -55,6 +59,7 @@ static void count_session(struct check *c, const struct subject *x)
 	n->mappings += x->carries;
 	n->filters += x->filters;
 	n->inbound += x->flow && session_origin(&x->s) == DIR_INBOUND;
+	n->pinholes += x->pinhole;
 	if (x->carries)
 		check_port_carried(c, x->index, &x->s);
 	check_session_counts(c, x->index, &x->s);
@@ -76,7 +81,10 @@ static void violated(
 
 static struct check_text state_text(const struct subject *x)
 {
-	return check_textf("it %s%s%s%s", x->flow ? "has a flow" : "has no flow",
+	return check_textf("it %s%s%s%s",
+		x->flow      ? "has a flow"
+		: x->pinhole ? "is a pinhole"
+			     : "has no flow",
 		x->away ? ", replies elsewhere" : ", replies at home",
 		x->carries   ? ", carries a mapping"
 		: x->filters ? ", carries a filter"
@@ -95,6 +103,8 @@ static void rule_flags(struct check *c, const struct subject *x)
 {
 	unsigned flags = x->s.flags;
 
+	if (x->pinhole && x->flow)
+		violated(c, x, CHECK_session_flags, check_textf("it is a pinhole"), state_text(x));
 	if (x->s.l4 >= N_L4 || (flags & ~(unsigned)FLAGS_KNOWN) || x->s.realm > VLAN_MAX)
 		violated(c, x, CHECK_session_flags,
 			check_textf("protocol %u, flags %#x, realm %u", x->s.l4, flags, x->s.realm),
@@ -109,7 +119,7 @@ static bool is_leaked(const struct subject *x)
 {
 	bool uses = x->s.mapping != 0 && x->s.mapping != x->index;
 
-	return !x->flow && (!x->dying || (x->s.adopters == 0 && !x->carries && !x->filters && !uses));
+	return !x->flow && !x->pinhole && (!x->dying || (x->s.adopters == 0 && !x->carries && !x->filters && !uses));
 }
 
 static void rule_leaked(struct check *c, const struct subject *x)
@@ -198,7 +208,7 @@ static bool holds_mapping(struct check *c, uint32_t index, const struct session 
 static void rule_mapping(struct check *c, const struct subject *x)
 {
 	uint32_t m = x->s.mapping;
-	bool whole = x->flow && !x->dying;
+	bool whole = (x->flow && !x->dying) || x->pinhole;
 	struct check_text names = check_textf("its mapping is carried by session %u", m);
 	struct session carrier;
 

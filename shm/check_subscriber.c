@@ -3,6 +3,7 @@
 #include "shm/quota.h"
 
 #include <stdlib.h>
+#include <xxhash.h>
 
 /* ---- texts ---- */
 

@@ -7,7 +7,7 @@ enum { WORDS = sizeof(struct session_filter) / 8 };
 
 /* ---- filters ---- */
 
-bool filter_matches(const struct session_filter *f, const struct session *s)
+bool filter_agrees(const struct session_filter *f, const struct session *s)
 {
 	unsigned differ = 0;
 
@@ -19,7 +19,12 @@ bool filter_matches(const struct session_filter *f, const struct session *s)
 	differ |= f->remote_port.net != s->remote_port.net ? FILTER_REMOTE_PORT : 0;
 	differ |= f->l4 != s->l4 ? FILTER_L4 : 0;
 	differ |= f->realm != s->realm ? FILTER_REALM : 0;
-	return session_has(s, SESSION_FLOW) && !(differ & f->fields);
+	return !(differ & f->fields);
+}
+
+bool filter_matches(const struct session_filter *f, const struct session *s)
+{
+	return session_has(s, SESSION_FLOW) && filter_agrees(f, s);
 }
 
 /* ---- mgmtd ---- */

@@ -54,6 +54,8 @@ _Static_assert(sizeof(struct session_filter) == 32, "whole words");
 
 /* True for a flow that is meant; whatever its age. */
 bool filter_matches(const struct session_filter *f, const struct session *s);
+/* The same of whatever is live. */
+bool filter_agrees(const struct session_filter *f, const struct session *s);
 
 /* Legend  [M] mgmtd; number last, see Publish  [Q] under number, as atomic words */
 struct clear_slot {

@@ -27,15 +27,16 @@ enum intent_step {
 	INTENT_UNMAPPED,  /* ending: the mapping is let go */
 	INTENT_ANSWERED,  /* holding the mapping's bucket lock, about to count a session as answered at its parent */
 	INTENT_ADOPT,     /* another engine's session: adopter bit and own table entry are being made to agree */
+	INTENT_PINHOLE,   /* a pinhole is made; `mapping` is the number of the request that is about to be answered */
 };
 
 /* Legend  [O] owner of the block only, read by its successor */
 struct intent {
-	_Atomic uint32_t step; /* [O] enum intent_step */
-	uint32_t session;      /* [O] slab index */
-	uint32_t mapping;      /* [O] slab index of the session that carries the mapping */
-	uint32_t old_refs;     /* [O] */
-	_Atomic uint64_t port; /* [O] port being taken: table index << 32 | protocol set << 16 | port; 0: none */
+	_Atomic uint32_t step;       /* [O] enum intent_step */
+	uint32_t session;            /* [O] slab index */
+	uint32_t mapping;            /* [O] slab index of the session that carries the mapping */
+	uint32_t old_refs;           /* [O] */
+	_Atomic uint64_t port;       /* [O] port being taken: table index << 32 | protocol set << 16 | port; 0: none */
 	_Atomic uint64_t block;      /* [O] being made or given back, its subscriber locked; 0: none (blocks.h) */
 	_Atomic uint64_t subscriber; /* [O] being changed: 1 << 48 | realm << 32 | address; 0: none (subscriber.h) */
 };
@@ -64,6 +65,10 @@ struct actor {
 	_Alignas(CACHE_LINE) _Atomic uint64_t counters[N_COUNTERS]; /* [S] */
 	_Alignas(CACHE_LINE) _Atomic uint64_t verdicts[N_VERDICTS]; /* [S] */
 };
+
+_Static_assert(sizeof(struct actor) % CACHE_LINE == 0 && offsetof(struct actor, counters) % CACHE_LINE == 0 &&
+		       offsetof(struct actor, verdicts) % CACHE_LINE == 0,
+	"no two engines write one line: what an engine counts is its own");
 
 static inline struct actor *actor_of(const struct arena *a, unsigned n)
 {

@@ -6,10 +6,12 @@
 #include "shm/global_table.h"
 #include "shm/local_table.h"
 #include "shm/nexthop.h"
+#include "shm/pinhole.h"
 #include "shm/port_view.h"
 #include "shm/snapshot.h"
 #include "shm/subscriber.h"
 
+#include <string.h>
 #include <xxhash.h>
 
 struct layout_row {
@@ -76,7 +78,7 @@ static const struct layout_row rows[] = {
 	S(session)
 	F(session, generation)
 	F(session, link)
-	F(session, timeout)
+	F(session, life)
 	F(session, inside)
 	F(session, remote)
 	F(session, nat)
@@ -87,6 +89,8 @@ static const struct layout_row rows[] = {
 	F(session, l3_delta)
 	F(session, l4_delta)
 	F(session, next_hop)
+	F(session, expires_s)
+	F(session, next_pinhole)
 	F(session, mapping)
 	F(session, refs)
 	F(session, adopters)
@@ -95,6 +99,7 @@ static const struct layout_row rows[] = {
 	F(session, owner)
 	F(session, flags)
 	F(session, tcp)
+	F(session, state)
 	S(port_table)
 	F(port_table, generation)
 	F(port_table, link)
@@ -195,6 +200,31 @@ static const struct layout_row rows[] = {
 	S(clear_slot)
 	F(clear_slot, number)
 	F(clear_slot, word)
+	S(pinhole_ring)
+	F(pinhole_ring, last)
+	F(pinhole_ring, done)
+	F(pinhole_ring, slot)
+	S(pinhole_slot)
+	F(pinhole_slot, request)
+	F(pinhole_slot, answer)
+	S(pinhole_request)
+	F(pinhole_request, inside)
+	F(pinhole_request, nat)
+	F(pinhole_request, inside_port)
+	F(pinhole_request, nat_port)
+	F(pinhole_request, realm)
+	F(pinhole_request, l4)
+	F(pinhole_request, action)
+	F(pinhole_request, lifetime_s)
+	F(pinhole_request, index)
+	F(pinhole_request, generation)
+	S(pinhole_answer)
+	F(pinhole_answer, result)
+	F(pinhole_answer, index)
+	F(pinhole_answer, generation)
+	F(pinhole_answer, expires_s)
+	F(pinhole_answer, nat)
+	F(pinhole_answer, nat_port)
 	S(session_filter)
 	F(session_filter, inside)
 	F(session_filter, nat)
@@ -350,10 +380,14 @@ enum { N_ROWS = sizeof rows / sizeof rows[0] };
 
 uint32_t arena_layout(void)
 {
-	enum { CLASSES_AT = 4, ROWS_AT = CLASSES_AT + N_SLAB_CLASSES };
+	enum { HASH_AT = 4, CLASSES_AT, ROWS_AT = CLASSES_AT + N_SLAB_CLASSES };
 	uint32_t numbers[ROWS_AT + N_ROWS][2] = {{N_COUNTERS, N_VERDICTS}, {N_SLAB_CLASSES, ARENA_PAGE},
 		{ENGINE_MAX, ACTOR_MAX}, {N_ARENA_REGIONS, ROUTES_MAX}};
 
+	/* Tables filled by another hash are of no use. */
+	uint64_t hash = flow_key_hash((struct flow_key){1, 2}, 3);
+
+	memcpy(numbers[HASH_AT], &hash, sizeof hash);
 	for (unsigned c = 0; c < N_SLAB_CLASSES; c++) {
 		numbers[CLASSES_AT + c][0] = slab_bytes[c];
 		numbers[CLASSES_AT + c][1] = slab_whose[c];

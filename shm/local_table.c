@@ -30,44 +30,42 @@ local_place local_next(const struct local_table *t, uint64_t hash, unsigned *cur
 
 _Static_assert(LOCAL_SEEN_BITS + LOCAL_TAG_BITS == 32, "the tag is the upper part of an entry's low half");
 
-static uint64_t first_fitting(const struct local_bucket *b, unsigned fits)
+/* Compares the tags of found->bucket; what the first entry that fits names is fetched. */
+static inline bool find_in_bucket(
+	const uint8_t *sessions, const struct local_table *t, uint32_t tag, struct local_found *found)
 {
-	return atomic_load_explicit(&b->entry[__builtin_ctz(fits)], memory_order_relaxed);
+	unsigned fits = local_match(t, found->bucket, tag);
+
+	found->fits = fits;
+	if (!fits)
+		return false;
+	found->place = &t->bucket[found->bucket].entry[__builtin_ctz(fits)];
+	found->entry = atomic_load_explicit(found->place, memory_order_relaxed);
+	found->session = (struct session *)(sessions + slab_offset(SLAB_session, local_index(found->entry)));
+	__builtin_prefetch(found->session);
+	return true;
 }
 
 void local_lookup_burst(const struct arena *a, const struct local_table *t, const uint64_t hash[],
 	struct local_found found[], unsigned n)
 {
 	const struct local_table at = *t; /* stores to found[] may not be taken for changes to it */
-	const uint8_t *sessions = a->pages;
+	uint8_t *const sessions = a->pages;
 	unsigned missed[LOCAL_BURST_MAX], n_missed = 0;
 
 	assert(n <= LOCAL_BURST_MAX);
-	for (unsigned i = 0; i < n; i++)
-		local_prefetch(&at, hash[i]);
 	for (unsigned i = 0; i < n; i++) {
-		uint32_t tag = local_hash_tag(hash[i]), bucket = local_first(&at, hash[i]);
-		const struct local_bucket *b = &at.bucket[bucket];
-		unsigned fits = local_match(&at, bucket, tag);
+		uint32_t tag = local_hash_tag(hash[i]);
 
-		if (fits) {
-			__builtin_prefetch(sessions + slab_offset(SLAB_session, local_index(first_fitting(b, fits))));
-		} else {
-			bucket = local_other(&at, bucket, tag);
-			__builtin_prefetch(&at.bucket[bucket]);
-			missed[n_missed++] = i;
-		}
-		found[i] = (struct local_found){bucket, fits};
+		if (find_in_bucket(sessions, &at, tag, &found[i]))
+			continue;
+		found[i].bucket = local_other(&at, found[i].bucket, tag);
+		found[i].session = NULL;
+		__builtin_prefetch(&at.bucket[found[i].bucket]);
+		missed[n_missed++] = i;
 	}
-	for (unsigned m = 0; m < n_missed; m++) {
-		struct local_found *f = &found[missed[m]];
-		const struct local_bucket *b = &at.bucket[f->bucket];
-
-		f->fits = local_match(&at, f->bucket, local_hash_tag(hash[missed[m]]));
-		if (f->fits)
-			__builtin_prefetch(
-				sessions + slab_offset(SLAB_session, local_index(first_fitting(b, f->fits))));
-	}
+	for (unsigned m = 0; m < n_missed; m++)
+		find_in_bucket(sessions, &at, local_hash_tag(hash[missed[m]]), &found[missed[m]]);
 }
 
 /* ---- owner ---- */

@@ -10,7 +10,7 @@
  * Errors     insert: false when both buckets and every place their entries could move to are full.
  *
  * Entry      index:28 | class:4 | tag:15 | seen:17; zero is empty (index 0 names nothing).
- * Burst      local_lookup_burst on all hashes of a burst, then for each the sessions of the entries left (local_fitting):
+ * Burst      local_begin with each hash, local_lookup_burst on all hashes of a burst, then for each the sessions of the entries left (local_fitting):
  *            whatever memory one lookup waits for is fetched while the others are worked on.
  * Publish    one store (release) of the entry, after the session is published.
  * Read       one load (acquire); compare the session's key; a reader in another engine checks the session's generation.
@@ -27,10 +27,13 @@
 #include "shm/tags.h"
 
 enum { LOCAL_ENTRIES = 8, LOCAL_SEEN_BITS = 17, LOCAL_TAG_BITS = 15, LOCAL_CLASS_BITS = 4, LOCAL_BURST_MAX = 64 };
+#define LOCAL_SEEN_MASK ((1u << LOCAL_SEEN_BITS) - 1)
 
 struct local_bucket {
 	_Alignas(CACHE_LINE) _Atomic uint64_t entry[LOCAL_ENTRIES];
 };
+
+_Static_assert(sizeof(struct local_bucket) == CACHE_LINE, "no two engines write one line: each has its own buckets");
 
 /* A process's view of a table; private memory. */
 struct local_table {
@@ -58,6 +61,8 @@ static inline uint32_t local_tag(uint64_t e)
 	return (uint32_t)(e >> LOCAL_SEEN_BITS) & ((1u << LOCAL_TAG_BITS) - 1);
 }
 
+enum { LOCAL_IDLE_S = 100000 }; /* longer than any session may be idle, and far from coming round */
+
 /* How much later another engine's reading of the clock may be than the reader's. */
 enum { LOCAL_AHEAD_S = 60 };
 
@@ -69,10 +74,24 @@ static inline uint32_t local_idle_s(uint64_t e, uint32_t now_s)
 	return ago >= (1u << LOCAL_SEEN_BITS) - LOCAL_AHEAD_S ? 0 : ago;
 }
 
+/* Whether it was touched less than `limit` seconds before `ahead` - LOCAL_AHEAD_S, limit <= LOCAL_IDLE_S. */
+static inline bool local_fresh(uint64_t e, uint32_t ahead, uint32_t limit)
+{
+	return ((ahead - (uint32_t)e) & LOCAL_SEEN_MASK) < limit + LOCAL_AHEAD_S;
+}
+
 static inline uint64_t local_entry(uint32_t index, unsigned class, uint32_t tag, uint32_t now_s)
 {
-	return (uint64_t)index << 36 | (uint64_t) class << 32 | (uint64_t)tag << LOCAL_SEEN_BITS |
+	return (uint64_t)index << 36 | (uint64_t) class << 32 | (uint32_t)(tag << LOCAL_SEEN_BITS) |
 	       (now_s & ((1u << LOCAL_SEEN_BITS) - 1));
+}
+
+/* The entry seen then, in class `class`; seen <= LOCAL_SEEN_MASK. */
+static inline uint64_t local_seen(uint64_t e, unsigned class, uint32_t seen)
+{
+	const uint64_t kept = local_entry(UINT32_MAX, 0, UINT32_MAX, 0);
+
+	return (e & kept) | (uint64_t) class << 32 | seen;
 }
 
 /* Never zero, so that an empty entry fits no tag. */
@@ -116,13 +135,23 @@ local_place local_next(const struct local_table *t, uint64_t hash, unsigned *cur
 /* What a burst's lookup leaves of each hash: entries whose tag fits, of the first bucket if it has any, else of the
  * other one. Nearly always these are the wanted entry or, for a key that is not there, none. */
 struct local_found {
+	struct session *session; /* of the first of them, on its way into the cache; NULL: none fits */
+	local_place place;       /* where that one is, */
+	uint64_t entry;          /* and what it was */
 	uint32_t bucket;
-	uint32_t fits; /* a bit for each entry of it that is left to compare */
+	uint32_t fits; /* a bit for each entry of the bucket that is left to compare */
 };
 
-/* Owner: looks up n hashes, n <= LOCAL_BURST_MAX. On return the sessions they found are on their way into the cache. A
- * key that is in neither set of entries left may still be in the other bucket, where a stranger's tag fitted in the
- * first one: once in 4,000 lookups; local_next finds it. */
+/* A burst's lookup begins: the bucket is on its way into the cache. */
+__attribute__((always_inline)) static inline void local_begin(
+	const struct local_table *t, uint64_t hash, struct local_found *found)
+{
+	found->bucket = local_first(t, hash);
+	__builtin_prefetch(&t->bucket[found->bucket]);
+}
+
+/* Owner: looks up n hashes that have begun, n <= LOCAL_BURST_MAX. A key that is in none of the entries left may still be
+ * in the other bucket, where a stranger's tag fitted in the first one: once in 4,000 lookups; local_next finds it. */
 void local_lookup_burst(const struct arena *a, const struct local_table *t, const uint64_t hash[],
 	struct local_found found[], unsigned n);
 
@@ -140,14 +169,12 @@ static inline local_place local_fitting(const struct local_table *t, struct loca
 /* Owner: marks the entry seen now, in class `class`; a store only when it changes something. */
 static inline void local_touch(local_place place, unsigned class, uint32_t now_s)
 {
-	uint64_t e = atomic_load_explicit(place, memory_order_relaxed);
-	uint64_t seen = local_entry(local_index(e), class, local_tag(e), now_s);
+	uint64_t e = atomic_load_explicit(place, memory_order_relaxed),
+		 seen = local_seen(e, class, now_s & LOCAL_SEEN_MASK);
 
 	if (seen != e)
 		atomic_store_explicit(place, seen, memory_order_release);
 }
-
-enum { LOCAL_IDLE_S = 100000 }; /* longer than any session may be idle, and far from coming round */
 
 /* Not the owner: marks an entry that still names the session as seen at `seen_s`. The owner's own marks, plain stores, may
  * undo it: use it only for what may be lost. */

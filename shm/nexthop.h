@@ -130,6 +130,13 @@ bool nexthop_take_used(struct nexthop *nh, uint32_t i);
 uint32_t nexthop_read_routes(const struct nexthop *nh, struct route_set *out);
 bool nexthop_request(struct nexthop *nh, unsigned e, enum side side, uint16_t realm, be32_t address);
 
+/* Notes that packets leave by it; a store only when mgmtd has looked since. */
+static inline void nexthop_use(struct adjacency *a)
+{
+	if (!atomic_load_explicit(&a->used, memory_order_relaxed))
+		atomic_store_explicit(&a->used, 1, memory_order_relaxed);
+}
+
 /* ---- anyone ---- */
 
 /* The index of a neighbour, whatever its state; ADJACENCY_NONE when mgmtd has not heard of it. */

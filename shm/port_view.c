@@ -18,6 +18,7 @@ enum {
 	LOW_WORD = ORDER_CHUNKS / 64, /* of a bit for each chunk: the low ports' */
 	TRIES = 4,                    /* of chunks that turn out to be of no use, at each stage */
 	PROBES = 8,                   /* of others' chunks */
+	WOKEN_PORTS = 1024,           /* at once, before they have rested */
 	LOOK_AGAIN_MS = 20,           /* after nothing was free anywhere */
 };
 
@@ -325,12 +326,12 @@ static uint32_t mask_for(const struct search *s, unsigned chunk)
 	return mask & (s->odd ? odd : ~odd);
 }
 
-static int take_in(struct search *s, unsigned chunk)
+static int take_under(struct search *s, unsigned chunk, uint32_t mask, unsigned from)
 {
 	struct port_place p = {(uint16_t)chunk, 0};
 	uint64_t word;
-	int place = chunk_take(s->t, s->v->table, &s->r->order, s->set, chunk, mask_for(s, chunk), draw(s, CHUNK_PORTS),
-		holder_of(s->r), s->epoch, s->intent, &word);
+	int place = chunk_take(s->t, s->v->table, &s->r->order, s->set, chunk, mask, from, holder_of(s->r), s->epoch,
+		s->intent, &word);
 
 	if (place < 0)
 		word = chunk_in_epoch(chunk_read(s->t, s->set, chunk), s->epoch);
@@ -343,6 +344,22 @@ static int take_in(struct search *s, unsigned chunk)
 		return -1;
 	p.place = (uint8_t)place;
 	return port_of_place(&s->r->order, p);
+}
+
+static int take_in(struct search *s, unsigned chunk)
+{
+	return take_under(s, chunk, mask_for(s, chunk), draw(s, CHUNK_PORTS));
+}
+
+/* The port that was found when this choice was foreseen: in a chunk that is the engine's still. */
+static int take_foreseen(struct search *s)
+{
+	struct port_place p = port_place_of(&s->r->order, s->w->port);
+	uint64_t word = chunk_read(s->t, s->set, p.chunk);
+
+	if (!s->w->port || !is_own(s->r, word, p.chunk))
+		return -1;
+	return take_under(s, p.chunk, allowed_in(s->r, s->bar, p.chunk) & 1u << p.place, p.place);
 }
 
 /* A chunk that is not, or no longer, what the hints said of it. */
@@ -388,7 +405,7 @@ static int take_anywhere(struct search *s)
 		uint64_t word = chunk_in_epoch(
 			atomic_load_explicit(&s->t->chunk[s->set][chunk], memory_order_relaxed), s->epoch);
 
-		if (!(chunk_free(word) & mask_for(s, chunk)) || chunk_holder(word) == CHUNK_BLOCK)
+		if (!(chunk_free(word) & s->r->allowed[chunk]) || chunk_holder(word) == CHUNK_BLOCK)
 			continue;
 		int port = take_in(s, chunk);
 		if (port >= 0)
@@ -397,30 +414,47 @@ static int take_anywhere(struct search *s)
 	return -1;
 }
 
-/* More rest than may: the older half of those of one chunk, then the younger, are woken. */
-static bool wake_early(struct search *s, unsigned half)
+/* More rest than may: some of those that rest are woken, the older half first. Many at once, since finding out that
+ * nothing else is free takes a look at everything. How many. */
+static uint32_t wake_early(struct search *s, unsigned half, uint32_t excess)
 {
-	uint32_t start = draw(s, N_CHUNKS);
+	uint32_t start = draw(s, N_CHUNKS), woken = 0;
 
-	for (uint32_t i = 0; i < N_CHUNKS; i++) {
+	for (uint32_t i = 0; i < N_CHUNKS && woken < excess; i++) {
 		uint32_t chunk = (start + i) % N_CHUNKS;
 		_Atomic uint64_t *cell = &s->t->chunk[s->set][chunk];
 		uint64_t seen = atomic_load_explicit(cell, memory_order_relaxed);
-		uint64_t word = chunk_in_epoch(seen, s->epoch), rest = word >> half & mask_for(s, chunk);
+		uint64_t word = chunk_in_epoch(seen, s->epoch), rest = word >> half & s->r->allowed[chunk];
 
-		if (rest && chunk_holder(word) != CHUNK_BLOCK &&
-			atomic_compare_exchange_strong_explicit(
+		if (!rest || chunk_holder(word) == CHUNK_BLOCK ||
+			!atomic_compare_exchange_strong_explicit(
 				cell, &seen, word & ~(rest << half), memory_order_acq_rel, memory_order_relaxed))
-			return true;
+			continue;
+		woken += (uint32_t)__builtin_popcountll(rest);
+		if (is_own(s->r, word, chunk))
+			set_has(s->v, s->set, chunk, true);
 	}
-	return false;
+	return woken;
 }
 
-static bool too_many_rest(const struct search *s)
+/* How many more rest than may, as far as is worth while at once. */
+static uint32_t rest_in_excess(const struct search *s)
 {
 	struct port_use_count n = ports_used(s->t, s->set, s->epoch);
+	uint32_t may = (uint32_t)((uint64_t)s->r->hold_percent * (n.taken + n.resting) / 100);
+	uint32_t excess = n.resting > may ? n.resting - may : 0;
 
-	return n.resting && n.resting * 100ull > (uint64_t)s->r->hold_percent * (n.taken + n.resting);
+	return excess < WOKEN_PORTS ? excess : WOKEN_PORTS;
+}
+
+/* When nothing is free, and more rests than may. */
+static int take_resting(struct search *s)
+{
+	uint32_t excess = rest_in_excess(s);
+
+	if (!excess || !(wake_early(s, CHUNK_RESTED, excess) || wake_early(s, CHUNK_RESTS, excess)))
+		return -1;
+	return take_anywhere(s);
 }
 
 int port_view_take(struct port_view *v, struct port_table *t, const struct port_rules *r, const struct port_bar *bar,
@@ -428,25 +462,26 @@ int port_view_take(struct port_view *v, struct port_table *t, const struct port_
 {
 	struct search s = {v, t, r, bar, w, set, port_epoch(r->hold_s, (uint32_t)(now.ns / 1000000000u)), STAGE_LOW,
 		w->odd, w->draw, intent};
-	int port = take_chosen(&s);
+	int port = take_foreseen(&s);
 
+	if (port < 0)
+		port = take_chosen(&s);
 	if (port < 0 && s.odd >= 0) {
 		s.odd = -1;
 		port = take_chosen(&s);
 	}
 	if (port >= 0)
 		return port;
-	if (now.ns >= v->empty_until_ns[set])
+	if (now.ns >= v->empty_until_ns[set]) {
 		port = take_anywhere(&s);
-	if (port < 0 && now.ns >= v->empty_until_ns[set] && too_many_rest(&s) &&
-		(wake_early(&s, CHUNK_RESTED) || wake_early(&s, CHUNK_RESTS)))
-		port = take_anywhere(&s);
-	if (port >= 0)
-		return port;
-	if (now.ns >= v->empty_until_ns[set])
-		v->empty_until_ns[set] = mono_after(now, span_ms(LOOK_AGAIN_MS)).ns;
-	atomic_store_explicit(intent, 0, memory_order_relaxed);
-	return -1;
+		if (port < 0)
+			port = take_resting(&s);
+		if (port < 0)
+			v->empty_until_ns[set] = mono_after(now, span_ms(LOOK_AGAIN_MS)).ns;
+	}
+	if (port < 0)
+		atomic_store_explicit(intent, 0, memory_order_relaxed);
+	return port;
 }
 
 int port_view_peek(const struct port_view *v, const struct port_table *t, const struct port_rules *r,

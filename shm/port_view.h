@@ -41,6 +41,7 @@ struct port_rules {
 /* What is wanted. */
 struct port_wish {
 	uint32_t draw;  /* random */
+	uint16_t port;  /* what peek said of this wish: tried first; 0: it was not asked */
 	uint32_t hash;  /* RSS hash of the reply without its destination port */
 	int8_t odd;    /* 0: an even port, 1: an odd one, -1: any */
 	bool low;      /* a port below LOW_PORTS, if there is one */

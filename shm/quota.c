@@ -71,8 +71,8 @@ static void take_back(struct subscriber *s, struct subscriber_part *p, enum quot
 		return;
 	s->tokens += unused;
 	s->out[q] -= used;
+	store(&a->used, 0); /* first: at no instant more than it may */
 	store(&a->have, 0);
-	store(&a->used, 0);
 }
 
 /* With one engine nobody waits for its units: only what is below the limit must come back. */

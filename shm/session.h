@@ -20,7 +20,7 @@
 
 #include "shm/slab.h"
 
-#include <xxhash.h>
+#include <string.h>
 
 /* Protocols as the session knows them; also which of an address's two port tables they use. OTHER is every protocol
  * without ports: its number stands where they have theirs. */
@@ -39,13 +39,15 @@ enum {
 };
 
 enum {
-	SESSION_FLOW = 1,     /* in the session tables */
-	SESSION_CARRIES = 2,  /* in the mapping table: carries its own mapping and port */
-	SESSION_AWAY = 4,     /* its reverse direction lands on another engine: global table */
-	SESSION_DYING = 8,    /* the flow has ended: adopters, let go */
-	SESSION_FILTERS = 16, /* in the filter table: who may send to its NAT endpoint */
-	SESSION_INBOUND = 32, /* origin: its first packet came from the outside */
-	SESSION_HAIRPIN = 64, /* its remote is a NAT address: turned round, not sent out (RFC 4787 REQ-9) */
+	SESSION_FLOW = 1,      /* in the session tables */
+	SESSION_CARRIES = 2,   /* in the mapping table: carries its own mapping and port */
+	SESSION_AWAY = 4,      /* its reverse direction lands on another engine: global table */
+	SESSION_DYING = 8,     /* the flow has ended: adopters, let go */
+	SESSION_FILTERS = 16,  /* in the filter table: who may send to its NAT endpoint */
+	SESSION_INBOUND = 32,  /* origin: its first packet came from the outside */
+	SESSION_HAIRPIN = 64,  /* its remote is a NAT address: turned round, not sent out (RFC 4787 REQ-9) */
+	SESSION_PINHOLE = 128, /* alone: no flow, but a mapping for a time, open to anybody (pinhole.h). With INBOUND: a
+				* flow let in by one, whose answers do not keep that open */
 };
 
 /* The parent of a session under a static mapping. Not an index. */
@@ -60,28 +62,39 @@ enum { REF_USER = 1, REF_OUTBOUND = 1 << 16, REF_USERS_MASK = 0xffff };
 struct session {
 	_Atomic uint32_t generation; /*  0 [G] */
 	union {
-		uint32_t link;           /*  4 [F] */
-		_Atomic uint32_t waits;  /*  4 [O] while DYING and waiting: the next that waits */
-		_Atomic uint8_t timeout; /*  4 [I] enum timeout_class, the rule's; any number once it is DYING */
+		uint32_t link;          /*  4 [F] */
+		_Atomic uint32_t waits; /*  4 [O] while DYING and waiting: the next that waits */
+		_Atomic uint32_t life; /*  4 [A] while it lives: see "life"; afterwards any number without LIFE_LIVES */
 	};
-	be32_t inside;                     /*  8 [I] */
-	be32_t remote;                     /* 12 [I] the destination of the outbound direction */
-	be32_t nat;                        /* 16 [I] */
-	be16_t inside_port;                /* 20 [I] query identifier for ICMP */
-	be16_t remote_port;                /* 22 [I] 0 for ICMP */
-	be16_t nat_port;                   /* 24 [I] */
-	uint16_t realm;                    /* 26 [I] */
-	uint16_t l3_delta;                 /* 28 [I] outbound; inbound is its complement */
-	uint16_t l4_delta;                 /* 30 [I] */
-	_Atomic uint32_t next_hop[N_DIRS]; /* 32 [A] adjacency << 16 | low half of the route generation */
+	be32_t inside;      /*  8 [I] */
+	be32_t remote;      /* 12 [I] the destination of the outbound direction */
+	be32_t nat;         /* 16 [I] */
+	be16_t inside_port; /* 20 [I] query identifier for ICMP */
+	be16_t remote_port; /* 22 [I] 0 for ICMP */
+	be16_t nat_port;    /* 24 [I] */
+	uint16_t realm;     /* 26 [I] */
+	uint16_t l3_delta;  /* 28 [I] outbound; inbound is its complement */
+	uint16_t l4_delta;  /* 30 [I] */
+	union {
+		_Atomic uint32_t next_hop[N_DIRS];  /* 32 [A] adjacency << 16 | low half of the route generation */
+		struct {                            /* of a pinhole, which goes nowhere */
+			_Atomic uint32_t expires_s; /* 32 [O] others read; CLOCK_MONOTONIC */
+			uint32_t next_pinhole;      /* 36 [O] in its owner's list; made anew after a restart */
+		};
+	};
 	uint32_t mapping;          /* 40 [O] slab index of the parent, or its own; MAPPING_STATIC; 0: none yet */
 	_Atomic uint32_t refs;     /* 44 [L] other sessions that use what is carried here, see REF_USER */
 	_Atomic uint64_t adopters; /* 48 [A] engines that hold it in their local table */
 	uint32_t birth;            /* 56 [I] CLOCK_MONOTONIC seconds << 4 | behaviour_of() */
-	uint8_t l4;                /* 60 [I] enum l4 */
-	uint8_t owner;             /* 61 [I] engine */
-	_Atomic uint8_t flags;     /* 62 [O] SESSION_*; others read */
-	_Atomic uint8_t tcp;       /* 63 [A] TCP_* */
+	union {
+		struct {
+			uint8_t l4;            /* 60 [I] enum l4 */
+			uint8_t owner;         /* 61 [I] engine */
+			_Atomic uint8_t flags; /* 62 [O] SESSION_*; others read */
+			_Atomic uint8_t tcp;   /* 63 [A] TCP_* */
+		};
+		_Atomic uint32_t state; /* 60 [A] all four, to be read at once: SESSION_STATE */
+	};
 };
 _Static_assert(sizeof(struct session) == CACHE_LINE, "one line per session");
 _Static_assert(offsetof(struct session, inside_port) == 20, "keys are compared as words");
@@ -89,6 +102,31 @@ _Static_assert(offsetof(struct session, next_hop) == 32, "see map");
 _Static_assert(offsetof(struct session, adopters) == 48, "see map");
 
 _Static_assert(ARENA_PAGE % sizeof(struct session) == 0, "a session's address takes no division (slab_offset)");
+
+/* life: the rule's idle time (enum timeout_class, fixed), and for TCP where the inside is in either stream, the top bits
+ * of the last sequence and acknowledgement number it sent, rewritten when they change: about once a megabyte. They tell a
+ * reset that fits from one that is guessed (pe/nat_tcp.h). The outside never writes them.
+ *
+ * Two engines may write this word: the one where the flow's outbound packets land, marks by compare-exchange; and the
+ * owner, which puts the session into its list of the ending: `waits`, a plain store. The engine may have found the
+ * session alive just before. LIFE_LIVES decides between them, since no slab index has that bit: the exchange expects a
+ * word that has it and fails on any that is `waits` or `link`; if it came first, the owner's store overwrites it. A
+ * session made of the same object meanwhile may happen to have the very word that was expected, and then has marks
+ * of its predecessor until its next packet: at worst one reset is judged wrongly. */
+enum {
+	LIFE_TIMEOUT_MASK = 15,
+	LIFE_SEQ_AT = 4,  /* first bit of LIFE_MARK_BITS */
+	LIFE_ACK_AT = 16, /* the same */
+	LIFE_MARK_BITS = 12,
+};
+#define LIFE_LIVES (1u << 31)
+#define LIFE_MARK_MASK ((1u << LIFE_MARK_BITS) - 1)
+#define LIFE_MARKS (LIFE_MARK_MASK << LIFE_SEQ_AT | LIFE_MARK_MASK << LIFE_ACK_AT)
+
+static inline uint32_t life_of(uint32_t timeout)
+{
+	return LIFE_LIVES | timeout;
+}
 
 static inline struct session *session_at(const struct arena *a, uint32_t index)
 {
@@ -99,6 +137,10 @@ static inline bool session_has(const struct session *s, uint8_t flag)
 {
 	return atomic_load_explicit(&s->flags, memory_order_acquire) & flag;
 }
+
+/* session.state when the bytes but for the owner's are these. */
+#define SESSION_STATE(l4, flags, tcp) ((uint32_t)(l4) | (uint32_t)(flags) << 16 | (uint32_t)(tcp) << 24)
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "SESSION_STATE");
 
 /* A session's key in one direction, as two words; what tables hash and lookups compare. `b` holds the ports, the realm
  * (inside only), the protocol and the kind: a direction, or which binding. */
@@ -112,8 +154,8 @@ static inline struct flow_key flow_key_of(
 	struct flow_key k;
 	uint32_t p;
 
-	__builtin_memcpy(&k.a, addresses, sizeof k.a);
-	__builtin_memcpy(&p, ports, sizeof p);
+	memcpy(&k.a, addresses, sizeof k.a);
+	memcpy(&p, ports, sizeof p);
 	k.b = p | (uint64_t)realm << 32 | (uint64_t)l4 << 48 | (uint64_t)kind << 56;
 	return k;
 }
@@ -205,6 +247,13 @@ static inline enum dir dir_reverse(enum dir d)
 	return d == DIR_OUTBOUND ? DIR_INBOUND : DIR_OUTBOUND;
 }
 
+static inline bool session_is_pinhole(const struct session *s)
+{
+	uint8_t flags = atomic_load_explicit(&s->flags, memory_order_acquire);
+
+	return (flags & (SESSION_PINHOLE | SESSION_INBOUND)) == SESSION_PINHOLE;
+}
+
 /* What a session counts for at its parent (REF_USER). */
 static inline uint32_t session_weight(const struct session *s)
 {
@@ -219,10 +268,22 @@ static inline bool flow_key_equal(struct flow_key x, struct flow_key y)
 	return ((x.a ^ y.a) | (x.b ^ y.b)) == 0;
 }
 
-/* Seeded: subscribers choose the keys. */
+static inline uint64_t multiply_fold(uint64_t x, uint64_t y)
+{
+	__uint128_t product = (__uint128_t)x * y;
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* Seeded, since subscribers choose the keys: each word meets a secret of its own before they are multiplied, so nobody
+ * who does not know the seed can name two keys that collide more often than by chance. A CRC would be as cheap, but it
+ * is linear: keys that collide do so under every seed. The second round spreads what the first leaves in few bits; both
+ * ends of the result are used, the upper one for the bucket, the lower one as the tag. (The construction is wyhash's.) */
 static inline uint64_t flow_key_hash(struct flow_key k, uint64_t seed)
 {
-	return XXH3_64bits_withSeed(&k, sizeof k, seed);
+	uint64_t other = (seed << 32 | seed >> 32) ^ 0x9e3779b97f4a7c15u;
+
+	return multiply_fold(multiply_fold(k.a ^ seed, k.b ^ other), 0xd6e8feb86659fd93u);
 }
 
 /* Owner only: one writer. */

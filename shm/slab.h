@@ -99,9 +99,9 @@ static inline uint64_t slab_offset(enum slab_class c, uint32_t index)
 {
 	uint32_t per = slab_per_page(c);
 
-	/* Objects that fill their pages follow each other from page to page: no division. */
+	/* Objects that fill their pages follow each other from page to page: no division. Page numbers start at 1. */
 	if (ARENA_PAGE % slab_bytes[c] == 0)
-		return (uint64_t)(index - per) * slab_bytes[c];
+		return (uint64_t)index * slab_bytes[c] - ARENA_PAGE;
 	return (uint64_t)(index / per - 1) * ARENA_PAGE + (uint64_t)(index % per) * slab_bytes[c];
 }
 

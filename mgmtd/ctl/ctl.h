@@ -23,7 +23,10 @@ struct ctl_plan_options {
 struct ctl_options {
 	bool exact;                                           /* check: nothing runs */
 	bool json;                                            /* sessions: as the API answers */
-	const char *inside, *nat, *remote, *protocol, *realm; /* sessions, deterministic: which */
+	const char *inside, *nat, *remote, *protocol, *realm; /* sessions, pinholes, deterministic, subscribers: which */
+	const char *lifetime;                                 /* pinholes: seconds */
+	const char *name, *top;                               /* subscribers: which, or what it is to be called */
+	const char *set;                                      /* subscribers set: limits */
 	const char *time, *skew, *earlier;                    /* deterministic: when */
 	struct ctl_plan_options plan;
 };
@@ -36,5 +39,12 @@ int ctl_plan(const struct config *c, const struct ctl_options *o); /* needs no c
 int ctl_check(const struct config *c, const struct ctl_options *o);
 int ctl_sessions_list(const struct config *c, const struct ctl_options *o);
 int ctl_sessions_clear(const struct config *c, const struct ctl_options *o);
+int ctl_pinholes_list(const struct config *c, const struct ctl_options *o);
+int ctl_pinholes_open(const struct config *c, const struct ctl_options *o);
+int ctl_pinholes_close(const struct config *c, const struct ctl_options *o);
+int ctl_subscribers_list(const struct config *c, const struct ctl_options *o);
+int ctl_subscribers_show(const struct config *c, const struct ctl_options *o);
+int ctl_subscribers_set(const struct config *c, const struct ctl_options *o);
+int ctl_subscribers_delete(const struct config *c, const struct ctl_options *o);
 
 #endif

@@ -1,4 +1,4 @@
-/* corenatctl: looks at the appliance, clears sessions, and takes it away. */
+/* corenatctl: looks at the appliance, clears sessions, opens pinholes, names subscribers, and takes it away. */
 #include "common/args.h"
 #include "common/log.h"
 #include "mgmtd/ctl/ctl.h"
@@ -11,15 +11,23 @@ enum { STATUS_USAGE = 2, WORDS = 2 };
 /* Options that belong to some commands only. */
 enum {
 	TAKES_EXACT = 1,
-	TAKES_ADDRESSES = 2,
 	TAKES_FILTER = 4,
 	TAKES_TIME = 8,
 	TAKES_PLAN = 16,
 	TAKES_JSON = 32,
 	NO_CONFIG = 64,
+	TAKES_LIFETIME = 4096,
+	TAKES_SUBSCRIBER = 128,
+	TAKES_NAME = 256,
+	TAKES_TOP = 512,
+	TAKES_LIMITS = 1024,
+	TAKES_NAT = 2048,
 };
 
-enum { TAKES_SESSIONS = TAKES_ADDRESSES | TAKES_FILTER | TAKES_JSON };
+enum {
+	TAKES_SESSIONS = TAKES_SUBSCRIBER | TAKES_NAT | TAKES_FILTER | TAKES_JSON,
+	TAKES_ONE = TAKES_SUBSCRIBER | TAKES_JSON,
+};
 
 static const struct command {
 	const char *word[WORDS];
@@ -32,7 +40,14 @@ static const struct command {
 	{{"arena", "remove"}, 0, "remove arena, mailboxes, XDP programs; nothing may run", ctl_arena_remove},
 	{{"check"}, TAKES_EXACT, "prove the arena sound; on a live box it allows for what is in flight (--exact: not)",
 		ctl_check},
-	{{"deterministic"}, TAKES_ADDRESSES | TAKES_TIME | TAKES_JSON,
+	{{"subscribers"}, TAKES_ONE | TAKES_NAME | TAKES_TOP, "the same as subscribers list", ctl_subscribers_list},
+	{{"subscribers", "list"}, TAKES_ONE | TAKES_NAME | TAKES_TOP, "subscribers, and what each uses",
+		ctl_subscribers_list},
+	{{"subscribers", "show"}, TAKES_ONE, "one of them: addresses, limits, what was refused", ctl_subscribers_show},
+	{{"subscribers", "set"}, TAKES_ONE | TAKES_NAME | TAKES_LIMITS, "give one a name, and limits of its own",
+		ctl_subscribers_set},
+	{{"subscribers", "delete"}, TAKES_ONE, "forget its name and limits", ctl_subscribers_delete},
+	{{"deterministic"}, TAKES_SUBSCRIBER | TAKES_NAT | TAKES_TIME | TAKES_JSON,
 		"who had a NAT address and port at a time, or which a subscriber had, as configured then",
 		ctl_deterministic},
 	{{"plan"}, TAKES_PLAN | TAKES_JSON | NO_CONFIG, "how many NAT addresses it takes, computed", ctl_plan},
@@ -40,15 +55,21 @@ static const struct command {
 	{{"sessions", "list"}, TAKES_SESSIONS, "the sessions there are", ctl_sessions_list},
 	{{"sessions", "clear"}, TAKES_SESSIONS, "end the sessions that agree with all that is given",
 		ctl_sessions_clear},
+	{{"pinholes"}, TAKES_SESSIONS, "the same as pinholes list", ctl_pinholes_list},
+	{{"pinholes", "list"}, TAKES_SESSIONS, "the mappings with a lifetime there are", ctl_pinholes_list},
+	{{"pinholes", "open"}, TAKES_SESSIONS | TAKES_LIFETIME, "open one, or give it more time", ctl_pinholes_open},
+	{{"pinholes", "close"}, TAKES_SESSIONS, "end one", ctl_pinholes_close},
 };
 
 static unsigned given(const struct ctl_options *o)
 {
 	static const struct ctl_plan_options none;
 
-	return (o->exact ? TAKES_EXACT : 0) | (o->inside || o->nat || o->realm ? TAKES_ADDRESSES : 0) |
+	return (o->exact ? TAKES_EXACT : 0) | (o->inside || o->realm ? TAKES_SUBSCRIBER : 0) | (o->nat ? TAKES_NAT : 0) |
 	       (o->remote || o->protocol ? TAKES_FILTER : 0) | (o->time || o->skew || o->earlier ? TAKES_TIME : 0) |
-	       (memcmp(&o->plan, &none, sizeof none) != 0 ? TAKES_PLAN : 0) | (o->json ? TAKES_JSON : 0);
+	       (memcmp(&o->plan, &none, sizeof none) != 0 ? TAKES_PLAN : 0) | (o->json ? TAKES_JSON : 0) |
+	       (o->name ? TAKES_NAME : 0) | (o->top ? TAKES_TOP : 0) | (o->set ? TAKES_LIMITS : 0) |
+	       (o->lifetime ? TAKES_LIFETIME : 0);
 }
 
 static bool is_command(const struct command *c, int n, char **words)
@@ -71,7 +92,7 @@ static void list_commands(void)
 {
 	fprintf(stderr, "corenatctl: the commands are\n");
 	for (unsigned i = 0; i < sizeof commands / sizeof commands[0]; i++)
-		fprintf(stderr, "  %-8s %-8s %s\n", commands[i].word[0], commands[i].word[1] ? commands[i].word[1] : "",
+		fprintf(stderr, "  %-11s %-8s %s\n", commands[i].word[0], commands[i].word[1] ? commands[i].word[1] : "",
 			commands[i].help);
 }
 
@@ -83,17 +104,23 @@ int main(int argc, char **argv)
 	static const struct arg args[] = {
 		{"config", "FILE", "the configuration of the appliance", .text = &file},
 		{"exact", NULL, "check: nothing runs, so nothing may be in flight", .flag = &options.exact},
-		{"inside", "IP[:PORT]", "sessions, deterministic: of this subscriber", .text = &options.inside},
-		{"nat", "IP[:PORT]", "sessions, deterministic: of this NAT address", .text = &options.nat},
+		{"inside", "IP[:PORT]", "of this subscriber", .text = &options.inside},
+		{"nat", "IP[:PORT]", "sessions, pinholes, deterministic: of this NAT address", .text = &options.nat},
 		{"remote", "IP[:PORT]", "sessions: with this remote", .text = &options.remote},
-		{"protocol", "NAME", "sessions: tcp, udp, icmp or other", .text = &options.protocol},
-		{"realm", "VLAN", "sessions: of this realm; 0: untagged; deterministic: its name",
+		{"protocol", "NAME", "sessions: tcp, udp, icmp or other; pinholes: tcp, udp",
+			.text = &options.protocol},
+		{"realm", "VLAN", "of this realm; 0: untagged; deterministic: its name",
 			.text = &options.realm},
-		{"json", NULL, "sessions, deterministic, plan: JSON", .flag = &options.json},
+		{"json", NULL, "sessions, pinholes, subscribers, deterministic, plan: JSON", .flag = &options.json},
+		{"name", "TEXT", "subscribers: whose name has it; set: the name", .text = &options.name},
+		{"top", "WHAT", "subscribers list: those with the most sessions, ports or refused",
+			.text = &options.top},
+		{"limits", "LIST", "subscribers set: sessions=100,udp_ports=50 and so on", .text = &options.set},
 		{"time", "TIME", "deterministic: when; seconds since 1970 or ISO 8601 with its zone",
 			.text = &options.time},
 		{"skew", "S", "deterministic: how far clocks may differ; 1", .text = &options.skew},
 		{"earlier", "S", "deterministic: how long sessions may have lived on; 7440", .text = &options.earlier},
+		{"lifetime-s", "S", "pinholes open: for how long", .text = &options.lifetime},
 		{"subscribers", "N", "plan: how many", .text = &options.plan.subscribers},
 		{"sessions-per-subscriber", "N", "plan: at once, the day's mean", .text = &options.plan.sessions},
 		{"peak", "F", "plan: busy hour over the day's mean; 2", .text = &options.plan.peak},
@@ -114,8 +141,8 @@ int main(int argc, char **argv)
 	};
 	struct config_error wrong;
 	int rest, status = args_parse(argc, argv, "corenatctl",
-			  "arena info, map, remove; check; deterministic; plan; sessions list, clear: looks at the "
-			  "appliance, acts on it",
+			  "arena info, map, remove; check; deterministic; plan; sessions list, clear; pinholes list, "
+			  "open, close; subscribers list, show, set, delete: looks at the appliance, acts on it",
 			  args, &rest);
 
 	if (status != ARGS_RUN)

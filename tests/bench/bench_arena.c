@@ -1,8 +1,7 @@
-/* bench_arena: what an engine's restart and its aging cost.
+/* bench_arena: what an engine's restart costs.
  *
  * Prints:  bench reattach.1m    how long a successor needs to take over an engine with a million sessions
- *          bench G11.share      share of a core that sweeping 16 M entries takes, and G11.slice, the longest slice
- * Times are wall-clock time of a pinned thread; the sweep's are of the middle and of the longest turn.
+ * Times are wall-clock time of a pinned thread.
  */
 #include "common/args.h"
 #include "common/clock.h"
@@ -14,9 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-enum { SESSIONS = 1 << 20, SWEPT = 1 << 24, TURNS = 20000, TRIES = 5, SECONDS = 1000 };
+enum { SESSIONS = 1 << 20, TRIES = 5, SECONDS = 1000 };
 
 static const char document[] =
 	"{\"arena\":{\"engines\":1,\"sessions\":1100000},\"inside\":{\"interface\":\"in\",\"prefixes\":[\"100.64.0.0/"
@@ -86,48 +84,11 @@ static void reattach(struct arena *a, struct nat *n, mono_t now)
 	printf("bench reattach.1m value=%.1f unit=ms goal=1000 sessions=%u source=clock\n", median(ms, TRIES), found);
 }
 
-/* A table of 16 M entries that are all fresh, in place of the engine's own: aging looks at the stamps only. */
-static void fill_table(struct local_table *t, uint32_t entries, uint32_t now_s)
-{
-	t->n = entries * 100 / (LOCAL_ENTRIES * 85) + 1;
-	t->bucket = mmap(
-		NULL, (size_t)t->n * sizeof *t->bucket, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (t->bucket == MAP_FAILED)
-		abort();
-	madvise(t->bucket, (size_t)t->n * sizeof *t->bucket, MADV_HUGEPAGE);
-	for (uint32_t i = 1; i <= entries; i++)
-		local_insert(t, XXH3_64bits(&i, sizeof i), i, TIMEOUT_UDP, now_s);
-}
-
-static void sweep(struct nat *n, mono_t now)
-{
-	double us[TURNS], total = 0, middle, longest = 0;
-	uint64_t turns;
-
-	for (int dir = 0; dir < N_DIRS; dir++)
-		fill_table(&n->local[dir], SWEPT, (uint32_t)(now.ns / 1000000000u));
-	for (int i = 0; i < TURNS; i++) {
-		mono_t begin = mono_now();
-
-		now.ns += 1000000; /* as the engine's loop does: a turn each millisecond */
-		nat_housekeep(n, now);
-		us[i] = (double)mono_since(mono_now(), begin).ns / 1e3;
-		total += us[i];
-		longest = us[i] > longest ? us[i] : longest;
-	}
-	turns = counter_get(&n->actor->counters[COUNTER_sweeps]);
-	middle = median(us, TURNS);
-	printf("bench G11.share value=%.2f unit=percent goal=1.5 entries=%u mean=%.2f passes=%llu source=clock\n",
-		middle / 10, N_DIRS * SWEPT, total / TURNS / 10, (unsigned long long)turns);
-	printf("bench G11.slice value=%.1f unit=us goal=20 percentile=99 middle=%.1f longest=%.1f source=clock\n",
-		us[TURNS * 99 / 100], middle, longest);
-}
-
 int main(int argc, char **argv)
 {
 	unsigned cpu = 0;
 	const struct arg args[] = {{"cpu", "N", "where to run", .number = &cpu, .max = 1023}, {0}};
-	int status = args_parse(argc, argv, "bench_arena", "restart and aging of an engine", args, NULL);
+	int status = args_parse(argc, argv, "bench_arena", "restart of an engine", args, NULL);
 	mono_t now = {SECONDS * 1000000000ull};
 	struct config c;
 	struct config_error err;
@@ -149,8 +110,6 @@ int main(int argc, char **argv)
 
 	create(n, now);
 	reattach(a, n, now);
-	nat_configure(n);
-	sweep(n, now);
 	free(n);
 	arena_close(a);
 	return 0;

@@ -97,6 +97,8 @@ static uint64_t look_up(struct bench *b, uint32_t from, uint32_t burst)
 	uint64_t n = 0;
 
 	for (uint32_t i = from; i < from + STRETCH; i += burst) {
+		for (uint32_t k = 0; k < burst; k++)
+			local_begin(&b->t, b->hash[i + k], &found[k]);
 		local_lookup_burst(b->a, &b->t, &b->hash[i], found, burst);
 		for (uint32_t k = 0; k < burst; k++)
 			n += is_found(b, found[k], b->hash[i + k], b->key[i + k]);

@@ -65,14 +65,14 @@ struct churn {
 	struct rnd rnd;
 	unsigned seed, kills, killed;
 	const char *death;
-	uint64_t died_at[INTENT_ADOPT + 1], died_locked, died_in_block;
+	uint64_t died_at[INTENT_PINHOLE + 1], died_locked, died_in_block;
 	uint64_t looks, in_flight;
 	uint64_t slowest_ms;
 };
 
 static const char *const step_name[] = {
-	"none", "build", "mapping", "mapped", "insert", "end", "unmapping", "unmapped", "answered", "adopt"};
-_Static_assert(sizeof step_name / sizeof step_name[0] == INTENT_ADOPT + 1, "engine.h");
+	"none", "build", "mapping", "mapped", "insert", "end", "unmapping", "unmapped", "answered", "adopt", "pinhole"};
+_Static_assert(sizeof step_name / sizeof step_name[0] == INTENT_PINHOLE + 1, "engine.h");
 
 static _Noreturn void give_up(struct churn *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -434,7 +434,7 @@ static void all_end(struct churn *c)
 static void report(const struct churn *c)
 {
 	printf("%s  ok    %u kills; died at", isatty(STDOUT_FILENO) ? "\r" : "", c->killed);
-	for (unsigned s = 0; s <= INTENT_ADOPT; s++)
+	for (unsigned s = 0; s <= INTENT_PINHOLE; s++)
 		printf(" %s %llu,", step_name[s], (unsigned long long)c->died_at[s]);
 	printf(" holding locks %llu, changing a block %llu\n        %llu turns made %llu sessions on %llu mappings, %llu adopted\n"
 	       "        %llu sessions began outside, %llu answers adopted, %llu packets turned round\n        "

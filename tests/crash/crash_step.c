@@ -64,7 +64,10 @@ static void recover(void *context)
 	if (r->scenario->dies < ENGINES)
 		world_start(r->w, r->scenario->dies);
 	else {
+		struct subscribers v = subscribers_view(r->w->arena, ACTOR_MGMTD);
+
 		shared_repair(r->w->arena, ACTOR_MGMTD);
+		subscribers_settle(&v);
 		r->scenario->operate(r->w);
 	}
 }
@@ -207,7 +210,8 @@ static void run_scenario(const struct scenario *s, uint64_t seed, unsigned deep)
 int main(int argc, char **argv)
 {
 	unsigned seed = (unsigned)time(NULL), deep = 40;
-	const struct scenario *const lists[] = {scenarios_outbound, scenarios_inbound, scenarios_pages, scenarios_blocks};
+	const struct scenario *const lists[] = {scenarios_outbound, scenarios_inbound, scenarios_pages, scenarios_pinholes,
+		scenarios_subscribers, scenarios_blocks};
 	const char *only = NULL;
 	const struct arg args[] = {
 		{"seed", "N", "repeat a run", .number = &seed, .max = ~0u},

@@ -211,7 +211,8 @@ static inline void player_turn(struct player *p, mono_t now)
 		play(p, SIDE_INSIDE, now);
 		play(p, SIDE_OUTSIDE, now);
 	}
-	nat_housekeep(&p->nat, now);
+	while (nat_housekeep(&p->nat, now))
+		; /* all that is over by now */
 	nat_flush_counters(&p->nat);
 }
 

@@ -24,6 +24,7 @@ struct scenario {
 	bool fixed; /* with a static mapping, see FIXED_PORT */
 };
 
-extern const struct scenario scenarios_outbound[], scenarios_inbound[], scenarios_pages[], scenarios_blocks[];
+extern const struct scenario scenarios_outbound[], scenarios_inbound[], scenarios_pages[], scenarios_pinholes[],
+	scenarios_subscribers[], scenarios_blocks[];
 
 #endif

@@ -13,6 +13,7 @@
 
 #include <sys/mman.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 enum { ENGINES = 2, SESSIONS = 48, FRAMES = 64, ANSWERS = 8, FRAME_MAX = 512, OPERATIONS_MAX = 400 };
 enum { PORT_FIRST = 2000, PORT_LAST = 2007 };

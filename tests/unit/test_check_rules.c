@@ -774,6 +774,14 @@ static void break_port_holder(struct scene *s)
 	snprintf(s->names, sizeof s->names, "chunk 17 (tcp)");
 }
 
+static void break_pinhole_valid(struct scene *s)
+{
+	struct pinhole_ring *ring = pinhole_ring_of(s->b->arena, 1);
+
+	atomic_store(&ring->done, atomic_load(&ring->last) + 1);
+	snprintf(s->names, sizeof s->names, "engine 1");
+}
+
 static struct snapshot *snapshot_of(const struct scene *s)
 {
 	return (struct snapshot *)arena_region(s->b->arena, ARENA_snapshots) +
@@ -901,6 +909,7 @@ static const struct corruption {
 	{BREAK(port_table_valid)},
 	{BREAK(port_twice)},
 	{BREAK(port_holder)},
+	{BREAK(pinhole_valid)},
 	{BREAK(snapshot_valid)},
 	{BREAK_TOO(snapshot_valid, pools)},
 	{BREAK_TOO(snapshot_valid, rules)},

@@ -116,7 +116,7 @@ static void test_by_difference(void **state)
 		CHECK_AT(seed, delta, csum_over(p.word, SIZE, 0) == 0);
 
 		memcpy(p.word + 12, before.word + 12, 6);
-		p.word[p.at] = csum_apply(p.word[p.at], ~delta);
+		p.word[p.at] = csum_apply(p.word[p.at], csum_back(delta));
 		CHECK_AT(seed, delta, csum_over(p.word, SIZE, 0) == 0);
 		CHECK_AT(seed, delta, p.word[p.at] == before.word[before.at]);
 	}
@@ -132,7 +132,7 @@ static void test_fields_and_deltas_at_their_ends(void **state)
 				 back = (uint32_t)(uint16_t)~v[i] + (uint16_t)~v[d];
 
 			assert_int_equal(csum_apply(v[i], v[d]) % 0xffff, (0xffff - sum % 0xffff) % 0xffff);
-			assert_int_equal(csum_apply(v[i], ~v[d]) % 0xffff, (0xffff - back % 0xffff) % 0xffff);
+			assert_int_equal(csum_apply(v[i], csum_back(v[d])) % 0xffff, (0xffff - back % 0xffff) % 0xffff);
 			assert_int_equal(csum_apply(v[i], (uint32_t)v[d] + CSUM_DELTA_TTL) % 0xffff,
 				(0xffff - (sum + 0xfffe) % 0xffff) % 0xffff);
 		}

@@ -67,6 +67,29 @@ static void wait_acknowledged(const struct threads *all)
 	}
 }
 
+/* Each engine is asked for a pinhole that ends soon, for an endpoint that is in use, or will be. */
+static unsigned ask_for_pinholes(struct threads *all, unsigned number)
+{
+	uint32_t subscriber = (uint32_t)(atomic_load(&all->now_ns) / span_s(1).ns * SLIDE) + ACTIVE;
+	unsigned opened = 0;
+
+	for (unsigned e = 0; e < ENGINES; e++) {
+		const struct pinhole_request r = {.inside = be32_of(SUBSCRIBERS + (subscriber + e) % SUBSCRIBER_MAX),
+			.inside_port = be16_of((uint16_t)(1000 + number % INSIDE_PORTS)),
+			.l4 = number % 2 ? L4_TCP : L4_UDP,
+			.action = PINHOLE_OPEN,
+			.lifetime_s = 1 + number % 3};
+		int64_t asked = pinhole_post(all->arena, e, &r);
+		struct pinhole_answer a;
+
+		assert_true(asked > 0);
+		while (!pinhole_answer(all->arena, e, (uint32_t)asked, &a))
+			sched_yield();
+		opened += a.result == PINHOLE_OK;
+	}
+	return opened;
+}
+
 /* Another idle time, and a pool that grows and shrinks. */
 static void tell_news(struct threads *all, unsigned number)
 {
@@ -124,6 +147,8 @@ static void drain(struct threads *all, struct engine_thread *thread)
 
 static void run(struct threads *all, struct engine_thread *thread)
 {
+	unsigned opened = 0;
+
 	for (unsigned e = 0; e < ENGINES; e++)
 		assert_int_equal(pthread_create(&thread[e].thread, NULL, engine_run, &thread[e]), 0);
 	for (unsigned i = 0; i < NEWS; i++) {
@@ -132,7 +157,9 @@ static void run(struct threads *all, struct engine_thread *thread)
 		while (atomic_load(&all->now_ns) < until.ns)
 			sched_yield();
 		tell_news(all, i);
+		opened += ask_for_pinholes(all, i);
 	}
+	assert_true(opened > 0);
 	while (atomic_load(&all->running))
 		sched_yield();
 	atomic_store(&all->end, true);

@@ -306,8 +306,10 @@ static void test_burst_finds_what_one_by_one_does(void **state)
 				    (uint32_t)rnd_next(&r)))
 				break;
 		}
-		for (uint32_t i = 0; i < burst; i++)
+		for (uint32_t i = 0; i < burst; i++) {
 			hash[i] = n && rnd_below(&r, 3) ? there[rnd_below(&r, n)] : crowded_hash(&r);
+			local_begin(&t, hash[i], &found[i]);
+		}
 		local_lookup_burst(a, &t, hash, found, burst);
 		for (uint32_t i = 0; i < burst; i++) {
 			in_first += found[i].fits && found[i].bucket == local_first(&t, hash[i]);

@@ -372,6 +372,73 @@ static void test_5508_7_query_port(struct lab *l)
 	}
 }
 
+/* By identifier only hosts inside get through, and not against what the rules say of filters; one host's own address is
+ * no exception. What nobody has is refused. */
+static void test_5508_7_query_filter(struct lab *l)
+{
+	struct lab_end b = lab_host(30, 80);
+	struct lab_packet p = lab_ping(b, lab_server(1, 0).address), out = lab_ok(l, &p);
+	struct lab_packet stranger =
+		lab_ping((struct lab_end){lab_server(1, 0).address, out.src.port}, out.src.address);
+	struct lab_packet guess =
+		lab_ping((struct lab_end){lab_host(10, 0).address, (uint16_t)(out.src.port ^ 1)}, out.src.address);
+
+	lab_none(l, &stranger);
+	lab_none(l, &guess);
+	ask(l, b, out.src, b.address);
+	ask(l, lab_host(11, 0), out.src, b.address);
+	lab_configure(l, &(struct lab_setup){.nat = "\"icmp_timeout_s\":60,\"filtering\":\"address-dependent\""});
+	p = lab_ping(lab_host(31, 80), lab_server(1, 0).address);
+	struct lab_end strict = lab_ok(l, &p).src;
+	guess = lab_ping((struct lab_end){lab_host(10, 0).address, strict.port}, strict.address);
+	lab_none(l, &guess);
+}
+
+/* Two hosts behind one address who ask with the same identifier could not be told apart by the answers: the second is
+ * refused while the first is there. Nothing of it takes a port. */
+static void test_5508_7_query_two(struct lab *l)
+{
+	struct lab_end b = lab_host(30, 80);
+	struct lab_packet p = lab_ping(b, lab_server(1, 0).address);
+	struct lab_end nat = lab_ok(l, &p).src;
+	struct check_counts counts;
+
+	ask(l, lab_host(10, 0), nat, b.address);
+	struct lab_packet second = lab_ping((struct lab_end){lab_host(11, 0).address, nat.port}, nat.address);
+	lab_refused(l, &second);
+	ask(l, lab_host(10, 0), nat, b.address);
+	lab_check(l, &counts);
+	assert_int_equal(counts.ports[PORTS_OTHER], 1);
+	lab_pass(l, 40); /* the first goes on, whatever becomes of the mapping it was let in by */
+	ask(l, lab_host(10, 0), nat, b.address);
+	lab_pass(l, 40);
+	ask(l, lab_host(10, 0), nat, b.address);
+	lab_pass(l, 60 + LAB_SWEEP_S);
+	lab_none(l, &second);
+	lab_ok(l, &p);
+}
+
+/* An error about a hairpinned query gets back to who asked. */
+static void test_5508_7_query_error(struct lab *l)
+{
+	struct lab_end b = lab_host(30, 80), a = lab_host(10, 0);
+	struct lab_packet p = lab_ping(b, lab_server(1, 0).address);
+	struct lab_end nat = lab_ok(l, &p).src;
+	struct lab_frame about, error;
+
+	a.port = nat.port;
+	p = lab_ping(a, nat.address);
+	lab_ok(l, &p);
+	about = l->out[0];
+	struct lab_frame sent = l->sent;
+	lab_error(&about, b.address, LAB_TIME_EXCEEDED, 0, 28, &error);
+	assert_int_equal(lab_send_frame(l, &error), 1);
+	assert_int_equal(l->seen[0].side, SIDE_INSIDE);
+	assert_int_equal(l->seen[0].dst.address, a.address);
+	assert_int_equal(l->seen[0].src.address, nat.address);
+	assert_true(lab_quotes(&l->out[0], &sent));
+}
+
 /* ---- refusals ---- */
 
 static void fill(struct lab *l)
@@ -488,7 +555,10 @@ int main(void)
 		LAB_TEST(test_5508_7),
 		LAB_TEST(test_5508_7_query, .more = "\"static\":[{\"protocol\":\"any\",\"inside\":\"100.64.0.1\","
 						    "\"nat\":\"198.51.100.2\"}]"),
-		LAB_NOT_YET(test_5508_7_query_port),
+		LAB_TEST(test_5508_7_query_port),
+		LAB_TEST(test_5508_7_query_filter),
+		LAB_TEST(test_5508_7_query_two, .nat = "\"icmp_timeout_s\":60", .pools = ONE),
+		LAB_TEST(test_5508_7_query_error),
 		LAB_TEST(test_5508_8, .nat = EIGHT ",\"refusal\":\"prohibited\"", .pools = ONE),
 		LAB_TEST(test_5508_8_rate, .nat = EIGHT ",\"icmp_rate\":10", .pools = ONE),
 		LAB_TEST(test_5508_8_off, .nat = EIGHT ",\"refusal\":\"off\"", .pools = ONE),

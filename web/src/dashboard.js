@@ -8,6 +8,7 @@ import { timeOfDay } from "./format.js";
 import { Health } from "./health.js";
 import { Pools } from "./pools.js";
 import { Sessions } from "./sessions.js";
+import { Subscribers } from "./subscribers.js";
 import { setupTheme } from "./theme.js";
 import { Traffic } from "./traffic.js";
 import { Verdicts } from "./verdicts.js";
@@ -21,6 +22,7 @@ const verdicts = new Verdicts();
 const pools = new Pools();
 const counters = new Counters();
 new Sessions();
+new Subscribers();
 setupTheme(() => traffic.recolour());
 
 /* Names, units and meanings change only with the version: asked until once answered, and when the version changes. */

@@ -1,5 +1,6 @@
-"""Engine-only figures: bench_engine measures, here its measures become rows."""
+"""Engine-only figures: bench_engine and bench_engines measure, here their measures become rows."""
 
+import os
 import pathlib
 import re
 import subprocess
@@ -8,17 +9,18 @@ import tempfile
 from .rows import Figure
 
 SMALL, MIDDLE, LARGE = 1 << 16, 1 << 20, 1 << 24
-COUNTED = dict(runs=1, blocks=32)  # instructions hardly vary: little is counted, since counting is slow
-BLOCK = 512  # packets, as in bench_engine.c
-LIMIT_S = 400
-
-
-def program(build):
-    return pathlib.Path(build) / "tests/bench/bench_engine"
+SIZES = {"64k": SMALL, "256k": 1 << 18, "1m": MIDDLE, "4m": 1 << 22, "16m": LARGE}
+BURSTS = (1, 2, 4, 8, 16, 32, 64)
+ENGINES = (1, 2, 8, 64)
+BLOCK = 512  # packets, as in workload.h
+COUNTED_BLOCKS = 32  # instructions hardly vary: little is counted, since counting is slow
+COUNTED = 1 << 18  # sessions meanwhile: what a packet executes does not depend on how many there are
+LIMIT_S = 300
+LARGE_BYTES = 5 << 30  # memory that 16 M sessions and their generator take, with room to spare
 
 
 def options(**kw):
-    return [f"--{k}={v}" for k, v in kw.items()]
+    return [f"--{k}={v}" for k, v in kw.items() if v is not None]
 
 
 def run(argv):
@@ -29,53 +31,100 @@ def run(argv):
     return done.stdout
 
 
-def measure(build, cpu, sessions, measures, **kw):
-    """{measure: {field: number or text}}, the meter's line too."""
-    text = run([program(build), *options(sessions=sessions, measure=",".join(measures), cpu=cpu, **kw)])
+def value(text):
+    return float(text) if text[0].isdigit() else text
+
+
+def parse(text):
+    """{measure: {field: number or text}} of lines `measure field=value field="text" …`."""
     found = {}
     for line in text.splitlines():
         name, _, rest = line.partition(" ")
         pairs = re.findall(r'(\w+)=(?:"([^"]*)"|(\S+))', rest)
-        found[name] = {k: quoted or (float(plain) if plain[0].isdigit() else plain) for k, quoted, plain in pairs}
+        found[name] = {k: quoted or value(plain) for k, quoted, plain in pairs}
     return found
 
 
-def instructions(build, cpu, sessions, name):
-    """Per packet, from callgrind: what the measured stretch alone executed."""
-    with tempfile.TemporaryDirectory() as directory:
-        out = pathlib.Path(directory) / "out"
-        run(["valgrind", "--tool=callgrind", "--instr-atstart=no", "--collect-atstart=no",
-             f"--callgrind-out-file={out}", program(build),
-             *options(sessions=sessions, measure=name, cpu=cpu, **COUNTED)])
-        total = int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.M)[1])
-    return total / (COUNTED["runs"] * COUNTED["blocks"] * BLOCK)
+class Engine:
+    """Runs the programs, each set of measures once."""
+
+    def __init__(self, build, cpu):
+        self.bench, self.bench_engines = (pathlib.Path(build) / "tests/bench" / n for n in ("bench_engine", "bench_engines"))
+        self.cpu = cpu
+
+    def measure(self, sessions, measures, **kw):
+        return parse(run([self.bench, *options(sessions=sessions, measure=",".join(measures) or "none", cpu=self.cpu, **kw)]))
+
+    def engines(self, **kw):
+        return parse(run([self.bench_engines, *options(**kw)]))
+
+    def together(self, sessions):
+        return parse(run([self.bench_engines, "--together", *options(sessions=sessions)]))
+
+    def count(self, argv):
+        """What the measured stretches of a program executed: instructions, and callgrind's file's text."""
+        with tempfile.TemporaryDirectory() as directory:
+            out = pathlib.Path(directory) / "out"
+            text = run(["valgrind", "--tool=callgrind", "--instr-atstart=no", "--collect-atstart=no",
+                        f"--callgrind-out-file={out}", *argv])
+            return int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.M)[1]), parse(text)
+
+    def instructions(self, sessions, name):
+        """Per packet."""
+        total, _ = self.count([self.bench, *options(sessions=sessions, measure=name, cpu=self.cpu, runs=1,
+                                                    blocks=COUNTED_BLOCKS)])
+        return total / (COUNTED_BLOCKS * BLOCK)
+
+    def engines_instructions(self, engines, sessions, name):
+        total, said = self.count([self.bench_engines, *options(engines=engines, sessions=sessions, measure=name, blocks=1)])
+        return total / said[name]["packets"]
 
 
-# The rows, by the number of sessions that has to be set up for them.
+def memory_available():
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+# ---- the rows, by the number of sessions that has to be set up for them ----
+
+BURST_ROWS = tuple(f"burst.{n}" for n in BURSTS)
+AGING = ("G11.share", "G11.slice", "G11.ending")
 NEEDS = {
-    SMALL: ("G4", "G4.1m"),
-    MIDDLE: ("G1", "G2", "G4.1m", "G5.1m", "G6", "G9.arena_1m", "G10"),
-    LARGE: ("G3", "G4", "G5"),
+    SMALL: ("sessions.64k", "G4", "G4.1m"),
+    SIZES["256k"]: ("sessions.256k",),
+    MIDDLE: ("sessions.1m", "G1", "G2", "G4.1m", "G5.1m", "G6", "G7", "G9.arena_1m", "G10", "G10.kept", *BURST_ROWS),
+    SIZES["4m"]: ("sessions.4m",),
+    LARGE: ("sessions.16m", "G3", "G4", "G5", *AGING),
 }
+LAST = {row: sessions for sessions, rows in NEEDS.items() for row in rows}  # then all it needs is there
+EVERY = tuple(f"sessions.{k}" for k in SIZES)
 MEASURES = {
-    "hit": ("G1", "G2", "G3", "G4", "G4.1m", "G5", "G5.1m"),
+    "hit": (*EVERY, *BURST_ROWS, "G1", "G2", "G3", "G4", "G4.1m", "G5", "G5.1m"),
+    "inbound": (*EVERY, "G2", "G3", "G10.kept"),
     "hit_with_loop": ("G2",),
-    "inbound": ("G2",),
     "hit_burst_1": ("G5", "G5.1m"),
+    **{f"hit_burst_{n}": (f"burst.{n}",) for n in BURSTS if n not in (1, 32)},
     "create": ("G6",),
-    "unknown": ("G10",),
+    "create_reply": ("G7",),
+    "unknown": ("G10", "G10.kept"),
+    "half_unknown": ("G10.kept",),
+    "aging": AGING,
+    "ending": ("G11.ending",),
 }
+MEASURES["hit_burst_1"] += ("burst.1",)
 
 
-def figures(build, cpu, wanted, large):
-    got = {}
-    large = large or (wanted and "G3" in wanted)
+def figures(build, cpu, wanted):
+    e, got = Engine(build, cpu), {}
     for sessions, rows in NEEDS.items():
-        if wanted.any(*rows) and (sessions < LARGE or large):
-            needed = [m for m, of in MEASURES.items() if wanted.any(*set(of) & set(rows))]
-            got[sessions] = measure(build, cpu, sessions, needed or ["none"])
-        if sessions in MAKE:
-            yield from MAKE[sessions](build, cpu, wanted, got)
+        if not wanted.any(*rows):
+            continue
+        if sessions == LARGE and memory_available() < LARGE_BYTES:
+            raise RuntimeError(f"16 M sessions need {LARGE_BYTES >> 30} GiB of memory: no {', '.join(rows)}")
+        got[sessions] = e.measure(sessions, [m for m, of in MEASURES.items() if wanted.any(*set(of) & set(rows))])
+        for name, make in MAKE.items():
+            if LAST[name] == sessions and name in wanted:
+                yield make(e, name, got)
+    yield from several(e, wanted)
 
 
 def clock(m):
@@ -84,51 +133,139 @@ def clock(m):
             "memory": meter["memory"].partition(" (")[0].replace(" ", "_")}
 
 
-def one_million(build, cpu, wanted, got):
-    m, small = got.get(MIDDLE), got.get(SMALL)
-    if not m:
-        return
-    of, cycles = clock(m), {name: m[name]["cycles"] for name in MEASURES if name in m}
-    if "G1" in wanted:
-        yield counted(build, cpu, m["hit"])
-    if "G2" in wanted:
-        yield Figure.of("G2", cycles["hit"], sessions=MIDDLE, least=m["hit"]["least"], inbound=cycles["inbound"],
-                        with_engine_loop=cycles["hit_with_loop"], **of)
-    if small and "G4.1m" in wanted:
-        yield Figure.of("G4.1m", cycles["hit"] / small["hit"]["cycles"], at_64k=small["hit"]["cycles"],
-                        at_1m=cycles["hit"], **of)
-    if "G5.1m" in wanted:
-        yield Figure.of("G5.1m", cycles["hit_burst_1"] / cycles["hit"], burst_1=cycles["hit_burst_1"],
-                        burst_32=cycles["hit"], **of)
-    if "G6" in wanted:
-        yield Figure.of("G6", cycles["create"], sessions=MIDDLE, least=m["create"]["least"],
-                        refused=int(m["create"]["refused"]), **of)
-    if "G9.arena_1m" in wanted:
-        yield Figure.of("G9.arena_1m", m["meter"]["bytes_per_session"], sessions=MIDDLE)
-    if "G10" in wanted:
-        yield Figure.of("G10", cycles["unknown"], sessions=MIDDLE, least=m["unknown"]["least"], **of)
+def plain(measure, sessions):
+    """A row that is one measure's cycles."""
+    def make(_, name, got):
+        m = got[sessions]
+        return Figure.of(name, m[measure]["cycles"], sessions=sessions, least=m[measure]["least"], **clock(m))
+    return make
 
 
-def counted(build, cpu, hit):
+def at_size(_, name, got):
+    sessions = SIZES[name.partition(".")[2]]
+    m = got[sessions]
+    return Figure.of(name, m["hit"]["cycles"], sessions=sessions, least=m["hit"]["least"], inbound=m["inbound"]["cycles"],
+                     **clock(m))
+
+
+def at_burst(_, name, got):
+    m, n = got[MIDDLE], int(name.partition(".")[2])
+    measured = m["hit" if n == 32 else f"hit_burst_{n}"]
+    return Figure.of(name, measured["cycles"], least=measured["least"], sessions=MIDDLE, **clock(m))
+
+
+def counted(e, name, got):
+    hit = got[MIDDLE]["hit"]
     if hit["instructions"]:
-        return Figure.of("G1", hit["instructions"], sessions=MIDDLE, source="perf")
-    per_packet = {n: instructions(build, cpu, MIDDLE, n) for n in ("hit", "hit_with_loop")}
-    return Figure.of("G1", per_packet["hit"], sessions=MIDDLE, with_engine_loop=per_packet["hit_with_loop"],
-                     source="valgrind")
+        return Figure.of(name, hit["instructions"], sessions=MIDDLE, source="perf")
+    return Figure.of(name, e.instructions(COUNTED, "hit"), sessions=COUNTED, inbound=e.instructions(COUNTED, "inbound"),
+                     with_engine_loop=e.instructions(COUNTED, "hit_with_loop"), source="valgrind")
 
 
-def sixteen_million(_build, _cpu, wanted, got):
-    m, small = got.get(LARGE), got.get(SMALL)
-    if not m:
-        return
-    hit = m["hit"]["cycles"]
-    if "G3" in wanted:
-        yield Figure.of("G3", hit, sessions=LARGE, least=m["hit"]["least"], **clock(m))
-    if small and "G4" in wanted:
-        yield Figure.of("G4", hit / small["hit"]["cycles"], at_64k=small["hit"]["cycles"], at_16m=hit, **clock(m))
-    if "G5" in wanted:
-        yield Figure.of("G5", m["hit_burst_1"]["cycles"] / hit, burst_1=m["hit_burst_1"]["cycles"], burst_32=hit,
-                        **clock(m))
+def hits(sessions):
+    def make(_, name, got):
+        m, loop = got[sessions], {}
+        if "hit_with_loop" in m:
+            loop = {"with_engine_loop": m["hit_with_loop"]["cycles"]}
+        return Figure.of(name, m["hit"]["cycles"], sessions=sessions, least=m["hit"]["least"],
+                         inbound=m["inbound"]["cycles"], **loop, **clock(m))
+    return make
 
 
-MAKE = {MIDDLE: one_million, LARGE: sixteen_million}
+def flat(sessions):
+    def make(_, name, got):
+        m, small = got[sessions]["hit"]["cycles"], got[SMALL]["hit"]["cycles"]
+        return Figure.of(name, m / small, at_64k=small, at_size=m, sessions=sessions, **clock(got[sessions]))
+    return make
+
+
+def batching(sessions):
+    def make(_, name, got):
+        m = got[sessions]
+        one, usual = m["hit_burst_1"]["cycles"], m["hit"]["cycles"]
+        return Figure.of(name, one / usual, burst_1=one, burst_32=usual, sessions=sessions, **clock(m))
+    return make
+
+
+def created(e, name, got):
+    m = got[MIDDLE]
+    return Figure.of(name, m["create"]["cycles"], sessions=MIDDLE, least=m["create"]["least"],
+                     instructions=e.instructions(SMALL, "count_create"), refused=int(m["create"]["refused"]), **clock(m))
+
+
+def rate(_, name, got):
+    m = got[MIDDLE]
+    r = m["create_reply"]
+    return Figure.of(name, r["core_ghz"] * 1e9 / r["cycles"], cycles=r["cycles"], of_which_reply=r["reply"],
+                     sessions=MIDDLE, **clock(m))
+
+
+def kept(_, name, got):
+    """Good packets and as much junk on top: what is left for the good ones of a core that does nothing else."""
+    m = got[MIDDLE]
+    alone, half = m["inbound"]["cycles"], m["half_unknown"]["cycles"]
+    return Figure.of(name, 100 * alone / (2 * half), good_alone=alone, mean_with_junk=half, **clock(m))
+
+
+def aging(field, scale, **context):
+    def make(_, name, got):
+        m = got[LARGE]["aging"]
+        return Figure.of(name, m[field] * scale, sessions=LARGE, **{k: m[v] for k, v in context.items()},
+                         source="cpu_clock")
+    return make
+
+
+def ending(_, name, got):
+    m = got[LARGE]["ending"]
+    return Figure.of(name, m["p99"], sessions=LARGE, middle=m["middle"], longest=m["longest"], turns=int(m["turns"]),
+                     ended=int(m["ended"]), source="cpu_clock")
+
+
+def arena_bytes(_, name, got):
+    return Figure.of(name, got[MIDDLE]["meter"]["bytes_per_session"], sessions=MIDDLE)
+
+
+MAKE = {
+    **{name: at_size for name in EVERY},
+    "G1": counted, "G2": hits(MIDDLE), "G3": hits(LARGE), "G4.1m": flat(MIDDLE), "G4": flat(LARGE),
+    "G5.1m": batching(MIDDLE), "G5": batching(LARGE),
+    **{name: at_burst for name in BURST_ROWS},
+    "G6": created, "G7": rate, "G9.arena_1m": arena_bytes, "G10": plain("unknown", MIDDLE), "G10.kept": kept,
+    # A turn each millisecond: microseconds a turn are tenths of a per cent of the core.
+    "G11.share": aging("middle", 0.1, mean="mean", passes="passes"),
+    "G11.slice": aging("p99", 1, p999="p999", longest="longest"),
+    "G11.ending": ending,
+}
+
+
+# ---- several engines ----
+
+IN_TURN = 1 << 18  # sessions, shared out
+TOGETHER = ("G12.disjoint", "G12.replies")
+ENGINE_ROWS = tuple(f"engines.{n}" for n in ENGINES)
+
+
+def several(e, wanted):
+    if wanted.any(*TOGETHER):
+        m = e.together(MIDDLE)
+        for name in TOGETHER:
+            if name in wanted:
+                r = m[name.partition(".")[2]]
+                yield Figure.of(name, r["ratio"], one=r["alone"], first_of_two=r["first"], second_of_two=r["second"],
+                                least=r["least"], most=r["most"], sessions=MIDDLE, source=r["source"],
+                                **({"adopting": m["adopt"]["cycles"]} if name == "G12.replies" else {}))
+    for name in ENGINE_ROWS:
+        if name in wanted:
+            yield in_turn(e, name)
+
+
+def in_turn(e, name):
+    """The cost per engine count beyond what there are CPUs for: instructions, and lines that two engines change."""
+    n = int(name.partition(".")[2])
+    m = e.engines(engines=n, sessions=IN_TURN, blocks=max(4, 400 // n))
+    out, back = m["outbound"], m["inbound"]
+    return Figure.of(name, e.engines_instructions(n, IN_TURN, "outbound"), cycles=out["cycles"],
+                     inbound_cycles=back["cycles"], create_cycles=m["create"]["cycles"],
+                     create_instructions=e.engines_instructions(n, SMALL, "create"),
+                     replies_home_percent=m["create"]["replies_home_percent"],
+                     lines_changed_per_packet=out["lines_changed"], lines_of_two_engines=int(out["lines_of_two"] + back["lines_of_two"]))

@@ -6,7 +6,7 @@ import pathlib
 import platform
 import subprocess
 
-from .rows import DISTURBED_PERCENT, ROWS, number
+from .rows import DISTURBED_PERCENT, NOISY_RATIO, ROWS, number, row_of
 
 REPO = pathlib.Path(__file__).resolve().parents[3]
 
@@ -14,8 +14,8 @@ HEAD = """\
 # Benchmarks
 
 Written by `make bench` on {date}; do not edit. Engine-only figures are medians of
-five runs, pinned to a CPU; each run is the median of stretches of 512 packets that were made beforehand. Lab figures
-are medians of the ratios of five rounds in which the contenders take turns.
+five runs, pinned to a CPU; each run is the median of stretches of 512 packets that were made beforehand, of flows in random order. Lab
+figures are medians of the ratios of short rounds in which the contenders take turns.
 
 | machine | |
 | --- | --- |
@@ -23,7 +23,7 @@ are medians of the ratios of five rounds in which the contenders take turns.
 | memory | {memory} GiB; arena on {pages} |
 | kernel | {kernel} |
 | CoreNAT | {commit} |
-| load before | {load} |
+| load before, and of the last five minutes after | {load}, {load_after} |
 | CPU time the hypervisor took meanwhile | {stolen:.0f} % |
 
 """
@@ -34,13 +34,19 @@ CLOCK = {
     "perf": "Cycles are user-space cycles from perf_event.",
 }
 LAB = """
-Lab: 60-byte UDP over veth pairs, one CPU for the generator (and XDP at the appliance's inside), the other for the
-contender (engine, forwarder, or the kernel's forwarding path moved there by RPS) and for the sink, an XDP program that
-counts and drops. AF_XDP copies on veth; a NIC's zero-copy does not. 
+Lab: 60-byte UDP over veth pairs, one CPU for the generator (frames made in the kernel and handed to the veth peer, and what
+the appliance's inside interface does on reception: XDP, or making socket buffers), the other for the contender (engine,
+forwarder, or the kernel's forwarding path moved there by RPS) and for the sink, an XDP program that counts and drops. More
+is offered than any contender carries, so both CPUs are busy throughout, whoever's turn it is. AF_XDP copies on veth; a NIC's zero-copy does
+not. nft looks at no checksums and runs at the engines' priority.
 
 *Generator-limited*: a contender passed on nearly all it was offered, so that the generator's CPU was measured and not
 the contender's. *Disturbed*: the hypervisor took more than {percent} % of the CPUs' time meanwhile. *Noisy*: the
-rounds' ratios differ by more than half. Such figures show neither that a goal is reached nor that it is missed."""
+rounds' ratios differ by more than a factor of {noisy:g} (least and most are told). Such figures show neither that a goal is reached nor that it
+is missed."""
+NOTES = pathlib.Path(__file__).resolve().parents[1] / "notes.md"
+PROFILE = """The largest shares of what the engine itself takes; functions include what the compiler put into them. *Time* is sampled and counts waiting
+for memory, *instructions* are counted by callgrind."""
 BAR = 40
 
 
@@ -74,48 +80,102 @@ class Stolen:
         return 100 * spent[7] / (sum(spent) or 1)
 
 
+HIDDEN = ("tsc_ghz", "core_ghz", "memory")
+
+
 def row(f):
-    known = ROWS.get(f.name) or ROWS.get(f.name.partition(".")[0])
+    known = row_of(f.name)
     goal = "–" if f.goal is None else ("≥ " if known and known.more_is_better else "≤ ") + number(f.goal)
     met = f.doubt or {True: "yes", False: "no", None: ""}[f.met]
-    context = ", ".join(f"{k} {number(v)}" for k, v in f.context.items() if k not in ("tsc_ghz", "core_ghz", "memory"))
-    what = ROWS[f.name].what if f.name in ROWS else f.name
+    context = ", ".join(f"{k} {number(v)}" for k, v in f.context.items() if k not in HIDDEN)
+    what = ROWS[f.name].what if f.name in ROWS else known.what if known else ""
     return f"| {f.name} | {what} | **{number(f.value)}** {f.unit} | {goal} | {met} | {context} |"
 
 
+# ---- plots: a bar per value, in text, so that they show in a terminal as well ----
+
 def plot(title, bars):
-    """A bar per value, in text: it shows in a terminal as well."""
-    longest = max(v for _, v in bars)
-    lines = [f"{name:>12} {'█' * round(v / longest * BAR)} {number(v)}" for name, v in bars]
-    return "\n".join([f"\n## {title}\n", "```", *lines, "```"])
+    longest, width = max(v for _, v in bars) or 1, max(len(name) for name, _ in bars)
+    lines = [f"{name:>{width}} {'█' * max(1, round(v / longest * BAR)) if v else ''} {number(v)}" for name, v in bars]
+    return "\n".join([f"\n### {title}\n", "```", *lines, "```"])
+
+
+def sized(text):
+    return text.replace("k", " K").replace("m", " M")
+
+
+# Title, the rows' prefix, what a row's bar is called, and which of its numbers it shows (None: the value).
+PLOTS = (
+    ("Cycles per packet by number of sessions, to the outside", "sessions.", sized, None),
+    ("The same, from the outside", "sessions.", sized, "inbound"),
+    ("Cycles per packet by burst, 1 M sessions", "burst.", lambda n: f"{n} at once", None),
+    ("Cycles per new session by ports in use", "ports.fill_", lambda n: f"{n} %", None),
+    ("Instructions per packet by number of engines", "engines.", lambda n: f"{n} engines", None),
+    ("Cycles per packet by number of engines, one after the other", "engines.", lambda n: f"{n} engines", "cycles"),
+    ("Instructions per new session by number of engines", "engines.", lambda n: f"{n} engines", "create_instructions"),
+)
 
 
 def plots(figures):
-    by = {f.name: f for f in figures}
-    flat = {}
-    for name in ("G4.1m", "G4"):
+    for title, prefix, called, key in PLOTS:
+        found = [(called(f.name[len(prefix):]), float(f.value if key is None else f.context[key]))
+                 for f in figures if f.name.startswith(prefix)]
+        if found:
+            yield plot(title, found)
+    by, pps = {f.name: f for f in figures}, {}
+    for name in ("G15", "G16.1k", "G15.100k", "G16.100k", "G17"):
         if name in by:
-            flat |= {k: v for k, v in by[name].context.items() if k.startswith("at_")}
-    if flat:
-        bars = [(k[3:].replace("k", " K").replace("m", " M"), v) for k, v in flat.items()]
-        yield plot("Cycles per packet by number of sessions", bars)
-    pps = {}
-    for name in ("G15", "G16.1k", "G15.100k", "G16.100k"):
-        if name in by:
-            f = by[name]
-            flows = f"{f.context['flows'] // 1000} K"
-            pps |= {f"{k[:-4]} {flows}": float(v) for k, v in f.context.items() if k.endswith("_pps")}
+            flows = f"{by[name].context['flows'] // 1000} K flows" if "flows" in by[name].context else "new flows"
+            pps |= {f"{k[:-4]}, {flows}": float(v) for k, v in by[name].context.items() if k.endswith("_pps")}
     if pps:
         yield plot("Lab: packets per second by contender and flows", list(pps.items()))
 
 
-def write(path, figures, facts):
+def profile_table(title, rows):
+    lines = [f"| {name} | {percent:.1f} |" for name, percent in rows]
+    return "\n".join([f"\n### Profile: {title}\n", "| function | % |", "| --- | ---: |", *lines])
+
+
+# ---- what is short of its goal ----
+
+def notes(path=NOTES):
+    """{row or case: text} of a file of sections, `## G2` and then the text; it is kept by hand."""
+    found, name = {}, None
+    if not pathlib.Path(path).exists():
+        return found
+    for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            name = line[3:].strip()
+            found[name] = []
+        elif name:
+            found[name].append(line)
+    return {name: "\n".join(lines).strip() for name, lines in found.items()}
+
+
+def short_of_goal(figures):
+    said = notes()
+    for f in figures:
+        if f.met is False or (f.doubt and f.goal is not None):
+            note = said.get(f.name) or said.get(f.name.partition(".")[0]) or "Nothing noted yet."
+            state = f.doubt or "short of the goal"
+            yield f"\n### {f.name}: {number(f.value)} {f.unit}, goal {number(f.goal)} ({state})\n\n{note}"
+
+
+def write(path, figures, facts, profiles=()):
     clock = next((f.context for f in figures if f.context.get("source") in CLOCK), {})
-    text = HEAD.format(pages=str(clock.get("memory", "?")).replace("_", " "), **facts)
+    facts = facts | {"load_after": f"{os.getloadavg()[1]:.1f}"}
+    parts = [HEAD.format(pages=str(clock.get("memory", "?")).replace("_", " "), **facts)]
     if clock:
-        text += CLOCK[clock["source"]].format(**{k: number(v) for k, v in clock.items()}) + "\n"
+        parts.append(CLOCK[clock["source"]].format(**{k: number(v) for k, v in clock.items()}))
     if any(f.context.get("source") == "valgrind" for f in figures):
-        text += "Instructions were counted by callgrind over a smaller run.\n"
-    text += LAB.format(percent=DISTURBED_PERCENT) + "\n\n| row | what | value | goal | met | made of |\n| --- | --- | --- | --- | --- | --- |\n"
-    text += "\n".join(row(f) for f in figures) + "\n" + "\n".join(plots(figures)) + "\n"
-    pathlib.Path(path).write_text(text, encoding="utf-8")
+        parts.append("Instructions were counted by callgrind over a smaller run.")
+    parts.append(LAB.format(percent=DISTURBED_PERCENT, noisy=NOISY_RATIO))
+    parts.append("\n| row | what | value | goal | met | made of |\n| --- | --- | --- | --- | --- | --- |")
+    parts += [row(f) for f in figures]
+    short = list(short_of_goal(figures))
+    if short:
+        parts += ["\n## Short of the goal: why, and what was tried"] + short
+    parts += ["\n## Plots", *plots(figures)]
+    if profiles:
+        parts += ["\n## Where the cycles go\n", PROFILE, *(profile_table(*p) for p in profiles)]
+    pathlib.Path(path).write_text("\n".join(parts) + "\n", encoding="utf-8")

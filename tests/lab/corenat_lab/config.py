@@ -40,6 +40,7 @@ def generate(state, options):
         "system": {"runtime_dir": str(run / "run"), "bpffs": str(run / "bpf/corenat")},
         "api": {"web_dir": str(REPO / "build/web")},
         "history": {"file": str(run / "history.db")},
+        "subscribers": {"file": str(run / "subscribers.db")},
         "versions": {"file": str(run / "versions.db")},
     }
     merge(document, over)

@@ -1,0 +1,206 @@
+/* corenatctl subscribers: who uses what, and names and limits given and taken, by way of the API. */
+#include "common/log.h"
+#include "mgmtd/ctl/ctl.h"
+#include "mgmtd/ctl/rest_call.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LIMITS_MAX = 8, PATH_SIZE = 96 };
+
+static const char path[] = "/api/v1/subscribers";
+
+static struct json_object *member(struct json_object *o, const char *key)
+{
+	struct json_object *v = NULL;
+
+	return o && json_object_object_get_ex(o, key, &v) ? v : NULL;
+}
+
+static const char *text_of(struct json_object *o, const char *key)
+{
+	struct json_object *v = member(o, key);
+
+	return v ? json_object_get_string(v) : "-";
+}
+
+static void print_json(struct json_object *o)
+{
+	printf("%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+}
+
+/* "17/100", or "17" without a limit. */
+static void print_use(struct json_object *row, const char *what, int width)
+{
+	struct json_object *use = member(member(row, "use"), what);
+	char text[48];
+
+	if (member(use, "limit"))
+		snprintf(text, sizeof text, "%s/%s", text_of(use, "used"), text_of(use, "limit"));
+	else
+		snprintf(text, sizeof text, "%s", text_of(use, "used"));
+	printf("%*s ", width, text);
+}
+
+static const char *first_address(struct json_object *row)
+{
+	struct json_object *list = member(row, "addresses");
+
+	return list && json_object_array_length(list) ? json_object_get_string(json_object_array_get_idx(list, 0)) : "-";
+}
+
+static uint64_t refused(struct json_object *row)
+{
+	uint64_t sum = 0;
+
+	json_object_object_foreach (member(row, "refused"), reason, o) {
+		(void)reason;
+		sum += json_object_get_uint64(member(o, "count"));
+	}
+	return sum;
+}
+
+static void print_row(struct json_object *row)
+{
+	printf("%-15s %5s %-20s %-15s ", text_of(row, "inside"), text_of(row, "realm"), text_of(row, "name"),
+		first_address(row));
+	print_use(row, "sessions", 13);
+	print_use(row, "tcp_ports", 13);
+	print_use(row, "udp_ports", 13);
+	printf("%9llu\n", (unsigned long long)refused(row));
+}
+
+/* ---- list ---- */
+
+static size_t print_page(struct json_object *answer, bool json)
+{
+	struct json_object *rows = member(answer, "subscribers");
+	size_t n = rows ? json_object_array_length(rows) : 0;
+
+	for (size_t i = 0; i < n; i++)
+		(json ? print_json : print_row)(json_object_array_get_idx(rows, i));
+	return n;
+}
+
+int ctl_subscribers_list(const struct config *c, const struct ctl_options *o)
+{
+	char next[32] = "0";
+	size_t n = 0;
+
+	do {
+		const struct rest_parameter p[] = {{"inside", o->inside}, {"realm", o->realm}, {"name", o->name},
+			{"top", o->top}, {"limit", o->top ? "20" : "1000"}, {"cursor", next}};
+		struct json_object *answer = rest_call(c, "GET", path, p, sizeof p / sizeof p[0]);
+
+		if (!answer)
+			return CTL_FAILED;
+		if (!o->json && strcmp(next, "0") == 0)
+			printf("%-15s %5s %-20s %-15s %13s %13s %13s %9s\n", "inside", "realm", "name", "address",
+				"sessions", "tcp ports", "udp ports", "refused");
+		n += print_page(answer, o->json);
+		snprintf(next, sizeof next, "%s", text_of(answer, "next"));
+		json_object_put(answer);
+	} while (strcmp(next, "-") != 0);
+	if (!o->json)
+		printf("%zu subscribers\n", n);
+	return 0;
+}
+
+/* ---- one ---- */
+
+static void print_list(struct json_object *row, const char *key, const char *title)
+{
+	struct json_object *list = member(row, key);
+
+	printf("%-20s", title);
+	for (size_t i = 0; list && i < json_object_array_length(list); i++)
+		printf(" %s", json_object_get_string(json_object_array_get_idx(list, i)));
+	printf("\n");
+}
+
+static void print_one(struct json_object *row)
+{
+	printf("%-20s %s\n%-20s %s\n%-20s %s\n", "inside", text_of(row, "inside"), "realm", text_of(row, "realm"),
+		"name", text_of(row, "name"));
+	print_list(row, "addresses", "addresses");
+	print_list(row, "own_limits", "limits of its own");
+	json_object_object_foreach (member(row, "use"), what, use)
+		printf("%-20s %s of %s\n", what, text_of(use, "used"),
+			member(use, "limit") ? text_of(use, "limit") : "any number");
+	json_object_object_foreach (member(row, "refused"), reason, r)
+		printf("refused for %s: %s times, since %s s ago, last %s s ago\n", reason, text_of(r, "count"),
+			text_of(r, "since_s_ago"), text_of(r, "last_s_ago"));
+}
+
+static bool make_path(const struct ctl_options *o, char out[PATH_SIZE])
+{
+	if (o->inside && strlen(o->inside) < 32 && !strpbrk(o->inside, "/?#% ")) {
+		snprintf(out, PATH_SIZE, "%s/%s", path, o->inside);
+		return true;
+	}
+	log_error("which subscriber? give --inside IP");
+	return false;
+}
+
+static int call_one(const struct config *c, const struct ctl_options *o, const char *method,
+	const struct rest_parameter *p, unsigned n)
+{
+	char one[PATH_SIZE];
+	struct json_object *answer = make_path(o, one) ? rest_call(c, method, one, p, n) : NULL;
+
+	if (!answer)
+		return CTL_FAILED;
+	if (o->json)
+		print_json(answer);
+	else if (member(answer, "forgotten"))
+		printf("forgotten\n");
+	else
+		print_one(answer);
+	json_object_put(answer);
+	return 0;
+}
+
+int ctl_subscribers_show(const struct config *c, const struct ctl_options *o)
+{
+	const struct rest_parameter p[] = {{"realm", o->realm}};
+
+	return call_one(c, o, "GET", p, 1);
+}
+
+int ctl_subscribers_delete(const struct config *c, const struct ctl_options *o)
+{
+	const struct rest_parameter p[] = {{"realm", o->realm}};
+
+	return call_one(c, o, "DELETE", p, 1);
+}
+
+/* "sessions=100,udp_ports=50" as parameters; `text` is cut up. */
+static int split_limits(char *text, struct rest_parameter *p, int room)
+{
+	char *rest = NULL;
+	int n = 0;
+
+	for (char *one = strtok_r(text, ",", &rest); one; one = strtok_r(NULL, ",", &rest)) {
+		char *equals = strchr(one, '=');
+
+		if (!equals || n == room) {
+			log_error("--limits: \"%s\" is no limit; give sessions=100,udp_ports=50 and so on", one);
+			return -1;
+		}
+		*equals = '\0';
+		p[n++] = (struct rest_parameter){one, equals + 1};
+	}
+	return n;
+}
+
+int ctl_subscribers_set(const struct config *c, const struct ctl_options *o)
+{
+	struct rest_parameter p[2 + LIMITS_MAX] = {{"realm", o->realm}, {"name", o->name}};
+	char *text = strdup(o->set ? o->set : "");
+	int n = text ? split_limits(text, p + 2, LIMITS_MAX) : -1;
+	int status = n < 0 ? CTL_FAILED : call_one(c, o, "PUT", p, 2 + (unsigned)n);
+
+	free(text);
+	return status;
+}

@@ -1,0 +1,31 @@
+/* turns: how long the turns of an engine's loop take.
+ *
+ * What       counts each turn in the row of its wall-clock time (counters.h: turns_*), and as a stall when it took more than a
+ *            millisecond of the processor's time: what else the kernel or a hypervisor gave the processor to is not the
+ *            engine's doing.
+ * Units      nanoseconds, in mono_t and span_t.
+ * Ownership  private to the engine's thread. Calls: that thread only.
+ * Errors     none.
+ * Use        turns_wake(&t, now, cpu()); each turn: turns_count(&t, counters, from, to, cpu);
+ * Costs      a comparison a turn. The processor's clock is a system call: it is read once a millisecond, and after a turn that
+ *            took long; what was lost since it was last read is taken for that turn's.
+ */
+#ifndef CORENAT_PE_TURNS_H
+#define CORENAT_PE_TURNS_H
+
+#include "shm/engine.h"
+
+struct turns {
+	mono_t looked; /* when the processor's clock was read */
+	span_t spent;  /* what it showed: the time this thread has had */
+};
+
+/* What a thread has had of its processor. */
+span_t turns_cpu(void);
+
+/* After sleep, which is no turn's. */
+void turns_wake(struct turns *t, mono_t now, span_t spent);
+
+void turns_count(struct turns *t, struct actor *actor, mono_t from, mono_t to, span_t (*cpu)(void));
+
+#endif
