@@ -30,7 +30,8 @@ static int take_in(struct nat *n, const struct snapshot_address *a, const struct
 
 static void put_back(struct nat *n, const struct snapshot_address *a, const struct session *s, int port)
 {
-	ports_put(port_table_at(n->arena, a->ports), &n->ports[PORT_ORDER_PLAIN].order, port_set_of(s->l4), (uint16_t)port);
+	ports_put(port_table_at(n->arena, a->ports), &n->ports[PORT_ORDER_PLAIN].order, port_set_of(s->l4),
+		(uint16_t)port);
 	atomic_store_explicit(&n->actor->intent.port, 0, memory_order_release);
 }
 
@@ -62,8 +63,7 @@ bool nat_computes_port(const struct nat *n, const struct session *s, const struc
 	       p.nat == be32_host(s->nat) && port >= p.first && port <= p.last;
 }
 
-enum verdict nat_take_deterministic(
-	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw)
+enum verdict nat_take_deterministic(struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw)
 {
 	if (pool->deterministic && take_computed(n, s, &n->config.deterministic[pool->deterministic - 1], draw))
 		return N_VERDICTS;
@@ -207,8 +207,7 @@ static enum verdict take_in_new(
 }
 
 /* In active blocks; else in a new one; else in any the subscriber has. */
-enum verdict nat_take_from_blocks(
-	struct nat *n, struct session *s, uint32_t pool_index, uint32_t draw, uint16_t beside)
+enum verdict nat_take_from_blocks(struct nat *n, struct session *s, uint32_t pool_index, uint32_t draw, uint16_t beside)
 {
 	const struct snapshot_pool *pool = &n->config.pools[pool_index];
 	struct subscriber *who = subscriber_at(n->arena, n->part->subscriber);
@@ -238,8 +237,7 @@ static uint32_t hold_of(const struct nat *n, uint32_t table)
 }
 
 /* Unless another engine did, and perhaps a new one is in its place. */
-static void give_back(
-	struct nat *n, const struct subscriber_part *p, struct subscriber *who, unsigned i, uint64_t word)
+static void give_back(struct nat *n, const struct subscriber_part *p, struct subscriber *who, unsigned i, uint64_t word)
 {
 	if (!subscriber_lock(&n->subscribers, who))
 		return;

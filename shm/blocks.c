@@ -37,8 +37,7 @@ static bool hold_chunk(struct port_table *t, enum port_set set, unsigned chunk)
 		if (chunk_taken(seen))
 			return false;
 		word = (seen & ~(0xffull << CHUNK_HOLDER)) | block;
-	} while (!atomic_compare_exchange_weak_explicit(
-		cell, &seen, word, memory_order_acq_rel, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(cell, &seen, word, memory_order_acq_rel, memory_order_relaxed));
 	chunk_note(t, set, chunk, false);
 	return true;
 }
@@ -52,8 +51,8 @@ static void free_chunk(struct port_table *t, enum port_set set, unsigned chunk)
 	do {
 		if (chunk_holder(seen) != CHUNK_BLOCK)
 			return;
-	} while (!atomic_compare_exchange_weak_explicit(cell, &seen, seen & ~(0xffull << CHUNK_HOLDER),
-		memory_order_acq_rel, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		cell, &seen, seen & ~(0xffull << CHUNK_HOLDER), memory_order_acq_rel, memory_order_relaxed));
 	chunk_note(t, set, chunk, true);
 }
 
@@ -69,8 +68,8 @@ static bool hold_granule(struct port_table *t, unsigned granule)
 static void free_granule(struct port_table *t, unsigned granule)
 {
 	for (unsigned i = 0; i < N_PORT_SETS * GRANULE_CHUNKS; i++)
-		free_chunk(t, i / GRANULE_CHUNKS,
-			block_chunk(granule * GRANULE_PORTS + i % GRANULE_CHUNKS * CHUNK_PORTS));
+		free_chunk(
+			t, i / GRANULE_CHUNKS, block_chunk(granule * GRANULE_PORTS + i % GRANULE_CHUNKS * CHUNK_PORTS));
 }
 
 /* The hint comes after the label and goes before it, so that nobody else's label is without. */
@@ -267,8 +266,8 @@ static uint64_t make_anywhere(const struct making *m, bool rested)
 	return made;
 }
 
-uint64_t block_make(struct arena *a, struct subscriber *s, uint32_t index, const struct block_wish *w,
-	_Atomic uint64_t *intent)
+uint64_t block_make(
+	struct arena *a, struct subscriber *s, uint32_t index, const struct block_wish *w, _Atomic uint64_t *intent)
 {
 	const struct making m = {port_table_at(a, w->table), s, index, w, intent};
 	unsigned place = free_place(s);

@@ -35,7 +35,7 @@ struct block {
 };
 
 enum { BLOCK_TABLE = 44, BLOCK_GRANULE = 34, BLOCK_SIZE = 31 };
-_Static_assert(ARENA_PAGES_MAX * (ARENA_PAGE / sizeof(struct port_table)) < 1u << (64 - BLOCK_TABLE), "fits");
+_Static_assert(ARENA_PAGES_MAX *(ARENA_PAGE / sizeof(struct port_table)) < 1u << (64 - BLOCK_TABLE), "fits");
 
 static inline uint64_t block_word(struct block b)
 {
@@ -89,8 +89,8 @@ struct block_wish {
 
 /* A new block at random, listed in a free place of the subscriber's; its word, or 0: no run is free, or no place. One in
  * which ports rest only when there is no other. `index` is the subscriber's. */
-uint64_t block_make(struct arena *a, struct subscriber *s, uint32_t index, const struct block_wish *w,
-	_Atomic uint64_t *intent);
+uint64_t block_make(
+	struct arena *a, struct subscriber *s, uint32_t index, const struct block_wish *w, _Atomic uint64_t *intent);
 
 /* Gives listed block i back; false: a port of it is taken. Ports that rest are not waited for. */
 bool block_give_back(struct arena *a, struct subscriber *s, uint32_t index, unsigned i, _Atomic uint64_t *intent);

@@ -14,12 +14,14 @@ static struct check_text who_text(const struct check *c, uint32_t index)
 
 static struct check_text block_text(struct block b)
 {
-	return check_textf("%u ports from %u on of port table %u, since second %u", b.ports, b.first, b.table, b.since_s);
+	return check_textf(
+		"%u ports from %u on of port table %u, since second %u", b.ports, b.first, b.table, b.since_s);
 }
 
 static struct check_text granule_text(const struct port_use *use, unsigned granule)
 {
-	return check_textf("ports %s to %u", check_endpoint_text(use->address, be16_of((uint16_t)(granule * GRANULE_PORTS))).text,
+	return check_textf("ports %s to %u",
+		check_endpoint_text(use->address, be16_of((uint16_t)(granule * GRANULE_PORTS))).text,
 		granule * GRANULE_PORTS + GRANULE_PORTS - 1);
 }
 
@@ -58,7 +60,8 @@ static void note_granule(struct check *c, uint32_t index, struct port_use *use, 
 	if (*claimed)
 		check_violated(c, CHECK_block_overlap, who, who_text(c, index),
 			check_textf("it lists %s", block_text(b).text),
-			check_textf("%s are in another block, of subscriber %u", granule_text(use, granule).text, *claimed));
+			check_textf("%s are in another block, of subscriber %u", granule_text(use, granule).text,
+				*claimed));
 	else if (label != index)
 		check_violated(c, CHECK_block_listed, who, who_text(c, index),
 			check_textf("it lists %s", block_text(b).text),
@@ -145,7 +148,8 @@ static void check_granule(struct check *c, const struct port_use *use, unsigned 
 			check_textf("they are labelled with subscriber %u", label));
 	if (!label || label == claimed)
 		return;
-	check_violated(c, CHECK_block_labelled, t->generation + (is_live(c, label) ? tenant(subscriber_at(c->a, label)) : 0),
+	check_violated(c, CHECK_block_labelled,
+		t->generation + (is_live(c, label) ? tenant(subscriber_at(c->a, label)) : 0),
 		granule_text(use, granule), check_textf("they are labelled with subscriber %u", label),
 		is_live(c, label) ? check_textf("that lists no block there") : check_textf("no live one is there"));
 }

@@ -79,7 +79,8 @@ bool ports_take_one(struct port_table *t, uint32_t table, const struct port_orde
 	struct port_place p = port_place_of(o, port);
 	uint64_t word;
 
-	if (chunk_take(t, table, o, set, p.chunk, 1u << p.place, 0, in_block ? CHUNK_BLOCK : 0, epoch, intent, &word) >= 0)
+	if (chunk_take(t, table, o, set, p.chunk, 1u << p.place, 0, in_block ? CHUNK_BLOCK : 0, epoch, intent,
+		    &word) >= 0)
 		return true;
 	atomic_store_explicit(intent, 0, memory_order_relaxed);
 	return false;

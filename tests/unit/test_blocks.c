@@ -24,7 +24,8 @@ static void build_table(void *object, void *context)
 	struct port_table *t = object;
 
 	(void)context;
-	memset((uint8_t *)t + offsetof(struct port_table, address), 0, sizeof *t - offsetof(struct port_table, address));
+	memset((uint8_t *)t + offsetof(struct port_table, address), 0,
+		sizeof *t - offsetof(struct port_table, address));
 	port_order_plain(&t->basis);
 	memset((void *)t->unheld, 0xff, sizeof t->unheld);
 }
@@ -103,8 +104,7 @@ struct model {
 
 static bool m_rests(const struct model *m, unsigned table, unsigned set, uint32_t port)
 {
-	return m->table[table].set[set].rests[port] &&
-	       (uint8_t)(m->epoch - m->table[table].set[set].freed[port]) < 2;
+	return m->table[table].set[set].rests[port] && (uint8_t)(m->epoch - m->table[table].set[set].freed[port]) < 2;
 }
 
 static bool m_free(const struct model *m, unsigned table, unsigned set, uint32_t port)
@@ -257,8 +257,7 @@ static void step_put(struct box *b, struct model *m, struct rnd *rnd, uint64_t s
 	bool rest = rnd_below(rnd, 2);
 	uint64_t word;
 
-	CHECK_AT(seed, step,
-		chunk_put(table_at(b, table), set, port_place_of(&b->plain, port), rest, m->epoch, &word));
+	CHECK_AT(seed, step, chunk_put(table_at(b, table), set, port_place_of(&b->plain, port), rest, m->epoch, &word));
 	m->held[i] = m->held[--m->n_held];
 	m->table[table].set[set].taken[port] = false;
 	m->table[table].set[set].rests[port] = rest;
@@ -277,12 +276,13 @@ static void compare(const struct box *b, const struct model *m, uint64_t seed, u
 			CHECK_AT(seed, step, block_owner(t, (uint16_t)port) == (owner ? b->subscriber[owner - 1] : 0));
 			CHECK_AT(seed, step, (t->block[port / 4096] >> port / 64 % 64 & 1) == (owner != 0));
 			CHECK_AT(seed, step, (chunk_holder(word) == CHUNK_BLOCK) == (owner != 0));
-			CHECK_AT(seed, step, (t->unheld[set][block_chunk(port) / 64] >> block_chunk(port) % 64 & 1) ==
-						     (owner == 0));
+			CHECK_AT(seed, step,
+				(t->unheld[set][block_chunk(port) / 64] >> block_chunk(port) % 64 & 1) == (owner == 0));
 			CHECK_AT(seed, step, (word >> port % 16 & 1) == m->table[i].set[set].taken[port]);
 			for (unsigned s = 0; s < SUBSCRIBERS; s++)
-				CHECK_AT(seed, step, block_covers(subscriber(b, s), b->table[i], (uint16_t)port) ==
-							     (owner == s + 1));
+				CHECK_AT(seed, step,
+					block_covers(subscriber(b, s), b->table[i], (uint16_t)port) ==
+						(owner == s + 1));
 		}
 	}
 }
@@ -384,12 +384,14 @@ static void test_held_by_an_engine(void **state)
 	_Atomic uint64_t intent = 0;
 	uint64_t word;
 
-	assert_true(chunk_take(t, b->table[0], &b->plain, PORTS_TCP, block_chunk(2048), 1, 0, 3, 0, &intent, &word) >= 0);
+	assert_true(
+		chunk_take(t, b->table[0], &b->plain, PORTS_TCP, block_chunk(2048), 1, 0, 3, 0, &intent, &word) >= 0);
 	assert_int_equal(make(b, 0, 64, 2048, 2111, 0), 0);
 	assert_true(chunk_put(t, PORTS_TCP, port_place_of(&b->plain, 2048), false, 0, &word));
 	assert_int_equal(chunk_holder(word), 3);
 	assert_true(make(b, 0, 64, 2048, 2111, 0) != 0);
-	assert_int_equal(chunk_take(t, b->table[0], &b->plain, PORTS_TCP, block_chunk(2048), 1, 0, 3, 0, &intent, &word), -1);
+	assert_int_equal(
+		chunk_take(t, b->table[0], &b->plain, PORTS_TCP, block_chunk(2048), 1, 0, 3, 0, &intent, &word), -1);
 	box_close(b);
 }
 
@@ -484,7 +486,8 @@ static void t_take(struct worker *w, unsigned who)
 		assert_true(ports_put(t, &b->plain, set, (uint16_t)port));
 		return;
 	}
-	assert_int_equal(block_owner(t, (uint16_t)port), in_block ? b->subscriber[who] : block_owner(t, (uint16_t)port));
+	assert_int_equal(
+		block_owner(t, (uint16_t)port), in_block ? b->subscriber[who] : block_owner(t, (uint16_t)port));
 	t_own(w, set, (uint16_t)port, in_block ? b->subscriber[who] : UINT32_MAX);
 }
 
@@ -552,8 +555,8 @@ static void test_threads(void **state)
 	for (unsigned who = 0; who < SUBSCRIBERS; who++)
 		for (unsigned i = 0; i < SUBSCRIBER_BLOCKS; i++)
 			if (block_listed(subscriber(x->b, who), i))
-				assert_true(block_give_back(x->b->a, subscriber(x->b, who), x->b->subscriber[who], i,
-					intent_of(x->b, 0)));
+				assert_true(block_give_back(
+					x->b->a, subscriber(x->b, who), x->b->subscriber[who], i, intent_of(x->b, 0)));
 	expect_nothing_left(x->b);
 	assert_true(x->made > 100 && x->returned > 100 && x->taken > 1000);
 	print_message("%llu blocks made, %llu given back while it ran, %llu ports taken, %llu of them too late\n",

@@ -68,7 +68,8 @@ static void take(struct engine *e)
 	struct port_wish w = rig_wish(e->rig, &e->rnd, &flow);
 
 	w.odd = (int8_t)((int)rnd_below(&e->rnd, 3) - 1);
-	int port = port_view_take(view_of(e), e->table, &e->rig->rules[e->number], NULL, e->set, &w, now_of(e), e->intent);
+	int port =
+		port_view_take(view_of(e), e->table, &e->rig->rules[e->number], NULL, e->set, &w, now_of(e), e->intent);
 
 	if (port < 0) {
 		e->refusals++;
@@ -98,7 +99,8 @@ static void put(struct engine *e)
 /* As many as it wants of its share now: all want more than their share in the middle of a wave. */
 static uint32_t wish_now(const struct engine *e, uint64_t at)
 {
-	uint64_t half = (uint64_t)e->room * WAVE / 2, phase = at % (2 * half), up = phase < half ? phase : 2 * half - phase;
+	uint64_t half = (uint64_t)e->room * WAVE / 2, phase = at % (2 * half),
+		 up = phase < half ? phase : 2 * half - phase;
 
 	return (uint32_t)(e->room / 2 + e->room * up / 2 / half);
 }
@@ -106,8 +108,7 @@ static uint32_t wish_now(const struct engine *e, uint64_t at)
 static void turn(struct engine *e)
 {
 	port_view_wake(view_of(e), e->table, &e->rig->rules[e->number], 32, seconds(e));
-	atomic_fetch_add_explicit(
-		&e->board->now_ns, span_ms(TURN_MS).ns / e->rig->is.engines, memory_order_relaxed);
+	atomic_fetch_add_explicit(&e->board->now_ns, span_ms(TURN_MS).ns / e->rig->is.engines, memory_order_relaxed);
 }
 
 static void churn(struct engine *e)
@@ -129,8 +130,8 @@ static void churn(struct engine *e)
 	e->board->refusals += e->refusals;
 }
 
-static void engine_init(
-	struct engine *e, struct board *b, const struct rig *r, struct port_table *t, _Atomic uint64_t *intent, unsigned number)
+static void engine_init(struct engine *e, struct board *b, const struct rig *r, struct port_table *t,
+	_Atomic uint64_t *intent, unsigned number)
 {
 	unsigned engines = r->is.engines, per_set = engines / N_PORT_SETS;
 
@@ -186,9 +187,9 @@ static void judge(const struct rig *r, struct board *b, struct port_table *t)
 		assert_int_equal(ports_used(t, set, 0).taken, 0);
 	}
 	assert_true(b->refusals > 0 || operations < 500000);
-	print_message("%u engines: %llu taken, %llu given back, %llu refused; %llu of %u held at the end\n", r->is.engines,
-		(unsigned long long)b->takes, (unsigned long long)b->puts, (unsigned long long)b->refusals,
-		(unsigned long long)held, N_PORT_SETS * USABLE);
+	print_message("%u engines: %llu taken, %llu given back, %llu refused; %llu of %u held at the end\n",
+		r->is.engines, (unsigned long long)b->takes, (unsigned long long)b->puts,
+		(unsigned long long)b->refusals, (unsigned long long)held, N_PORT_SETS * USABLE);
 }
 
 /* ---- threads ---- */
@@ -226,12 +227,14 @@ static void build_like(void *object, void *context)
 	const struct port_table *like = context;
 	struct port_table *t = object;
 
-	memset((uint8_t *)t + offsetof(struct port_table, address), 0, sizeof *t - offsetof(struct port_table, address));
+	memset((uint8_t *)t + offsetof(struct port_table, address), 0,
+		sizeof *t - offsetof(struct port_table, address));
 	t->basis = like->basis;
 	memset((void *)t->unheld, 0xff, sizeof t->unheld);
 }
 
-static _Noreturn void process_run(struct board *b, const struct rig *r, struct arena *a, uint32_t table, unsigned number)
+static _Noreturn void process_run(
+	struct board *b, const struct rig *r, struct arena *a, uint32_t table, unsigned number)
 {
 	struct engine e;
 
