@@ -259,8 +259,7 @@ const struct snapshot_address *nat_usable_address(const struct nat *n, be32_t ad
 	return NULL;
 }
 
-/* The port beside another of the subscriber's, on its address; in a block only when that is the subscriber's. */
-bool nat_take_beside(struct nat *n, struct session *s, uint16_t port, uint32_t subscriber)
+bool nat_take_beside(struct nat *n, struct session *s, uint16_t port, const struct subscriber *who)
 {
 	const struct nat_address *at = find_address(n, s->nat);
 	const struct snapshot_address *a = at ? nat_usable_address(n, s->nat) : NULL;
@@ -270,22 +269,20 @@ bool nat_take_beside(struct nat *n, struct session *s, uint16_t port, uint32_t s
 	const struct port_rules *r = &n->ports[at->order];
 	struct port_table *t = port_table_at(n->arena, a->ports);
 	struct port_place p = port_place_of(&r->order, port);
-	uint32_t owner = block_owner(t, port);
 
-	if (!(r->allowed[p.chunk] >> p.place & 1) || (owner && owner != subscriber) || nat_port_is_barred(n, a, s->l4, port) ||
-		!ports_take_one(t, a->ports, &r->order, port_set_of(s->l4), port, owner != 0,
+	if (!(r->allowed[p.chunk] >> p.place & 1) || nat_port_is_barred(n, a, s->l4, port) ||
+		(who && !block_covers(who, a->ports, port)) ||
+		!ports_take_one(t, a->ports, &r->order, port_set_of(s->l4), port, who != NULL,
 			port_epoch(r->hold_s, n->now_s), &n->actor->intent.port))
 		return false;
+	if (who && !block_covers(who, a->ports, port)) { /* given back meanwhile (blocks.h, Taking) */
+		ports_put(t, &r->order, port_set_of(s->l4), port);
+		atomic_store_explicit(&n->actor->intent.port, 0, memory_order_release);
+		return false;
+	}
 	s->nat_port = be16_of(port);
 	return true;
 }
-
-struct barring {
-	struct nat *n;
-	const struct snapshot_address *a;
-	const struct port_order *order;
-	enum l4 l4;
-};
 
 static uint16_t barred_in(void *context, unsigned chunk)
 {
@@ -301,19 +298,24 @@ static uint16_t barred_in(void *context, unsigned chunk)
 	return mask;
 }
 
+const struct port_bar *nat_port_bar(
+	struct barring *x, struct nat *n, const struct snapshot_address *a, const struct port_order *o, enum l4 l4)
+{
+	*x = (struct barring){n, a, o, l4, {barred_in, x}};
+	return n->config.n_static || a->older[0] ? &x->bar : NULL;
+}
+
 static int take_of(struct nat *n, uint32_t index, const struct port_rules *r, const struct session *s, uint32_t draw)
 {
 	const struct snapshot_address *a = &n->config.addresses[index];
 	struct port_wish w = wish_of(n, s, a->address, draw);
+	struct barring barring;
+	const struct port_bar *bar = nat_port_bar(&barring, n, a, &r->order, s->l4);
+	struct port_view *v = view_of(n, index, r);
 
 	w.port = n->foreseen;
-	struct barring barring = {n, a, &r->order, s->l4};
-	struct port_bar bar = {barred_in, &barring};
-	struct port_view *v = view_of(n, index, r);
-	bool some = n->config.n_static || a->older[0];
-
-	return v ? port_view_take(v, port_table_at(n->arena, a->ports), r, some ? &bar : NULL, port_set_of(s->l4), &w,
-			   n->now, &n->actor->intent.port)
+	return v ? port_view_take(v, port_table_at(n->arena, a->ports), r, bar, port_set_of(s->l4), &w, n->now,
+			   &n->actor->intent.port)
 		 : -1;
 }
 
@@ -345,7 +347,7 @@ enum verdict nat_take_port(
 		return nat_take_deterministic(n, s, &n->config.pools[rule->pool], draw);
 	if (rule->ports == PORTS_BLOCKS)
 		return nat_take_from_blocks(n, s, rule->pool, draw, beside.port);
-	if (beside.port && nat_take_beside(n, s, beside.port, 0))
+	if (beside.port && nat_take_beside(n, s, beside.port, NULL))
 		return N_VERDICTS;
 	return take_shared(n, s, rule, draw);
 }
@@ -373,7 +375,9 @@ static enum verdict take_given(struct nat *n, struct session *s, const struct sn
 		return VERDICT_drop_no_port;
 	if (rule->ports == PORTS_DETERMINISTIC && !nat_computes_port(n, s, pool))
 		return VERDICT_drop_no_port;
-	return nat_take_beside(n, s, port, n->part->subscriber) ? N_VERDICTS : VERDICT_drop_no_port;
+	const struct subscriber *who = owner ? subscriber_at(n->arena, n->part->subscriber) : NULL;
+
+	return nat_take_beside(n, s, port, who) ? N_VERDICTS : VERDICT_drop_no_port;
 }
 
 /* On the address that is wanted. Modes that give each subscriber its own do not let it choose. */

@@ -38,12 +38,6 @@ struct port_rules {
 	uint32_t version;      /* of all this: a view of another one is made anew */
 };
 
-/* Ports of one address that may not be given besides those the rules do not allow. NULL stands for none. */
-struct port_bar {
-	uint16_t (*mask)(void *context, unsigned chunk); /* those of a chunk */
-	void *context;
-};
-
 /* What is wanted. */
 struct port_wish {
 	uint32_t draw;  /* random */

@@ -267,7 +267,7 @@ void world_drain(struct world *w)
 	EXPECT(w, c.sessions == 0 && c.adoptions == 0 && c.mappings == 0 && c.references == 0);
 	EXPECT(w, c.local_entries == 0 && c.global_entries == 0);
 	EXPECT(w, c.mapping_entries == 0 && c.filter_entries == 0);
-	EXPECT(w, c.ports[PORTS_TCP] == 0 && c.ports[PORTS_OTHER] == 0);
+	EXPECT(w, c.ports[PORTS_TCP] == 0 && c.ports[PORTS_OTHER] == 0 && c.blocks == 0 && c.granules == 0);
 	EXPECT(w, c.subscribers == 0 && c.parts == 0 && c.part_entries == 0 && c.subscriber_entries == 0);
 	EXPECT(w, c.pages_free + c.pages[ACTOR_SHARED][SLAB_port_table] + c.pages[ACTOR_SHARED][SLAB_subscriber] +
 				  c.pages[ACTOR_SHARED][SLAB_record] ==

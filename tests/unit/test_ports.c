@@ -111,7 +111,7 @@ static void exhaust(uint16_t first, uint16_t last, int odd, uint64_t seed)
 
 	for (uint32_t p = first; p <= last; p++)
 		size += odd < 0 || (int)(p & 1) == odd;
-	while ((port = ports_take_in(r->table, RIG_TABLE, o, PORTS_TCP, first, last, NULL, odd, false,
+	while ((port = ports_take_in(r->table, RIG_TABLE, o, PORTS_TCP, first, last, NULL, NULL, odd, false,
 			(uint32_t)rnd_next(&rnd), 0, &intent)) >= 0) {
 		CHECK_AT(seed, n, port >= first && port <= last && !had[port]);
 		CHECK_AT(seed, n, odd < 0 || (port & 1) == odd);
@@ -189,7 +189,7 @@ static void *engine_run(void *arg)
 			give_one_back(e, &r);
 			continue;
 		}
-		int port = ports_take_in(rig->table, RIG_TABLE, &rig->rules[0].order, PORTS_OTHER, FIRST, LAST, NULL, -1, false,
+		int port = ports_take_in(rig->table, RIG_TABLE, &rig->rules[0].order, PORTS_OTHER, FIRST, LAST, NULL, NULL, -1, false,
 			(uint32_t)rnd_next(&r), 0, &intent);
 
 		if (port < 0) {
