@@ -11,7 +11,7 @@ int chunk_take(struct port_table *t, uint32_t table, const struct port_order *o,
 	for (;;) {
 		*word = chunk_in_epoch(seen, epoch);
 		uint32_t free = chunk_free(*word) & mask;
-		if (!free)
+		if (!free || (holder && chunk_holder(*word) == CHUNK_BLOCK)) /* it became a block a moment ago */
 			return -1;
 		struct port_place p = {(uint16_t)chunk, (uint8_t)chunk_first(free, from)};
 

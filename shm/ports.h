@@ -143,7 +143,7 @@ static inline uint64_t chunk_read(const struct port_table *t, enum port_set set,
 }
 
 /* Takes a port of the chunk under the mask, the first at or after `from`, then the lowest. `holder`, if not 0, holds the
- * chunk from then on when nobody did. `*intent` names the port before it is touched and stays so. `*word`: the
+ * chunk from then on when nobody did, and keeps off blocks. `*intent` names the port before it is touched and stays so. `*word`: the
  * chunk as it is then. The place, or -1. */
 int chunk_take(struct port_table *t, uint32_t table, const struct port_order *o, enum port_set set, unsigned chunk,
 	uint32_t mask, unsigned from, unsigned holder, uint8_t epoch, _Atomic uint64_t *intent, uint64_t *word);
