@@ -43,12 +43,15 @@ static void put_back(struct nat *n, const struct snapshot_address *a, const stru
 
 /* ---- computed (RFC 7422) ---- */
 
-static bool take_computed(struct nat *n, struct session *s, const struct deterministic *d, uint32_t draw)
+static bool take_computed(struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw, uint16_t beside)
 {
+	const struct deterministic *d = &n->config.deterministic[pool->deterministic - 1];
 	struct deterministic_ports p;
 
 	if (!deterministic_forward(d, be32_host(s->inside), &p))
 		return false;
+	if (beside >= p.first && beside <= p.last && be32_host(s->nat) == p.nat && nat_take_beside(n, s, pool, beside, 0))
+		return true;
 	const struct snapshot_address *a = nat_usable_address(n, be32_of(p.nat));
 	int port = a ? take_in(n, a, s, p.first, p.last, false, draw) : -1;
 
@@ -70,13 +73,13 @@ bool nat_computes_port(const struct nat *n, const struct session *s, const struc
 }
 
 enum verdict nat_take_deterministic(
-	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw)
+	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw, uint16_t beside)
 {
-	if (pool->deterministic && take_computed(n, s, &n->config.deterministic[pool->deterministic - 1], draw))
+	if (pool->deterministic && take_computed(n, s, pool, draw, beside))
 		return N_VERDICTS;
 	if (!pool->overflow)
 		return VERDICT_drop_no_port;
-	return nat_take_from_blocks(n, s, pool->overflow - 1, draw, 0);
+	return nat_take_from_blocks(n, s, pool->overflow - 1, draw, beside);
 }
 
 /* ---- blocks ---- */
@@ -133,6 +136,31 @@ static bool take_in_any(struct nat *n, struct session *s, const struct snapshot_
 	return false;
 }
 
+static bool has_port(const struct subscriber *who, uint32_t table, uint16_t port)
+{
+	for (unsigned i = 0; i < SUBSCRIBER_BLOCKS; i++) {
+		struct block b = block_of_word(block_listed(who, i));
+
+		if (b.table && b.table == table && port >= b.first && (uint32_t)(port - b.first) < b.ports)
+			return true;
+	}
+	return false;
+}
+
+/* As take_in_block, for one given port. */
+static bool take_beside(struct nat *n, struct session *s, const struct snapshot_pool *pool,
+	const struct subscriber *who, uint16_t port)
+{
+	if (!port || !nat_take_beside(n, s, pool, port, n->part->subscriber))
+		return false;
+	const struct snapshot_address *a = nat_usable_address(n, s->nat);
+
+	if (has_port(who, a->ports, port))
+		return true;
+	put_back(n, a, s, port);
+	return false;
+}
+
 /* Blocks of this pool in their present size. */
 static unsigned blocks_of(const struct nat *n, const struct snapshot_pool *pool, const struct subscriber *who)
 {
@@ -176,7 +204,7 @@ enum verdict nat_take_from_blocks(
 
 	if (!pool->usable)
 		return VERDICT_drop_draining;
-	if (beside && nat_take_beside(n, s, beside, n->part->subscriber))
+	if (take_beside(n, s, pool, who, beside))
 		return N_VERDICTS;
 	if (take_in_any(n, s, pool, who, true, draw))
 		return N_VERDICTS;
@@ -209,10 +237,11 @@ static void give_back(struct nat *n, const struct subscriber_part *p, struct sub
 	subscriber_unlock(&n->subscribers, who);
 }
 
-/* A block that nothing was in for its hold time goes back; one of a subscriber that leaves, at once. */
-void nat_tend_blocks(struct nat *n, const struct subscriber_part *p, bool leaves)
+/* A block that nothing was in for its hold time goes back; one of a subscriber whose engine leaves, at once. */
+bool nat_tend_blocks(struct nat *n, const struct subscriber_part *p, bool leaves)
 {
 	struct subscriber *who = subscriber_at(n->arena, p->subscriber);
+	bool some = false;
 
 	for (unsigned i = 0; i < SUBSCRIBER_BLOCKS; i++) {
 		uint64_t word = block_listed(who, i);
@@ -225,5 +254,7 @@ void nat_tend_blocks(struct nat *n, const struct subscriber_part *p, bool leaves
 			atomic_store_explicit(&who->block_used_s[i], n->now_s, memory_order_relaxed);
 		else if (leaves || n->now_s - used_s >= hold_of(n, b.table))
 			give_back(n, p, who, i);
+		some |= block_listed(who, i) != 0;
 	}
+	return some;
 }

@@ -146,18 +146,19 @@ bool nat_port_is_barred(struct nat *n, const struct snapshot_address *a, enum l4
 const struct snapshot_address *nat_first_address(
 	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw);
 const struct snapshot_address *nat_usable_address(const struct nat *n, be32_t address);
-bool nat_take_beside(struct nat *n, struct session *s, uint16_t port, uint32_t subscriber);
+bool nat_take_beside(
+	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint16_t port, uint32_t subscriber);
 
 /* ---- nat_blocks.c ---- */
 
 /* Whether the session's NAT endpoint is one that is computed for its subscriber. */
 bool nat_computes_port(const struct nat *n, const struct session *s, const struct snapshot_pool *pool);
 enum verdict nat_take_deterministic(
-	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw);
+	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw, uint16_t beside);
 enum verdict nat_take_from_blocks(
 	struct nat *n, struct session *s, uint32_t pool_index, uint32_t draw, uint16_t beside);
-/* Gives the subscriber's blocks back that nothing is in; `leaves`: without waiting. */
-void nat_tend_blocks(struct nat *n, const struct subscriber_part *p, bool leaves);
+/* Gives the subscriber's blocks back that nothing is in; `leaves`: without waiting. True: it has some still. */
+bool nat_tend_blocks(struct nat *n, const struct subscriber_part *p, bool leaves);
 
 /* ---- nat_ports.c ---- */
 
