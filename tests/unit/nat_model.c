@@ -287,6 +287,8 @@ static void judge(const struct model *m, const struct model_mapping *chosen)
 {
 	if (!model_in_pool(m, chosen->nat.address))
 		fail_msg("an address that is not of the pool was chosen");
+	if (chosen->nat.port < m->port_first)
+		fail_msg("port %u was chosen, which may not be", chosen->nat.port);
 	for (unsigned i = 0; i < MODEL_MAX; i++) {
 		const struct model_mapping *o = &m->maps[i];
 
@@ -296,6 +298,9 @@ static void judge(const struct model *m, const struct model_mapping *chosen)
 			fail_msg("a port was chosen that another mapping has");
 		if (o->inside.address == chosen->inside.address && o->nat.address != chosen->nat.address)
 			fail_msg("a host was given a second address");
+		if (m->block && o->inside.address != chosen->inside.address && o->nat.address == chosen->nat.address &&
+			o->nat.port / m->block == chosen->nat.port / m->block)
+			fail_msg("a port of another host's block was chosen");
 	}
 }
 

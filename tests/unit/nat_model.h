@@ -9,7 +9,7 @@
  * Use        model_age(m, now); struct model_word w = model_out(m, UDP, host, server); compare; model_learn(m, &w, seen.src);
  *
  * Which port a new mapping gets is the appliance's choice: a session is "unseen" until a packet of it came out. The model
- * judges the choice: of the pool, nobody else's, on the host's address.
+ * judges the choice: of the pool, nobody else's, on the host's address, in none of another host's blocks.
  */
 #ifndef CORENAT_TESTS_NAT_MODEL_H
 #define CORENAT_TESTS_NAT_MODEL_H
@@ -42,6 +42,8 @@ struct model {
 	enum model_scope mapping, filtering;
 	double udp_s, icmp_s, opening_s, established_s;
 	uint32_t pool_first, pool_last;
+	uint32_t port_first; /* of what may be chosen */
+	uint32_t block;      /* this many ports in a row are one host's alone; 0: no such thing */
 	double now;
 	unsigned next; /* mapping to be made: those that ended stay to be looked at */
 	struct model_mapping maps[MODEL_MAX];
