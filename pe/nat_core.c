@@ -132,6 +132,7 @@ static void burst_first(struct nat *n, struct packet *burst, struct burst *b)
 	for (unsigned i = 0; i < b->n_first; i++) {
 		b->flow[b->first[i]].hash = b->hash[b->first[i]];
 		b->flow[b->first[i]].part = NULL;
+		b->flow[b->first[i]].foreseen = 0;
 	}
 	nat_foresee(n, b->flow, b->first, b->n_first);
 	for (unsigned i = 0; i < b->n_first; i++) {
