@@ -176,7 +176,8 @@ static enum model_fate filter_says(const struct model *m, int mapping, struct la
 {
 	const struct model_mapping *map = &m->maps[mapping];
 	enum model_scope scope = map->protocol == ICMP ? SAME_ENDPOINT : m->filtering;
-	enum model_fate fate = scope == SAME_ADDRESS && map->maker == remote.address ? MODEL_EITHER : MODEL_DROP;
+	bool made = map->maker == remote.address || map->former == remote.address;
+	enum model_fate fate = scope == SAME_ADDRESS && made ? MODEL_EITHER : MODEL_DROP;
 
 	for (unsigned i = 0; i < MODEL_MAX; i++) {
 		const struct model_session *s = &m->sessions[i];
@@ -195,6 +196,14 @@ bool model_is_of(const struct model *m, uint8_t protocol, struct lab_end nat, st
 	int map = mapping_at(m, protocol, nat);
 
 	return map >= 0 && lab_same(m->maps[map].inside, inside);
+}
+
+bool model_has_unseen(const struct model *m, uint8_t protocol)
+{
+	for (unsigned i = 0; i < MODEL_MAX; i++)
+		if (m->maps[i].used && !m->maps[i].seen && (m->maps[i].protocol == TCP) == (protocol == TCP))
+			return true;
+	return false;
 }
 
 bool model_conflicts(const struct model *m, uint8_t protocol, struct lab_end remote, struct lab_end nat)
@@ -337,7 +346,7 @@ void model_learn(struct model *m, const struct model_word *w, struct lab_end nat
 
 		if (!old->used && old->seen && old->protocol == map->protocol && lab_same(old->inside, map->inside) &&
 			lab_same(old->nat, nat))
-			map->maker = old->maker;
+			map->former = old->maker;
 	}
 	if (w->side == SIDE_INSIDE)
 		learn_other_half(m, s, nat);

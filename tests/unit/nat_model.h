@@ -24,7 +24,8 @@ struct model_mapping {
 	bool used, seen; /* seen: nat holds */
 	uint8_t protocol;
 	struct lab_end inside, remote; /* remote: towards whom it was made */
-	uint32_t maker; /* remote's address; of the first, when it ended and was taken up again at once */
+	uint32_t maker;  /* remote's address */
+	uint32_t former; /* that of a mapping before, of the same ends: it may have been taken up again at once */
 	struct lab_end nat;
 };
 
@@ -90,5 +91,7 @@ bool model_conflicts(const struct model *m, uint8_t protocol, struct lab_end rem
 /* True when it is the inside endpoint's own NAT end. */
 bool model_is_of(const struct model *m, uint8_t protocol, struct lab_end nat, struct lab_end inside);
 bool model_in_pool(const struct model *m, uint32_t address);
+/* True while a mapping of the protocol's ports may be at a NAT end that nobody knows. */
+bool model_has_unseen(const struct model *m, uint8_t protocol);
 
 #endif

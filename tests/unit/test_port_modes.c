@@ -183,7 +183,8 @@ static void a_drained_pool_says_so(struct lab *l)
 /* ---- changes under living sessions ---- */
 
 #define DEALT(rest)                                                                                                    \
-	"\"rules\":[{\"name\":\"homes\",\"inside\":[\"100.64.0.0/28\"],\"pool\":\"main\",\"ports\":\"deterministic\"" rest "}]"
+	"\"rules\":[{\"name\":\"homes\",\"inside\":[\"100.64.0.0/"                                                     \
+	"28\"],\"pool\":\"main\",\"ports\":\"deterministic\"" rest "}]"
 #define OTHERS_FIRST                                                                                                   \
 	"[{\"name\":\"more\",\"addresses\":[\"198.51.100.2\"],\"block_size\":64,\"blocks_max\":2},"                    \
 	"{\"name\":\"main\",\"addresses\":[\"198.51.100.0/31\"]}]"
@@ -237,8 +238,8 @@ static void change_to(struct lab *l, const char *nat, const char *pools, const c
 /* From any way to any other, on the same address, with a quarter of its ports in use: nobody is given what another has. */
 static void modes_change_under_living_sessions(struct lab *l)
 {
-	static const char *const way[] = {"shuffled", "ordered", "shuffled", "blocks", "ordered", "blocks", "shuffled",
-		"blocks", "shuffled"};
+	static const char *const way[] = {
+		"shuffled", "ordered", "shuffled", "blocks", "ordered", "blocks", "shuffled", "blocks", "shuffled"};
 	char nat[256];
 
 	live(l);
@@ -281,7 +282,8 @@ static void block_sizes_change_under_living_sessions(struct lab *l)
 	for (unsigned host = 1; host <= 4; host++)
 		for (unsigned i = 0; i < 10; i++)
 			add(host, (uint16_t)(5000 + i));
-	change_to(l, BLOCKS "\"hold_s\":30", "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0\"],\"block_size\":256}]", NULL);
+	change_to(l, BLOCKS "\"hold_s\":30",
+		"[{\"name\":\"main\",\"addresses\":[\"198.51.100.0\"],\"block_size\":256}]", NULL);
 	still_there();
 	for (unsigned host = 1; host <= 4; host++)
 		for (unsigned i = 0; i < 10; i++)
@@ -300,8 +302,7 @@ static void block_sizes_change_under_living_sessions(struct lab *l)
 /* To a pool of other addresses, and back. */
 static void pools_change_under_living_sessions(struct lab *l)
 {
-	static const char *const other =
-		"[{\"name\":\"main\",\"addresses\":[\"198.51.100.8/30\"],\"block_size\":64}]";
+	static const char *const other = "[{\"name\":\"main\",\"addresses\":[\"198.51.100.8/30\"],\"block_size\":64}]";
 	struct lab_setup was = l->setup, now = was;
 
 	live(l);
@@ -349,7 +350,8 @@ static void range_and_parity_are_kept(struct lab *l)
 	char nat[256];
 
 	for (unsigned w = 0; w < 3; w++) {
-		snprintf(nat, sizeof nat, "\"port_range\":\"preserve\",\"port_parity\":\"preserve\",\"ports\":\"%s\"", way[w]);
+		snprintf(nat, sizeof nat, "\"port_range\":\"preserve\",\"port_parity\":\"preserve\",\"ports\":\"%s\"",
+			way[w]);
 		change_to(l, nat, NULL, NULL);
 		for (unsigned i = 0; i < 40; i++) {
 			uint16_t low = (uint16_t)(300 + 50 * w + i), high = (uint16_t)(5000 + 50 * w + i);
@@ -385,7 +387,8 @@ int main(void)
 		LAB_TEST(a_drained_pool_says_so, .nat = "\"ports\":\"ordered\""),
 		LAB_TEST(a_drained_pool_says_so, .nat = "\"ports\":\"blocks\""),
 		LAB_TEST(modes_change_under_living_sessions, .nat = RANGE_512 "\"ports\":\"ordered\"", .pools = ONE),
-		LAB_TEST(drained_ports_become_blocks, .nat = RANGE_512 "\"ports\":\"ordered\",\"hold_s\":30", .pools = ONE),
+		LAB_TEST(drained_ports_become_blocks, .nat = RANGE_512 "\"ports\":\"ordered\",\"hold_s\":30",
+			.pools = ONE),
 		LAB_TEST(block_sizes_change_under_living_sessions, .nat = BLOCKS "\"hold_s\":30", .pools = ONE),
 		LAB_TEST(pools_change_under_living_sessions, .nat = "\"ports\":\"shuffled\""),
 		LAB_TEST(pools_change_under_living_sessions, .nat = "\"ports\":\"ordered\""),

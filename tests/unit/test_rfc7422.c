@@ -50,7 +50,8 @@ static void check(struct lab *l)
 #define RANGE_512 "\"port_first\":2048,\"port_last\":2559,"
 #define RESERVED "\"reserved_ports\":[\"2050\",\"2060-2069\"],"
 #define DEALT(rest)                                                                                                    \
-	"\"rules\":[{\"name\":\"homes\",\"inside\":[\"100.64.0.0/28\"],\"pool\":\"main\",\"ports\":\"deterministic\"" rest "}]"
+	"\"rules\":[{\"name\":\"homes\",\"inside\":[\"100.64.0.0/"                                                     \
+	"28\"],\"pool\":\"main\",\"ports\":\"deterministic\"" rest "}]"
 #define OTHERS_FIRST                                                                                                   \
 	"[{\"name\":\"more\",\"addresses\":[\"198.51.100.2\"],\"block_size\":64,\"blocks_max\":2},"                    \
 	"{\"name\":\"main\",\"addresses\":[\"198.51.100.0/31\"]}]"
@@ -73,7 +74,8 @@ static void test_7422_ae(struct lab *l)
 	for (unsigned host = 1; host < 16; host += 3) {
 		assert_true(deterministic_forward(&computed, LAB_HOSTS + host, &p));
 		for (unsigned i = 0; i < p.usable; i++) {
-			struct lab_end is = i % 2 ? mapped_tcp(l, host, (uint16_t)(5000 + i)) : mapped(l, host, (uint16_t)(5000 + i));
+			struct lab_end is = i % 2 ? mapped_tcp(l, host, (uint16_t)(5000 + i))
+						  : mapped(l, host, (uint16_t)(5000 + i));
 
 			given++;
 			assert_int_equal(is.address, p.nat);
