@@ -250,7 +250,7 @@ static struct port_wish wish_of(const struct nat *n, const struct session *s, be
 		return w;
 	w.low = n->config.preserve_range && be16_host(s->inside_port) < LOW_PORTS;
 	if (n->config.preserve_parity)
-		w.odd = be16_host(s->inside_port) & 1;
+		w.odd = (int8_t)(be16_host(s->inside_port) & 1);
 	return w;
 }
 

@@ -131,7 +131,7 @@ struct check_counts {
 	uint64_t pinholes;   /* not ending */
 	uint64_t references; /* sessions that use a mapping they do not carry */
 	uint64_t local_entries, global_entries, mapping_entries, filter_entries;
-	uint64_t locks, intents; /* held, open */
+	uint64_t locks, intents;              /* held, open */
 	uint64_t subscribers, parts, records; /* live */
 	uint64_t subscriber_entries, part_entries;
 	uint32_t port_tables;

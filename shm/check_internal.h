@@ -42,6 +42,7 @@ struct page_note {
 	uint8_t actor, class;
 	uint8_t listed; /* times on its owner's list of pages with room */
 	uint32_t live;
+	uint64_t mix; /* shared classes: of all generations; the same at two looks if nothing moved. Others: 0 */
 };
 
 enum { PORT_WORDS = 65536 / 64 }; /* of a bit for each port */

@@ -23,8 +23,7 @@ struct local_table subscriber_parts_of(const struct arena *a, unsigned engine)
 
 struct global_table subscriber_table_of(const struct arena *a, unsigned actor)
 {
-	return (struct global_table){
-		arena_region(a, ARENA_subscribers), a->header->geometry.subscriber_buckets, actor};
+	return (struct global_table){arena_region(a, ARENA_subscribers), a->header->geometry.subscriber_buckets, actor};
 }
 
 struct subscribers subscribers_view(struct arena *a, unsigned actor)
@@ -206,8 +205,8 @@ static uint64_t bit_of(const struct subscribers *v)
 }
 
 /* With the buckets locked. Its bit comes first and goes last. */
-static struct subscriber_part *add_part(struct subscribers *v, uint32_t subscriber, struct subscriber_key key,
-	uint32_t now_s, enum part_refusal *why)
+static struct subscriber_part *add_part(
+	struct subscribers *v, uint32_t subscriber, struct subscriber_key key, uint32_t now_s, enum part_refusal *why)
 {
 	struct slab *slab = &v->actor->slab[SLAB_part];
 	struct subscriber *s = subscriber_at(v->arena, subscriber);

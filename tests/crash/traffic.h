@@ -100,11 +100,11 @@ static inline unsigned tuple_engine(const struct steering *s, const struct tuple
 
 struct appliance {
 	unsigned engines;
-	uint32_t sessions;  /* what tables are sized for; may be smaller than the option's least */
+	uint32_t sessions;    /* what tables are sized for; may be smaller than the option's least */
 	uint32_t subscribers; /* the same; 0: 256 */
-	uint32_t addresses; /* of the pool */
-	uint16_t ports;     /* of each address */
-	uint32_t idle_s;    /* of every class; 0: as by default */
+	uint32_t addresses;   /* of the pool */
+	uint16_t ports;       /* of each address */
+	uint32_t idle_s;      /* of every class; 0: as by default */
 	enum behaviour filtering;
 	bool fixed;       /* a static mapping: FIXED_INSIDE and FIXED_PORT to the pool's first address, same port */
 	bool varied;      /* restricted TCP; UDP mappings to port 81 depend on the remote address */

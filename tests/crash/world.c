@@ -270,5 +270,6 @@ void world_drain(struct world *w)
 	EXPECT(w, c.ports[PORTS_TCP] == 0 && c.ports[PORTS_OTHER] == 0);
 	EXPECT(w, c.subscribers == 0 && c.parts == 0 && c.part_entries == 0 && c.subscriber_entries == 0);
 	EXPECT(w, c.pages_free + c.pages[ACTOR_SHARED][SLAB_port_table] + c.pages[ACTOR_SHARED][SLAB_subscriber] +
-			      c.pages[ACTOR_SHARED][SLAB_record] == w->arena->header->geometry.pages);
+				  c.pages[ACTOR_SHARED][SLAB_record] ==
+			  w->arena->header->geometry.pages);
 }
