@@ -37,12 +37,15 @@ static void put_back(struct nat *n, const struct snapshot_address *a, const stru
 
 /* ---- computed (RFC 7422) ---- */
 
-static bool take_computed(struct nat *n, struct session *s, const struct deterministic *d, uint32_t draw)
+static bool take_computed(struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw, uint16_t beside)
 {
+	const struct deterministic *d = &n->config.deterministic[pool->deterministic - 1];
 	struct deterministic_ports p;
 
 	if (!deterministic_forward(d, be32_host(s->inside), &p))
 		return false;
+	if (beside >= p.first && beside <= p.last && be32_host(s->nat) == p.nat && nat_take_beside(n, s, pool, beside, NULL))
+		return true;
 	const struct snapshot_address *a = nat_usable_address(n, be32_of(p.nat));
 	int port = a ? take_in(n, a, s, p.first, p.last, false, draw) : -1;
 
@@ -63,13 +66,14 @@ bool nat_computes_port(const struct nat *n, const struct session *s, const struc
 	       p.nat == be32_host(s->nat) && port >= p.first && port <= p.last;
 }
 
-enum verdict nat_take_deterministic(struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw)
+enum verdict nat_take_deterministic(
+	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw, uint16_t beside)
 {
-	if (pool->deterministic && take_computed(n, s, &n->config.deterministic[pool->deterministic - 1], draw))
+	if (pool->deterministic && take_computed(n, s, pool, draw, beside))
 		return N_VERDICTS;
 	if (!pool->overflow)
 		return VERDICT_drop_no_port;
-	return nat_take_from_blocks(n, s, pool->overflow - 1, draw, 0);
+	return nat_take_from_blocks(n, s, pool->overflow - 1, draw, beside);
 }
 
 /* ---- blocks ---- */
@@ -215,7 +219,7 @@ enum verdict nat_take_from_blocks(struct nat *n, struct session *s, uint32_t poo
 
 	if (!pool->usable)
 		return VERDICT_drop_draining;
-	if (beside && nat_take_beside(n, s, beside, who))
+	if (beside && nat_take_beside(n, s, pool, beside, who))
 		return N_VERDICTS;
 	if (take_in_any(n, s, pool, who, true, draw))
 		return N_VERDICTS;

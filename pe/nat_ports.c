@@ -47,6 +47,15 @@ static void allow(struct port_rules *r, const struct snapshot *c)
 	}
 }
 
+/* Where blocks are made, engines hold no chunk that they do not use. */
+static bool makes_blocks(const struct snapshot *c)
+{
+	for (uint32_t i = 0; i < c->n_rules; i++)
+		if (c->rules[i].ports == PORTS_BLOCKS || c->pools[c->rules[i].pool].overflow)
+			return true;
+	return false;
+}
+
 static void make_rules(struct nat *n, unsigned order)
 {
 	struct port_rules *r = &n->ports[order];
@@ -57,7 +66,7 @@ static void make_rules(struct nat *n, unsigned order)
 	allow(r, c);
 	r->engines = c->engines;
 	r->engine = n->engine;
-	port_deal(r, c->own_share_percent);
+	port_deal(r, order == PORT_ORDER_PLAIN && makes_blocks(c) ? 0 : c->own_share_percent);
 	r->hold_s = c->hold_s;
 	r->hold_percent = c->hold_percent;
 	r->version++;
@@ -198,6 +207,11 @@ static const struct port_rules *rules_of(const struct nat *n, const struct snaps
 
 /* ---- views ---- */
 
+static bool is_stale(const struct nat *n, const struct port_view *v, uint32_t index, const struct port_rules *r)
+{
+	return v->version != r->version || v->table != n->config.addresses[index].ports;
+}
+
 /* This engine's view of an address, made when it is not there, or is of another time. NULL: no page left. */
 static struct port_view *view_of(struct nat *n, uint32_t index, const struct port_rules *r)
 {
@@ -213,7 +227,7 @@ static struct port_view *view_of(struct nat *n, uint32_t index, const struct por
 	}
 	struct port_view *v = port_view_at(n->arena, at->view);
 
-	if (v->version != r->version || v->table != a->ports)
+	if (is_stale(n, v, index, r))
 		port_view_make(v, port_table_at(n->arena, a->ports), a->ports, r, n->now_s);
 	return v;
 }
@@ -259,13 +273,14 @@ const struct snapshot_address *nat_usable_address(const struct nat *n, be32_t ad
 	return NULL;
 }
 
-bool nat_take_beside(struct nat *n, struct session *s, uint16_t port, const struct subscriber *who)
+bool nat_take_beside(struct nat *n, struct session *s, const struct snapshot_pool *pool, uint16_t port,
+	const struct subscriber *who)
 {
 	const struct nat_address *at = find_address(n, s->nat);
-	const struct snapshot_address *a = at ? nat_usable_address(n, s->nat) : NULL;
 
-	if (!a)
+	if (!at || at->index < pool->first || at->index - pool->first >= pool->usable)
 		return false;
+	const struct snapshot_address *a = &n->config.addresses[at->index];
 	const struct port_rules *r = &n->ports[at->order];
 	struct port_table *t = port_table_at(n->arena, a->ports);
 	struct port_place p = port_place_of(&r->order, port);
@@ -344,10 +359,10 @@ enum verdict nat_take_port(
 {
 	s->nat = beside.address;
 	if (rule->ports == PORTS_DETERMINISTIC)
-		return nat_take_deterministic(n, s, &n->config.pools[rule->pool], draw);
+		return nat_take_deterministic(n, s, &n->config.pools[rule->pool], draw, beside.port);
 	if (rule->ports == PORTS_BLOCKS)
 		return nat_take_from_blocks(n, s, rule->pool, draw, beside.port);
-	if (beside.port && nat_take_beside(n, s, beside.port, NULL))
+	if (beside.port && nat_take_beside(n, s, &n->config.pools[rule->pool], beside.port, NULL))
 		return N_VERDICTS;
 	return take_shared(n, s, rule, draw);
 }
@@ -377,7 +392,7 @@ static enum verdict take_given(struct nat *n, struct session *s, const struct sn
 		return VERDICT_drop_no_port;
 	const struct subscriber *who = owner ? subscriber_at(n->arena, n->part->subscriber) : NULL;
 
-	return nat_take_beside(n, s, port, who) ? N_VERDICTS : VERDICT_drop_no_port;
+	return nat_take_beside(n, s, pool, port, who) ? N_VERDICTS : VERDICT_drop_no_port;
 }
 
 /* On the address that is wanted. Modes that give each subscriber its own do not let it choose. */
@@ -522,18 +537,22 @@ void nat_free_port(struct nat *n, const struct session *s)
 
 /* ---- in every turn ---- */
 
+/* Views are brought up to date also where none is asked for one any more: what it holds and does not use must become
+ * blocks, say. */
 void nat_ports_slice(struct nat *n)
 {
 	for (unsigned looked = 0; looked < WAKE_WORDS && n->n_addresses; looked++) {
 		struct nat_address *at = &n->address[n->wake_at % n->n_addresses];
 		struct port_view *v = at->view ? port_view_at(n->arena, at->view) : NULL;
 
-		if (v && v->table == n->config.addresses[at->index].ports) {
-			struct port_table *t = port_table_at(n->arena, v->table);
-			const struct port_rules *r = rules_for(n, t);
+		if (v) {
+			const struct port_rules *r = &n->ports[at->order];
 
-			if (r && v->version == r->version)
-				port_view_wake(v, t, r, WAKE_WORDS, n->now_s);
+			if (is_stale(n, v, at->index, r)) {
+				view_of(n, at->index, r);
+				return;
+			}
+			port_view_wake(v, port_table_at(n->arena, v->table), r, WAKE_WORDS, n->now_s);
 			if (v->rest_at)
 				return;
 		}

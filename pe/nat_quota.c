@@ -262,7 +262,8 @@ static bool is_idle(const struct nat *n, const struct subscriber_part *p)
 	return quota_used(p, QUOTA_sessions) == 0 && ago >= n->config.subscriber_idle_s;
 }
 
-/* What it cost, in looks. One that is busy is looked at again in the next pass. */
+/* What it cost, in looks. One that is busy is looked at again in the next pass; one with blocks stays until they have
+ * rested, or nobody would see to them. */
 static unsigned visit(struct nat *n, struct subscriber_part *p)
 {
 	unsigned looks = LOOKS_PART + nat_tend_blocks(n, p);
