@@ -37,14 +37,16 @@ static void put_back(struct nat *n, const struct snapshot_address *a, const stru
 
 /* ---- computed (RFC 7422) ---- */
 
-static bool take_computed(struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw, uint16_t beside)
+static bool take_computed(
+	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw, uint16_t beside)
 {
 	const struct deterministic *d = &n->config.deterministic[pool->deterministic - 1];
 	struct deterministic_ports p;
 
 	if (!deterministic_forward(d, be32_host(s->inside), &p))
 		return false;
-	if (beside >= p.first && beside <= p.last && be32_host(s->nat) == p.nat && nat_take_beside(n, s, pool, beside, NULL))
+	if (beside >= p.first && beside <= p.last && be32_host(s->nat) == p.nat &&
+		nat_take_beside(n, s, pool, beside, NULL))
 		return true;
 	const struct snapshot_address *a = nat_usable_address(n, be32_of(p.nat));
 	int port = a ? take_in(n, a, s, p.first, p.last, false, draw) : -1;

@@ -163,9 +163,7 @@ static const struct nat_address *find_address(const struct nat *n, be32_t addres
 static uint32_t first_pick(
 	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
-	return rule->pooling == POOLING_ARBITRARY
-		       ? draw * 0x9e3779b1u >> 16
-		       : nat_paired_place(n, s, rule);
+	return rule->pooling == POOLING_ARBITRARY ? draw * 0x9e3779b1u >> 16 : nat_paired_place(n, s, rule);
 }
 
 /* ---- the orders of tables ---- */
@@ -273,8 +271,8 @@ const struct snapshot_address *nat_usable_address(const struct nat *n, be32_t ad
 	return NULL;
 }
 
-bool nat_take_beside(struct nat *n, struct session *s, const struct snapshot_pool *pool, uint16_t port,
-	const struct subscriber *who)
+bool nat_take_beside(
+	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint16_t port, const struct subscriber *who)
 {
 	const struct nat_address *at = find_address(n, s->nat);
 

@@ -184,7 +184,8 @@ void check_port_of(struct check *c, uint32_t index, const struct session *s)
 	enum port_set set = port_set_of(s->l4);
 	uint16_t port = be16_host(s->nat_port);
 
-	for (const struct port_use *use = first; use && use < c->port + c->n_ports && use->address.net == s->nat.net; use++)
+	for (const struct port_use *use = first; use && use < c->port + c->n_ports && use->address.net == s->nat.net;
+		use++)
 		if (ports_is_taken(port_table_at(c->a, use->index), &use->order, set, port)) {
 			check_block_port(c, index, s, use);
 			return;

@@ -77,8 +77,7 @@ static unsigned holder_of(const struct port_rules *r)
 /* This engine's to give from: held, or dealt to it and held by nobody. */
 static bool is_own(const struct port_rules *r, uint64_t word, unsigned chunk)
 {
-	return chunk_holder(word) == holder_of(r) ||
-	       (chunk_holder(word) == CHUNK_UNHELD && is_dealt_to(r, chunk));
+	return chunk_holder(word) == holder_of(r) || (chunk_holder(word) == CHUNK_UNHELD && is_dealt_to(r, chunk));
 }
 
 /* ---- the view's bits ---- */
@@ -485,14 +484,15 @@ int port_view_take(struct port_view *v, struct port_table *t, const struct port_
 	return port;
 }
 
-int port_view_peek(const struct port_view *v, const struct port_table *t, const struct port_rules *r,
-	enum port_set set, const struct port_wish *w, uint32_t now_s)
+int port_view_peek(const struct port_view *v, const struct port_table *t, const struct port_rules *r, enum port_set set,
+	const struct port_wish *w, uint32_t now_s)
 {
-	struct search s = {(struct port_view *)v, (struct port_table *)t, r, NULL, w, set,
-		port_epoch(r->hold_s, now_s), STAGE_LOW, w->odd, w->draw, NULL, 0};
+	struct search s = {(struct port_view *)v, (struct port_table *)t, r, NULL, w, set, port_epoch(r->hold_s, now_s),
+		STAGE_LOW, w->odd, w->draw, NULL, 0};
 	int chunk = choose(&s);
-	uint32_t free =
-		chunk < 0 ? 0 : chunk_free(chunk_in_epoch(chunk_read(t, set, (unsigned)chunk), s.epoch)) & mask_for(&s, (unsigned)chunk);
+	uint32_t free = chunk < 0 ? 0
+				  : chunk_free(chunk_in_epoch(chunk_read(t, set, (unsigned)chunk), s.epoch)) &
+					    mask_for(&s, (unsigned)chunk);
 
 	if (!free)
 		return -1;
@@ -528,7 +528,8 @@ static void wake_chunk(struct port_view *v, struct port_table *t, const struct p
 	note_own(v, t, r, set, chunk, word);
 }
 
-void port_view_wake(struct port_view *v, struct port_table *t, const struct port_rules *r, unsigned words, uint32_t now_s)
+void port_view_wake(
+	struct port_view *v, struct port_table *t, const struct port_rules *r, unsigned words, uint32_t now_s)
 {
 	enum { ALL_WORDS = N_PORT_SETS * CHUNK_WORDS };
 	uint8_t epoch = port_epoch(r->hold_s, now_s);

@@ -41,8 +41,8 @@ bool chunk_put(struct port_table *t, enum port_set set, struct port_place p, boo
 		*word = chunk_in_epoch(seen, epoch) & ~one;
 		if (rest)
 			*word |= one << CHUNK_RESTS;
-	} while (!atomic_compare_exchange_weak_explicit(
-		cell, &seen, *word, memory_order_acq_rel, memory_order_relaxed));
+	} while (
+		!atomic_compare_exchange_weak_explicit(cell, &seen, *word, memory_order_acq_rel, memory_order_relaxed));
 	return true;
 }
 
@@ -54,8 +54,7 @@ bool chunk_let_go(struct port_table *t, enum port_set set, unsigned chunk, unsig
 	do {
 		if (chunk_holder(seen) != holder || chunk_free(chunk_in_epoch(seen, epoch)) != CHUNK_ALL)
 			return false;
-	} while (!atomic_compare_exchange_weak_explicit(
-		cell, &seen, 0, memory_order_acq_rel, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(cell, &seen, 0, memory_order_acq_rel, memory_order_relaxed));
 	chunk_note(t, set, chunk, true);
 	return true;
 }
@@ -79,8 +78,8 @@ bool ports_take_one(struct port_table *t, uint32_t table, const struct port_orde
 	struct port_place p = port_place_of(o, port);
 	uint64_t word;
 
-	if (chunk_take(t, table, o, set, p.chunk, 1u << p.place, 0, in_block ? CHUNK_BLOCK : 0, epoch, intent,
-		    &word) >= 0)
+	if (chunk_take(t, table, o, set, p.chunk, 1u << p.place, 0, in_block ? CHUNK_BLOCK : 0, epoch, intent, &word) >=
+		0)
 		return true;
 	atomic_store_explicit(intent, 0, memory_order_relaxed);
 	return false;

@@ -126,7 +126,7 @@ static inline uint64_t chunk_in_epoch(uint64_t word, uint8_t epoch)
 /* Which of its ports can be taken: neither taken nor resting. */
 static inline uint32_t chunk_free(uint64_t word)
 {
-	return (uint32_t)~(word | word >> CHUNK_RESTS | word >> CHUNK_RESTED) & CHUNK_ALL;
+	return (uint32_t) ~(word | word >> CHUNK_RESTS | word >> CHUNK_RESTED) & CHUNK_ALL;
 }
 
 /* The first of these places at or after `from`, then the lowest; there is one. */
@@ -156,8 +156,7 @@ int chunk_take(struct port_table *t, uint32_t table, const struct port_order *o,
 	uint32_t mask, unsigned from, unsigned holder, uint8_t epoch, _Atomic uint64_t *intent, uint64_t *word);
 
 /* Gives a port back, to rest or at once; false when it was not taken. */
-bool chunk_put(
-	struct port_table *t, enum port_set set, struct port_place p, bool rest, uint8_t epoch, uint64_t *word);
+bool chunk_put(struct port_table *t, enum port_set set, struct port_place p, bool rest, uint8_t epoch, uint64_t *word);
 
 /* Lets a chunk go that nobody uses: true when it has no holder now. */
 bool chunk_let_go(struct port_table *t, enum port_set set, unsigned chunk, unsigned holder, uint8_t epoch);

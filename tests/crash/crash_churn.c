@@ -412,7 +412,8 @@ static void drain(struct churn *c)
 		counts.global_entries || counts.mapping_entries || counts.filter_entries || counts.ports[PORTS_TCP] ||
 		counts.ports[PORTS_OTHER] || counts.blocks || counts.granules)
 		give_up(c,
-			"%llu sessions, %llu adoptions, %llu mappings, %llu ports, %llu blocks are left after everything idled "
+			"%llu sessions, %llu adoptions, %llu mappings, %llu ports, %llu blocks are left after "
+			"everything idled "
 			"out",
 			(unsigned long long)counts.sessions, (unsigned long long)counts.adoptions,
 			(unsigned long long)counts.mappings,
@@ -436,14 +437,17 @@ static void report(const struct churn *c)
 	printf("%s  ok    %u kills; died at", isatty(STDOUT_FILENO) ? "\r" : "", c->killed);
 	for (unsigned s = 0; s <= INTENT_PINHOLE; s++)
 		printf(" %s %llu,", step_name[s], (unsigned long long)c->died_at[s]);
-	printf(" holding locks %llu, changing a block %llu\n        %llu turns made %llu sessions on %llu mappings, %llu adopted\n"
+	printf(" holding locks %llu, changing a block %llu\n        %llu turns made %llu sessions on %llu mappings, "
+	       "%llu adopted\n"
 	       "        %llu sessions began outside, %llu answers adopted, %llu packets turned round\n        "
-	       "%llu port blocks made, %llu returned\n        %llu looks of the checker; longest turn %llu ms of processor time\n",
-		(unsigned long long)c->died_locked, (unsigned long long)c->died_in_block, turns_of(c), sum_of(c, COUNTER_sessions_created),
-		sum_of(c, COUNTER_mappings_created), sum_of(c, COUNTER_sessions_adopted),
-		verdicts_of(c, VERDICT_fwd_in_new), verdicts_of(c, VERDICT_fwd_out_adopted),
-		verdicts_of(c, VERDICT_fwd_hairpin), sum_of(c, COUNTER_blocks_made), sum_of(c, COUNTER_blocks_returned),
-		(unsigned long long)c->looks, (unsigned long long)c->slowest_ms);
+	       "%llu port blocks made, %llu returned\n        %llu looks of the checker; longest turn %llu ms of "
+	       "processor time\n",
+		(unsigned long long)c->died_locked, (unsigned long long)c->died_in_block, turns_of(c),
+		sum_of(c, COUNTER_sessions_created), sum_of(c, COUNTER_mappings_created),
+		sum_of(c, COUNTER_sessions_adopted), verdicts_of(c, VERDICT_fwd_in_new),
+		verdicts_of(c, VERDICT_fwd_out_adopted), verdicts_of(c, VERDICT_fwd_hairpin),
+		sum_of(c, COUNTER_blocks_made), sum_of(c, COUNTER_blocks_returned), (unsigned long long)c->looks,
+		(unsigned long long)c->slowest_ms);
 }
 
 /* ---- main ---- */

@@ -142,8 +142,8 @@ static inline void appliance_config(const struct appliance *w, struct config *c)
 		"\"nat\":{\"ports\":\"%s\",\"port_first\":%u,\"port_last\":%u}}",
 		w->name ? w->name : "/corenat-test", w->engines, table, w->single ? "single" : "toeplitz",
 		w->single ? "0" : table, w->addresses - 1, blocks, w->mixed ? block_pool : "",
-		w->mixed ? in_blocks : "", w->varied ? rules : "",
-		w->block ? "blocks" : "shuffled", first, first - 1 + w->ports);
+		w->mixed ? in_blocks : "", w->varied ? rules : "", w->block ? "blocks" : "shuffled", first,
+		first - 1 + w->ports);
 	if (!config_parse(c, text, strlen(text), &err)) {
 		fprintf(stderr, "%s\n", err.text);
 		abort();

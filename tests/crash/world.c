@@ -42,9 +42,8 @@ static void add_page(struct world *w, uint32_t number)
 
 static void find_spans(struct world *w)
 {
-	static const enum arena_region whole[] = {
-		ARENA_page_map, ARENA_sessions, ARENA_mappings, ARENA_filters, ARENA_subscribers, ARENA_pinholes, ARENA_locals,
-		ARENA_parts};
+	static const enum arena_region whole[] = {ARENA_page_map, ARENA_sessions, ARENA_mappings, ARENA_filters,
+		ARENA_subscribers, ARENA_pinholes, ARENA_locals, ARENA_parts};
 	const struct arena_header *h = w->arena->header;
 
 	add_span(w, actor_of(w->arena, 0), ENGINES * sizeof(struct actor));

@@ -24,7 +24,7 @@ struct model_mapping {
 	bool used, seen; /* seen: nat holds */
 	uint8_t protocol;
 	struct lab_end inside, remote; /* remote: towards whom it was made */
-	uint32_t maker;  /* remote's address */
+	uint32_t maker;                /* remote's address */
 	uint32_t former; /* that of a mapping before, of the same ends: it may have been taken up again at once */
 	struct lab_end nat;
 };

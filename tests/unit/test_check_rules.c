@@ -522,7 +522,8 @@ static void break_block_chunk(struct scene *s)
 {
 	struct block b = block_of_word(make_block(s, 1));
 
-	port_table_at(s->b->arena, b.table)->chunk[PORTS_TCP][3000 / CHUNK_PORTS] = (uint64_t)CHUNK_BLOCK << CHUNK_HOLDER;
+	port_table_at(s->b->arena, b.table)->chunk[PORTS_TCP][3000 / CHUNK_PORTS] = (uint64_t)CHUNK_BLOCK
+										    << CHUNK_HOLDER;
 	snprintf(s->names, sizeof s->names, "chunk %u (set 0) of port table %u", 3000 / CHUNK_PORTS, b.table);
 }
 

@@ -124,7 +124,8 @@ static void build_table(void *object, void *context)
 	struct port_table *t = object;
 	uint32_t *host = context;
 
-	memset((uint8_t *)t + offsetof(struct port_table, address), 0, sizeof *t - offsetof(struct port_table, address));
+	memset((uint8_t *)t + offsetof(struct port_table, address), 0,
+		sizeof *t - offsetof(struct port_table, address));
 	t->address = be32_of((*host)++);
 	port_order_plain(&t->basis);
 }

@@ -556,7 +556,7 @@ static void test_4787_4_pair(struct lab *l)
 #define ONE "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0\"]}]"
 #define PRESERVE "\"port_parity\":\"preserve\","
 #define DEALT                                                                                                          \
-	"\"rules\":[{\"name\":\"homes\",\"inside\":[\"100.64.0.0/25\"],\"ports\":\"deterministic\"},"                      \
+	"\"rules\":[{\"name\":\"homes\",\"inside\":[\"100.64.0.0/25\"],\"ports\":\"deterministic\"},"                  \
 	"{\"name\":\"no\",\"action\":\"drop\"}]"
 
 int main(void)
