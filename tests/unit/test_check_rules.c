@@ -1,5 +1,6 @@
 /* The checker's rules: for each one a corruption, found by that rule and no other, with the object named; and garbage. */
 #include "pe/nat_internal.h"
+#include "shm/blocks.h"
 #include "shm/nexthop.h"
 #include "shm/quota.h"
 #include "shm/shared_slab.h"
@@ -452,6 +453,108 @@ static void break_mapping_entry(struct scene *s)
 	snprintf(s->names, sizeof s->names, "bucket 0 of the mapping table");
 }
 
+static struct subscriber *subscriber_of(const struct scene *s, unsigned engine, uint32_t inside)
+{
+	return subscriber_at(s->b->arena, part_of(s, engine, inside)->subscriber);
+}
+
+static void name_subscriber(struct scene *s, unsigned engine, uint32_t inside)
+{
+	snprintf(s->names, sizeof s->names, "subscriber %u (100.64.0.%u", part_of(s, engine, inside)->subscriber,
+		inside);
+}
+
+/* A table in plain order, of the address that `other` has its port of. */
+static uint32_t plain_table(struct scene *s);
+
+static struct block_wish wish_in(uint32_t table)
+{
+	return (struct block_wish){.table = table, .ports = 64, .first = 1984, .last = 4095};
+}
+
+static uint64_t make_block(struct scene *s, uint32_t inside)
+{
+	struct block_wish w = wish_in(plain_table(s));
+	_Atomic uint64_t intent = 0;
+
+	w.last = 2047; /* the one that `other`'s port is in */
+	return block_make(s->b->arena, subscriber_of(s, 0, inside), part_of(s, 0, inside)->subscriber, &w, &intent);
+}
+
+static void break_intent_open_block(struct scene *s)
+{
+	s->b->nat[1].actor->intent.block = 7;
+	snprintf(s->names, sizeof s->names, "engine 1");
+}
+
+static void break_block_listed(struct scene *s)
+{
+	struct block b = block_of_word(make_block(s, 1));
+
+	b.first += 64;
+	subscriber_of(s, 0, 1)->block[3] = block_word(b);
+	name_subscriber(s, 0, 1);
+}
+
+static void break_block_listed_table(struct scene *s)
+{
+	subscriber_of(s, 0, 1)->block[3] = block_word((struct block){s->carrier, 2048, 64, 1});
+	name_subscriber(s, 0, 1);
+}
+
+static void break_block_labelled(struct scene *s)
+{
+	make_block(s, 1);
+	subscriber_of(s, 0, 1)->block[0] = 0;
+	snprintf(s->names, sizeof s->names, "ports 198.51.100.");
+}
+
+static void break_block_overlap(struct scene *s)
+{
+	struct block b = block_of_word(make_block(s, 1));
+
+	b.since_s++;
+	subscriber_of(s, 0, 1)->block[1] = block_word(b);
+	name_subscriber(s, 0, 1);
+}
+
+static void break_block_chunk(struct scene *s)
+{
+	struct block b = block_of_word(make_block(s, 1));
+
+	port_table_at(s->b->arena, b.table)->chunk[PORTS_TCP][3000 / CHUNK_PORTS] = (uint64_t)CHUNK_BLOCK
+										    << CHUNK_HOLDER;
+	snprintf(s->names, sizeof s->names, "chunk %u (set 0) of port table %u", 3000 / CHUNK_PORTS, b.table);
+}
+
+static void break_block_chunk_free(struct scene *s)
+{
+	struct block b = block_of_word(make_block(s, 1));
+
+	port_table_at(s->b->arena, b.table)->chunk[PORTS_OTHER][b.first / CHUNK_PORTS] = 0;
+	snprintf(s->names, sizeof s->names, "chunk %u (set 1) of port table %u", b.first / CHUNK_PORTS, b.table);
+}
+
+static void break_block_hint(struct scene *s)
+{
+	port_table_at(s->b->arena, plain_table(s))->block[5] = 1;
+	snprintf(s->names, sizeof s->names, "ports 198.51.100.");
+}
+
+/* A block of somebody else's over the port of a session. */
+static void break_block_port(struct scene *s)
+{
+	struct block b = block_of_word(make_block(s, 1));
+	struct port_table *t = port_table_at(s->b->arena, b.table);
+	struct port_order o = port_hand_order(t);
+	uint16_t port = be16_host(at(s, s->other)->nat_port);
+	_Atomic uint64_t intent = 0;
+
+	assert_true(port_hand_put(table_of(s, s->other), PORTS_OTHER, port));
+	assert_true(ports_take_one(t, b.table, &o, PORTS_OTHER, port, true, 0, &intent));
+	name_session(s, s->other);
+}
+
 static void break_port_leaked(struct scene *s)
 {
 	struct port_table *t = table_of(s, s->other);
@@ -500,6 +603,14 @@ static void build_like(void *object, void *context)
 static uint32_t one_more_table(struct scene *s)
 {
 	return shared_make(s->b->arena, ACTOR_MGMTD, SLAB_port_table, build_like, table_of(s, s->other));
+}
+
+static uint32_t plain_table(struct scene *s)
+{
+	uint32_t i = one_more_table(s);
+
+	port_order_plain(&port_table_at(s->b->arena, i)->basis);
+	return i;
 }
 
 static void break_port_table_unique(struct scene *s)
@@ -643,6 +754,15 @@ static const struct corruption {
 	{BREAK_TOO(local_entry, tag)},
 	{BREAK(global_entry)},
 	{BREAK(mapping_entry)},
+	{BREAK_TOO(intent_open, block)},
+	{BREAK(block_listed)},
+	{BREAK_TOO(block_listed, table)},
+	{BREAK(block_labelled)},
+	{BREAK(block_overlap)},
+	{BREAK(block_chunk)},
+	{BREAK_TOO(block_chunk, free)},
+	{BREAK(block_hint)},
+	{BREAK(block_port)},
 	{BREAK(port_leaked)},
 	{BREAK(port_unmarked)},
 	{BREAK(port_shared)},

@@ -124,9 +124,10 @@ static void build_table(void *object, void *context)
 	struct port_table *t = object;
 	uint32_t *host = context;
 
+	memset((uint8_t *)t + offsetof(struct port_table, address), 0,
+		sizeof *t - offsetof(struct port_table, address));
 	t->address = be32_of((*host)++);
 	port_order_plain(&t->basis);
-	memset((void *)t->chunk, 0, sizeof t->chunk);
 }
 
 static uint32_t fill_with_tables(struct scene *s)
