@@ -2,6 +2,7 @@
  * what it finds missing. Whoever changes a reference count, or the membership of a session in either table, holds the
  * lock of its mapping's buckets; a lock of the filter table is only ever taken inside of that. */
 #include "pe/nat_internal.h"
+#include "pe/nat_ports.h"
 
 #include "common/csum.h"
 

@@ -1,5 +1,6 @@
 /* Ports by subscriber: computed from the inside address, or from blocks that are the subscriber's alone. */
 #include "pe/nat_internal.h"
+#include "pe/nat_ports.h"
 #include "shm/blocks.h"
 
 static int wanted_parity(const struct nat *n, const struct session *s)

@@ -1,5 +1,6 @@
 /* Sessions made and adopted: the stages, and how each is undone. */
 #include "pe/nat_internal.h"
+#include "pe/nat_ports.h"
 
 #include <string.h>
 

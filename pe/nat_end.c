@@ -1,5 +1,6 @@
 /* Aging, ending, letting go. */
 #include "pe/nat_internal.h"
+#include "pe/nat_ports.h"
 
 /* A slice of the sweep is bounded by work, not by buckets: none may take more than 20 us. The unit is a bucket with nothing
  * to end in it, about 30 ns when it is in no cache. */

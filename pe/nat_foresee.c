@@ -1,6 +1,7 @@
 /* Looking ahead: what the first packets of a burst are going to touch is fetched before the first of them is handled, so
  * that their cache misses overlap. Hints only: nothing is taken, written or decided here. */
 #include "pe/nat_internal.h"
+#include "pe/nat_ports.h"
 
 #include <string.h>
 

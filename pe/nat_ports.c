@@ -1,4 +1,5 @@
 /* NAT addresses and their ports: which address a mapping gets, which port, and how it is given back. */
+#include "pe/nat_ports.h"
 #include "pe/nat_internal.h"
 #include "shm/blocks.h"
 

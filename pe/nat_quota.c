@@ -1,5 +1,6 @@
 /* What each subscriber may have, and the NAT addresses it is paired with: the engine's part of shm/subscriber.h. */
 #include "pe/nat_internal.h"
+#include "pe/nat_ports.h"
 #include "shm/quota.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
 /* Taking over an engine's part of the arena: what a predecessor killed at any instruction left, settled. */
 #include "pe/nat_internal.h"
+#include "pe/nat_ports.h"
 
 #include <stdlib.h>
 #include <string.h>

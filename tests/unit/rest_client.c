@@ -51,8 +51,8 @@ struct answer http_request(unsigned port, const char *method, const char *path, 
 {
 	char request[8192];
 
-	snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s%s\r\n", method, path,
-		header ? header : "", header ? "\r\n" : "");
+	snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s%s\r\n", method,
+		path, header ? header : "", header ? "\r\n" : "");
 	return http_send(port, request);
 }
 

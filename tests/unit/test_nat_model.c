@@ -706,7 +706,7 @@ int main(void)
 		LAB_TEST(test_model_bursts_of_32),
 		LAB_TEST(test_model_bursts_of_64),
 		LAB_TEST(test_model_ordered),
-		LAB_NOT_YET(test_model_blocks),
+		LAB_TEST(test_model_blocks),
 	};
 
 	return LAB_TESTS(tests);
