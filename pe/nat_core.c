@@ -31,6 +31,12 @@ struct burst {
 
 static const enum verdict hit_verdict[N_DIRS] = {VERDICT_fwd_out_hit, VERDICT_fwd_in_hit};
 
+/* True when the burst's lookup says all there is to say: no tag fitted, and nothing was entered since that could be it. */
+static bool is_absent(const struct nat *n, const struct flow *f, const struct local_found *found)
+{
+	return !found->session && !n->guest && !nat_may_be_made(n, f->hash);
+}
+
 /* A packet whose session is new goes the straight path like those to come, if it is as plain. */
 static bool goes_straight(struct straight *h, struct packet *p, const struct flow *f, local_place place)
 {
@@ -45,14 +51,15 @@ static bool goes_straight(struct straight *h, struct packet *p, const struct flo
 
 /* A packet whose session is not in the local table, or was not when the burst was looked up. What comes to a subscriber's
  * own address has none. */
-static enum verdict first_packet(struct straight *h, struct packet *p, const struct flow *f)
+static enum verdict first_packet(
+	struct straight *h, struct packet *p, const struct flow *f, const struct local_found *found)
 {
 	struct nat *n = h->nat;
 
 	if (f->dir == DIR_INBOUND && nat_is_subscriber(n, 0, flow_ip4(p)->dst))
 		return nat_bypasses(n, f) ? nat_bypass(n, p, f) : VERDICT_drop_no_session;
 
-	local_place place = nat_find_hosted(&n, f);
+	local_place place = is_absent(n, f, found) ? NULL : nat_find_hosted(&n, f);
 	enum verdict verdict = hit_verdict[f->dir];
 
 	if (!place) {
@@ -154,7 +161,7 @@ static void burst_first(struct straight *h, struct packet *burst, struct burst *
 	for (unsigned i = 0; i < b->n_first; i++) {
 		struct packet *p = &burst[b->first[i]];
 
-		p->verdict = (uint8_t)first_packet(h, p, &b->flow[b->first[i]]);
+		p->verdict = (uint8_t)first_packet(h, p, &b->flow[b->first[i]], &b->found[b->first[i]]);
 	}
 }
 
@@ -166,6 +173,7 @@ static inline __attribute__((always_inline)) void burst_in(
 	struct straight h = nat_straight(n, dir);
 	struct burst b;
 
+	nat_made_none(n);
 	burst_parse(n, &t, burst, &b, count, dir);
 	local_lookup_burst(n->arena, &t, b.hash, b.found, count);
 	b.n_left = b.n_first = 0;

@@ -10,17 +10,22 @@ static const enum side side_towards[N_DIRS] = {SIDE_OUTSIDE, SIDE_INSIDE};
 uint32_t nat_next_hop(struct nat *n, enum dir dir, uint16_t realm, be32_t destination, enum verdict *refused)
 {
 	uint16_t in = dir == DIR_INBOUND ? realm : 0;
-	struct route r = fib_find(&n->fib, in, be32_host(destination));
+	struct near_hop *near = &n->near[dir];
+	const struct route *r = fib_find_near(&n->fib, in, be32_host(destination), &near->interval);
 
 	*refused = VERDICT_drop_no_route;
-	if ((r.kind != ROUTE_GATEWAY && r.kind != ROUTE_ONLINK) || r.side != side_towards[dir])
+	if (!r || (r->kind != ROUTE_GATEWAY && r->kind != ROUTE_ONLINK) || r->side != side_towards[dir])
 		return ADJACENCY_NONE;
-	be32_t hop = r.kind == ROUTE_GATEWAY ? be32_of(r.gateway) : destination;
-	uint32_t i = nexthop_find(n->nexthop, r.side, in, hop);
+	be32_t hop = r->kind == ROUTE_GATEWAY ? be32_of(r->gateway) : destination;
+	if (nexthop_is(n->nexthop, near->adjacency, r->side, in, hop))
+		return near->adjacency;
+	uint32_t i = nexthop_find(n->nexthop, r->side, in, hop);
 	if (i == ADJACENCY_NONE) {
-		nexthop_request(n->nexthop, n->engine, r.side, in, hop);
+		nexthop_request(n->nexthop, n->engine, r->side, in, hop);
 		*refused = VERDICT_held;
+		return i;
 	}
+	near->adjacency = i;
 	return i;
 }
 
@@ -64,6 +69,12 @@ static bool insert_global(struct nat *n, uint32_t index, enum dir dir, uint64_t 
 	return ok;
 }
 
+static local_place enter_local(struct nat *n, uint32_t index, enum dir dir, uint64_t hash, enum timeout_class class)
+{
+	nat_note_made(n, hash);
+	return local_insert(&n->local[dir], hash, index, class, n->now_s);
+}
+
 /* The direction of the packet in hand last: once it is there, the owner finds the session. Its place, or NULL and why. */
 static local_place insert(struct nat *n, uint32_t index, struct session *s, const struct flow *f, enum verdict *refused)
 {
@@ -77,10 +88,10 @@ static local_place insert(struct nat *n, uint32_t index, struct session *s, cons
 	if (session_has(s, SESSION_AWAY)) {
 		if (!insert_global(n, index, reverse, hash, refused))
 			return NULL;
-	} else if (!local_insert(&n->local[reverse], hash, index, class, n->now_s)) {
+	} else if (!enter_local(n, index, reverse, hash, class)) {
 		return NULL;
 	}
-	return local_insert(&n->local[f->dir], f->hash, index, class, n->now_s);
+	return enter_local(n, index, f->dir, f->hash, class);
 }
 
 /* ---- creating, either direction ---- */
@@ -406,7 +417,7 @@ static local_place adopt(struct nat *n, const struct flow *f, enum verdict *verd
 	if (!index)
 		return NULL;
 	enum timeout_class class = session_class(session_at(n->arena, index));
-	local_place place = local_insert(&n->local[f->dir], f->hash, index, class, n->now_s);
+	local_place place = enter_local(n, index, f->dir, f->hash, class);
 	if (!place) {
 		nat_session_let_go(n, index);
 		*verdict = VERDICT_drop_table_full;

@@ -19,6 +19,24 @@
 /* The place of the flow's session in the local table, comparing keys; NULL when absent. */
 local_place nat_find_local(const struct nat *n, enum dir dir, struct flow_key key, uint64_t hash);
 
+/* Notes an entry of this hash as made in this burst; whether there may be one; a new burst begins. */
+static inline void nat_note_made(struct nat *n, uint64_t hash)
+{
+	n->made.any = true;
+	n->made.bits[hash >> 6 & (MADE_WORDS - 1)] |= 1ull << (hash & 63);
+}
+
+static inline bool nat_may_be_made(const struct nat *n, uint64_t hash)
+{
+	return n->made.bits[hash >> 6 & (MADE_WORDS - 1)] >> (hash & 63) & 1;
+}
+
+static inline void nat_made_none(struct nat *n)
+{
+	if (n->made.any)
+		n->made = (struct nat_made){.any = false};
+}
+
 /* Both sides have been heard. */
 static inline bool tcp_is_open(uint8_t t)
 {
