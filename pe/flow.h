@@ -16,16 +16,14 @@
 
 enum { FLOW_NO_PORT = UINT8_MAX };
 
-struct subscriber_part;
+struct prospect;
 
 struct flow {
 	struct flow_key key;          /* in the direction the packet travels */
 	uint64_t hash;                /* of those that have no session yet */
-	struct subscriber_part *part; /* of its subscriber, when it was looked for already and found; else NULL */
+	const struct prospect *ahead; /* what is known of its session to come (nat_internal.h); NULL: nothing */
 	uint16_t l4_at;               /* offset of the transport header */
 	uint16_t size;                /* IPv4 total length */
-	uint32_t draw;                /* for the choice of a port, when one was drawn already; 0: not yet */
-	uint16_t foreseen;            /* the port that choice will most likely make; 0: not known */
 	uint8_t l4;                   /* enum l4 */
 	uint8_t protocol;             /* as in the IPv4 header */
 	uint8_t dir;                  /* enum dir */
@@ -85,7 +83,7 @@ static inline bool flow_parse_plain(
 	if ((h->ip.fragment.net & htons(IP4_FRAGMENT_MASK)) || h->ip.ttl <= 1 || h->ip.protocol != row->flow.protocol ||
 		(h->tcp.flags & row->special_flags) || size < row->size_min || size > p->len - sizeof h->eth)
 		return false;
-	memcpy(&f->l4_at, &row->flow.l4_at, sizeof *f - offsetof(struct flow, l4_at)); /* all behind key, hash, part */
+	memcpy(&f->l4_at, &row->flow.l4_at, sizeof *f - offsetof(struct flow, l4_at)); /* all behind key, hash, ahead */
 	f->size = size;
 	memcpy(&f->key.a, &h->ip.src, sizeof f->key.a);
 	memcpy(&ports, &h->tcp.src, sizeof ports);

@@ -125,7 +125,7 @@ struct nat {
 	struct sweep sweep;
 	struct subscribers subscribers;
 	struct subscriber_part *part; /* of the session being made */
-	uint16_t foreseen;            /* its port, most likely; 0: not known */
+	const struct prospect *ahead; /* what was found out about it; NULL: nothing */
 	struct part_walk walk;
 	const struct clear_ring *clears;
 	struct clearing clearing;

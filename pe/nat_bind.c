@@ -160,9 +160,10 @@ static bool shares_filter(const struct session *s)
  * also when the session dies right after. */
 static enum verdict enter_filter(struct nat *n, uint32_t index, struct session *s)
 {
-	struct global_pair pair;
+	const struct prospect *x = nat_as_foreseen(n, s);
+	struct global_pair pair = x ? x->filter : global_pair_of(&n->filters, hash_of(n, filter_key(s)));
 
-	if (!global_lock(&n->filters, hash_of(n, filter_key(s)), &pair))
+	if (!global_lock_pair(&n->filters, &pair))
 		return VERDICT_drop_lock_busy;
 	session_set(s, SESSION_FILTERS, 0);
 	bool entered = global_insert(&n->filters, &pair, index);
@@ -247,9 +248,10 @@ enum verdict nat_bind(struct nat *n, uint32_t index, struct session *s, const st
 {
 	struct flow_key key = mapping_key(s);
 	struct beside beside = endpoint_beside(n, s);
-	struct global_pair pair;
+	bool ahead = n->ahead && n->ahead->outbound;
+	struct global_pair pair = ahead ? n->ahead->mapping : global_pair_of(&n->mappings, hash_of(n, key));
 
-	if (!global_lock(&n->mappings, hash_of(n, key), &pair))
+	if (!global_lock_pair(&n->mappings, &pair))
 		return VERDICT_drop_lock_busy;
 	uint32_t found = mapping_find(n, &pair, key);
 	enum verdict refused = found ? join(n, index, s, found) : carry(n, index, s, &pair, rule, draw, beside);

@@ -153,11 +153,13 @@ static void burst_odd(struct nat *n, struct packet *burst, const unsigned *which
 /* Those that have no session yet. */
 static void burst_first(struct straight *h, struct packet *burst, struct burst *b)
 {
+	struct prospect ahead[BURST_MAX];
+
 	for (unsigned i = 0; i < b->n_first; i++) {
 		b->flow[b->first[i]].hash = b->hash[b->first[i]];
-		b->flow[b->first[i]].part = NULL;
+		b->flow[b->first[i]].ahead = NULL;
 	}
-	nat_foresee(h->nat, b->flow, b->first, b->n_first);
+	nat_foresee(h->nat, b->flow, b->first, b->n_first, ahead);
 	for (unsigned i = 0; i < b->n_first; i++) {
 		struct packet *p = &burst[b->first[i]];
 

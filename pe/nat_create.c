@@ -80,7 +80,8 @@ static local_place insert(struct nat *n, uint32_t index, struct session *s, cons
 {
 	enum dir reverse = dir_reverse(f->dir);
 	enum timeout_class class = session_class(s);
-	uint64_t hash = flow_key_hash(session_key(s, reverse), n->seed);
+	const struct prospect *x = nat_as_foreseen(n, s);
+	uint64_t hash = x ? x->reverse : flow_key_hash(session_key(s, reverse), n->seed);
 
 	session_set(s, SESSION_FLOW, 0);
 	nat_counter(n, COUNTER_sessions_created, 1);
@@ -119,7 +120,7 @@ struct session *nat_session_begin(struct nat *n, const struct session *want, str
 static struct session *session_begin(
 	struct nat *n, const struct flow *f, const struct session *want, uint32_t *index, enum verdict *refused)
 {
-	struct session *s = nat_session_begin(n, want, f->part, index, refused);
+	struct session *s = nat_session_begin(n, want, f->ahead ? f->ahead->part : NULL, index, refused);
 
 	if (s)
 		atomic_store_explicit(&s->tcp, f->tcp, memory_order_relaxed);
@@ -179,7 +180,7 @@ static enum verdict may_create(
 		return VERDICT_drop_no_config;
 	if (!nat_is_subscriber(n, want->realm, want->inside))
 		return VERDICT_drop_not_subscriber;
-	*rule = nat_rule_for(n, want);
+	*rule = f->ahead && f->ahead->outbound ? f->ahead->rule : nat_rule_for(n, want);
 	if ((*rule)->action == ACTION_BYPASS && nat_bypasses(n, f))
 		return VERDICT_fwd_out_bypass;
 	if (!f->opens)
@@ -257,10 +258,12 @@ static local_place create_outbound(struct nat *n, const struct flow *f, enum ver
 	atomic_store_explicit(&s->life, life_of(timeout_of(rule, f->l4)), memory_order_relaxed);
 	s->birth = birth_of(n->now_s, nat_behaviour_for(rule));
 	intent_begin(n, INTENT_BUILD, index);
-	n->foreseen = f->foreseen;
-	enum verdict refused = bind_outbound(n, index, s, rule, fixed, f->draw);
-	n->foreseen = 0;
-	return session_finish(n, f, index, refused, VERDICT_fwd_out_new, verdict);
+	n->ahead = f->ahead;
+	uint32_t draw = f->ahead && f->ahead->outbound ? f->ahead->draw : 0;
+	enum verdict refused = bind_outbound(n, index, s, rule, fixed, draw);
+	local_place place = session_finish(n, f, index, refused, VERDICT_fwd_out_new, verdict);
+	n->ahead = NULL;
+	return place;
 }
 
 /* ---- from the outside ---- */
@@ -398,12 +401,12 @@ static const enum verdict adopted_verdict[N_DIRS] = {VERDICT_fwd_out_adopted, VE
 /* The session whose reverse direction this is; N_VERDICTS when there is none. */
 static local_place adopt(struct nat *n, const struct flow *f, enum verdict *verdict)
 {
-	struct global_pair pair;
+	struct global_pair pair = f->ahead ? f->ahead->sessions : global_pair_of(&n->sessions, f->hash);
 
 	*verdict = N_VERDICTS;
-	if (!global_may_have(&n->sessions, f->hash))
+	if (!global_may_have(&n->sessions, &pair))
 		return NULL;
-	if (!global_lock(&n->sessions, f->hash, &pair)) {
+	if (!global_lock_pair(&n->sessions, &pair)) {
 		*verdict = VERDICT_drop_lock_busy;
 		return NULL;
 	}

@@ -93,8 +93,34 @@ local_place nat_first_packet(struct nat *n, const struct flow *f, enum verdict *
 
 /* ---- nat_foresee.c ---- */
 
-/* Fetches what these packets of a burst, which have no session, are going to need; draws for their ports. */
-void nat_foresee(struct nat *n, struct flow *flow, const unsigned *first, unsigned count);
+/* What is known, before it is made, of an outbound packet's session: found out while fetching, and good as long as the
+ * burst. Of an inbound packet's only `sessions`. */
+struct prospect {
+	struct global_pair sessions; /* of the packet's key */
+	bool outbound;               /* the rest is there */
+	bool sure;                   /* the port will be asked for on the address it was foreseen on */
+	uint16_t port;               /* that will most likely be its; 0: not known, and nothing below `view` */
+	uint32_t draw;               /* for the choice of a port */
+	struct global_pair mapping;
+	struct session s; /* as far as it is known: what it comes from, birth, NAT endpoint */
+	const struct snapshot_rule *rule;
+	struct subscriber_part *part; /* NULL: not found */
+	struct port_view *view;
+	uint32_t address;          /* in config.addresses */
+	struct global_pair filter; /* unless the session is its own */
+	uint64_t reverse;          /* hash of its inbound key */
+};
+
+/* Fetches what these packets of a burst, which have no session, are going to need, and leaves what it found in x[]. */
+void nat_foresee(struct nat *n, struct flow *flow, const unsigned *first, unsigned count, struct prospect *x);
+
+/* What is ahead, if the session got the very endpoint that was foreseen; else NULL. */
+static inline const struct prospect *nat_as_foreseen(const struct nat *n, const struct session *s)
+{
+	const struct prospect *x = n->ahead;
+
+	return x && x->port && x->s.nat.net == s->nat.net && x->s.nat_port.net == s->nat_port.net ? x : NULL;
+}
 
 /* ---- nat_translate.c ---- */
 
@@ -179,8 +205,8 @@ void nat_tend_blocks(struct nat *n, const struct subscriber_part *p, bool leaves
 
 /* ---- nat_ports.c ---- */
 
-/* The endpoint it would most likely get, into s->nat and s->nat_port; false: not known. Fetches the words on the way. */
-bool nat_foresee_port(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw);
+/* The endpoint it would most likely get, into x; false: not known. Fetches the words on the way. */
+bool nat_foresee_port(struct nat *n, struct prospect *x);
 /* Names the port of an own session in the intent; frees it. */
 void nat_intend_port(struct nat *n, const struct session *s);
 void nat_free_port(struct nat *n, const struct session *s);
@@ -281,6 +307,8 @@ void nat_quota_port_back(struct nat *n, const struct session *s);
 bool nat_pair(struct nat *n, struct subscriber_part *p, const struct snapshot_rule *rule);
 /* Where the address stands in the pool, modulo its usable ones; of a subscriber not yet paired, where it will. */
 uint32_t nat_paired_place(const struct nat *n, const struct session *s, const struct snapshot_rule *rule);
+/* Whether the part, which may be NULL, has an address noted for the pool: it will be that one. */
+bool nat_is_picked(const struct nat *n, const struct subscriber_part *p, uint32_t pool);
 /* The same of a pool that need not be a rule's. */
 uint32_t nat_paired_in(const struct nat *n, const struct session *s, uint32_t pool);
 /* The subscriber's part, if there is one. */

@@ -306,7 +306,7 @@ static int take_of(struct nat *n, uint32_t index, const struct port_rules *r, co
 	const struct snapshot_address *a = &n->config.addresses[index];
 	struct port_wish w = wish_of(n, s, a->address, draw);
 
-	w.port = n->foreseen;
+	w.port = n->ahead && n->ahead->outbound ? n->ahead->port : 0;
 	struct barring barring = {n, a, &r->order, s->l4};
 	struct port_bar bar = {barred_in, &barring};
 	struct port_view *v = view_of(n, index, r);
@@ -317,9 +317,25 @@ static int take_of(struct nat *n, uint32_t index, const struct port_rules *r, co
 		 : -1;
 }
 
+/* The very port that was foreseen, where the choice would begin with it anyway. */
+static bool take_foreseen(struct nat *n, struct session *s, const struct snapshot_rule *rule)
+{
+	const struct prospect *x = n->ahead;
+
+	if (!x || !x->sure || !x->port || n->config.n_static || n->config.addresses[x->address].older[0] ||
+		!port_view_take_one(x->view, port_table_at(n->arena, x->view->table), rules_of(n, rule),
+			port_set_of(s->l4), x->port, n->now_s, &n->actor->intent.port))
+		return false;
+	s->nat = x->s.nat;
+	s->nat_port = x->s.nat_port;
+	return true;
+}
+
 /* On another address than the first only when that one is full. */
 static enum verdict take_shared(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
+	if (take_foreseen(n, s, rule))
+		return N_VERDICTS;
 	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
 	const struct port_rules *r = rules_of(n, rule);
 	uint32_t pick = first_pick(n, s, rule, draw);
@@ -405,23 +421,31 @@ enum verdict nat_take_wanted(struct nat *n, struct session *s, const struct snap
 	return take_given(n, s, rule);
 }
 
-bool nat_foresee_port(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+bool nat_foresee_port(struct nat *n, struct prospect *x)
 {
+	const struct snapshot_rule *rule = x->rule;
+	struct session *s = &x->s;
 	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
 
 	if (!pool->usable || rule->ports == PORTS_BLOCKS || rule->ports == PORTS_DETERMINISTIC)
 		return false;
-	uint32_t index = pool->first + first_pick(n, s, rule, draw) % pool->usable;
+	uint32_t index = pool->first + first_pick(n, s, rule, x->draw) % pool->usable;
 	const struct snapshot_address *a = &n->config.addresses[index];
-	struct port_wish w = wish_of(n, s, a->address, draw);
+	struct port_wish w = wish_of(n, s, a->address, x->draw);
 	struct port_view *v = view_of(n, index, rules_of(n, rule));
 	int port = v ? port_view_peek(v, port_table_at(n->arena, a->ports), rules_of(n, rule), port_set_of(s->l4), &w,
 			       n->now_s)
 		     : -1;
 
+	if (port < 0)
+		return false;
 	s->nat = a->address;
 	s->nat_port = be16_of((uint16_t)port);
-	return port >= 0;
+	x->address = index;
+	x->view = v;
+	x->port = (uint16_t)port;
+	x->sure = rule->pooling == POOLING_ARBITRARY || nat_is_picked(n, x->part, rule->pool);
+	return true;
 }
 
 /* ---- whose port it is ---- */

@@ -85,6 +85,8 @@ enum verdict nat_quota_session(struct nat *n, const struct session *s, struct su
 	if (!p)
 		return refused;
 	p->touched_s = n->now_s;
+	if (quota_take_session(p))
+		return N_VERDICTS;
 	refused = take(n, p, QUOTA_rate, 1, false);
 	if (refused != N_VERDICTS)
 		return refused;
@@ -214,8 +216,10 @@ static uint32_t find_pair(const struct nat *n, struct subscriber *s, const struc
 	return at;
 }
 
-static bool is_picked(const struct nat *n, const struct subscriber_part *p, uint32_t pool)
+bool nat_is_picked(const struct nat *n, const struct subscriber_part *p, uint32_t pool)
 {
+	if (!p)
+		return false;
 	uint32_t pick = p->pick[pool % SUBSCRIBER_PAIRS];
 
 	return p->picked_from == n->config.generation && pick != 0 && pick >> 16 == pool;
@@ -226,7 +230,7 @@ bool nat_pair(struct nat *n, struct subscriber_part *p, const struct snapshot_ru
 	struct subscriber *s = subscriber_at(n->arena, p->subscriber);
 	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
 
-	if (is_picked(n, p, rule->pool) || pool->usable == 0)
+	if (nat_is_picked(n, p, rule->pool) || pool->usable == 0)
 		return true;
 	if (!subscriber_lock(&n->subscribers, s))
 		return false;
@@ -243,7 +247,7 @@ uint32_t nat_paired_in(const struct nat *n, const struct session *s, uint32_t po
 {
 	const struct subscriber_part *p = n->part && part_is_of(n->part, key_of(s)) ? n->part : nat_part_of(n, s);
 
-	if (p && is_picked(n, p, pool))
+	if (nat_is_picked(n, p, pool))
 		return (p->pick[pool % SUBSCRIBER_PAIRS] & UINT16_MAX) - 1;
 	return (uint32_t)subscriber_hash(n->arena, key_of(s));
 }

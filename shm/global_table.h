@@ -48,13 +48,34 @@ struct global_table global_sessions(const struct arena *a, unsigned actor);
 struct global_table global_mappings(const struct arena *a, unsigned actor);
 struct global_table global_filters(const struct arena *a, unsigned actor);
 
+/* The other bucket of an entry: an involution (local_table.h). */
+static inline uint32_t global_other(const struct global_table *t, uint32_t bucket, uint32_t tag)
+{
+	uint32_t sum = (uint32_t)((uint64_t)(tag * 0x9e3779b1u) * t->n >> 32);
+
+	return sum >= bucket ? sum - bucket : sum + t->n - bucket;
+}
+
 /* Where a key's entry may be, and its tag. Locks nothing. */
-struct global_pair global_pair_of(const struct global_table *t, uint64_t hash);
+static inline struct global_pair global_pair_of(const struct global_table *t, uint64_t hash)
+{
+	uint32_t tag = (uint32_t)hash;
+	uint32_t a = (uint32_t)((hash >> 32) * t->n >> 32), b = global_other(t, a, tag);
+
+	return (struct global_pair){.first = a < b ? a : b, .second = a < b ? b : a, .tag = tag};
+}
 
 /* False when surely no entry of the key is there: without the locks, for those who mostly find nothing. */
-bool global_may_have(const struct global_table *t, uint64_t hash);
+bool global_may_have(const struct global_table *t, const struct global_pair *pair);
 
-bool global_lock(struct global_table *t, uint64_t hash, struct global_pair *pair);
+bool global_lock_pair(struct global_table *t, const struct global_pair *pair);
+
+static inline bool global_lock(struct global_table *t, uint64_t hash, struct global_pair *pair)
+{
+	*pair = global_pair_of(t, hash);
+	return global_lock_pair(t, pair);
+}
+
 void global_unlock(struct global_table *t, const struct global_pair *pair);
 
 /* With the pair locked. */

@@ -484,6 +484,21 @@ int port_view_take(struct port_view *v, struct port_table *t, const struct port_
 	return port;
 }
 
+bool port_view_take_one(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
+	uint16_t port, uint32_t now_s, _Atomic uint64_t *intent)
+{
+	struct port_wish w = {.port = port};
+	struct search s = {.v = v,
+		.t = t,
+		.r = r,
+		.w = &w,
+		.set = set,
+		.epoch = port_epoch(r->hold_s, now_s),
+		.intent = intent};
+
+	return take_foreseen(&s) >= 0;
+}
+
 int port_view_peek(const struct port_view *v, const struct port_table *t, const struct port_rules *r,
 	enum port_set set, const struct port_wish *w, uint32_t now_s)
 {

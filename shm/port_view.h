@@ -95,6 +95,11 @@ void port_view_make(
 int port_view_take(struct port_view *v, struct port_table *t, const struct port_rules *r, const struct port_bar *bar,
 	enum port_set set, const struct port_wish *w, mono_t now, _Atomic uint64_t *intent);
 
+/* The port that peek found, as take would: false when it is no longer to be had. Nothing may be barred. The intent is the
+ * caller's to end when that is all it tries. */
+bool port_view_take_one(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
+	uint16_t port, uint32_t now_s, _Atomic uint64_t *intent);
+
 /* The port that take would most likely find now, for who wants to fetch what goes with it; -1: none at first glance. */
 int port_view_peek(const struct port_view *v, const struct port_table *t, const struct port_rules *r,
 	enum port_set set, const struct port_wish *w, uint32_t now_s);
