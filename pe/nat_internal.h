@@ -308,7 +308,12 @@ bool nat_pair(struct nat *n, struct subscriber_part *p, const struct snapshot_ru
 /* Where the address stands in the pool, modulo its usable ones; of a subscriber not yet paired, where it will. */
 uint32_t nat_paired_place(const struct nat *n, const struct session *s, const struct snapshot_rule *rule);
 /* Whether the part, which may be NULL, has an address noted for the pool: it will be that one. */
-bool nat_is_picked(const struct nat *n, const struct subscriber_part *p, uint32_t pool);
+static inline bool nat_is_picked(const struct nat *n, const struct subscriber_part *p, uint32_t pool)
+{
+	uint32_t pick = p ? p->pick[pool % SUBSCRIBER_PAIRS] : 0;
+
+	return pick != 0 && p->picked_from == n->config.generation && pick >> 16 == pool;
+}
 /* The same of a pool that need not be a rule's. */
 uint32_t nat_paired_in(const struct nat *n, const struct session *s, uint32_t pool);
 /* The subscriber's part, if there is one. */

@@ -429,7 +429,10 @@ bool nat_foresee_port(struct nat *n, struct prospect *x)
 
 	if (!pool->usable || rule->ports == PORTS_BLOCKS || rule->ports == PORTS_DETERMINISTIC)
 		return false;
-	uint32_t index = pool->first + first_pick(n, s, rule, x->draw) % pool->usable;
+	bool picked = rule->pooling != POOLING_ARBITRARY && nat_is_picked(n, x->part, rule->pool);
+	uint32_t pick = picked ? (x->part->pick[rule->pool % SUBSCRIBER_PAIRS] & UINT16_MAX) - 1
+			       : first_pick(n, s, rule, x->draw);
+	uint32_t index = pool->first + (picked && pick < pool->usable ? pick : pick % pool->usable);
 	const struct snapshot_address *a = &n->config.addresses[index];
 	struct port_wish w = wish_of(n, s, a->address, x->draw);
 	struct port_view *v = view_of(n, index, rules_of(n, rule));
@@ -444,7 +447,7 @@ bool nat_foresee_port(struct nat *n, struct prospect *x)
 	x->address = index;
 	x->view = v;
 	x->port = (uint16_t)port;
-	x->sure = rule->pooling == POOLING_ARBITRARY || nat_is_picked(n, x->part, rule->pool);
+	x->sure = picked || rule->pooling == POOLING_ARBITRARY;
 	return true;
 }
 

@@ -137,7 +137,7 @@ enum verdict nat_quota_port(struct nat *n, const struct session *s, const struct
 	struct subscriber_part *p = n->part;
 
 	assert(p && part_is_of(p, key_of(s)) && s->l4 != L4_OTHER);
-	if (rule->pooling == POOLING_PAIRED && !nat_pair(n, p, rule))
+	if (rule->pooling == POOLING_PAIRED && !nat_is_picked(n, p, rule->pool) && !nat_pair(n, p, rule))
 		return VERDICT_drop_lock_busy;
 	return take(n, p, quota_of(s), 1, is_listed(n, p, s));
 }
@@ -214,15 +214,6 @@ static uint32_t find_pair(const struct nat *n, struct subscriber *s, const struc
 		atomic_store_explicit(
 			&s->pair[place], n->config.addresses[pool->first + at].address.net, memory_order_relaxed);
 	return at;
-}
-
-bool nat_is_picked(const struct nat *n, const struct subscriber_part *p, uint32_t pool)
-{
-	if (!p)
-		return false;
-	uint32_t pick = p->pick[pool % SUBSCRIBER_PAIRS];
-
-	return p->picked_from == n->config.generation && pick != 0 && pick >> 16 == pool;
 }
 
 bool nat_pair(struct nat *n, struct subscriber_part *p, const struct snapshot_rule *rule)

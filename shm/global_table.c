@@ -1,5 +1,4 @@
 #include "shm/global_table.h"
-#include "shm/tags.h"
 
 static struct global_table table_of(const struct arena *a, enum arena_region region, uint32_t n, unsigned actor)
 {
@@ -23,18 +22,9 @@ struct global_table global_filters(const struct arena *a, unsigned actor)
 
 /* ---- without locks ---- */
 
-/* Which entries of a bucket have the tag, as a set of bits. Word 0 is the lock, and an entry that is empty names nothing. */
-static unsigned bucket_match(const struct global_table *t, uint32_t bucket, uint32_t tag)
-{
-	const struct global_bucket *b = &t->bucket[bucket];
-
-	return (tags_match_high(&b->lock, tag) & ~tags_match_low(&b->lock, 0, 0)) >> 1;
-}
-_Static_assert(offsetof(struct global_bucket, entry) == 8 && GLOBAL_ENTRIES == TAGS_WORDS - 1, "one word before them");
-
 static bool bucket_has_tag(const struct global_table *t, uint32_t bucket, uint32_t tag)
 {
-	return bucket_match(t, bucket, tag) != 0;
+	return global_match(t, bucket, tag) != 0;
 }
 
 /* An entry that moves is in its new bucket before it leaves the old one: looking at the first bucket again after the
@@ -154,7 +144,7 @@ uint32_t global_next(const struct global_table *t, const struct global_pair *pai
 	while (*cursor < places(pair)) {
 		unsigned from = *cursor % GLOBAL_ENTRIES;
 		uint32_t bucket = *cursor < GLOBAL_ENTRIES ? pair->first : pair->second;
-		unsigned fits = bucket_match(t, bucket, pair->tag) >> from;
+		unsigned fits = global_match(t, bucket, pair->tag) >> from;
 
 		if (fits) {
 			*cursor += (unsigned)__builtin_ctz(fits) + 1;

@@ -111,7 +111,9 @@ uint32_t slab_take(struct arena *a, struct slab *s, unsigned actor, enum slab_cl
 	p->free = object_at(a, c, number, slot)->link;
 	p->used++;
 	s->used++;
-	if (!p->free)
+	if (p->free)
+		__builtin_prefetch(object_at(a, c, number, p->free - 1), 1); /* for the next */
+	else
 		partial_remove(a, s, number);
 	return number * slab_per_page(c) + slot;
 }
