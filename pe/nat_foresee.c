@@ -21,6 +21,11 @@ FETCHER struct global_pair fetch_global(const struct global_table *t, uint64_t h
 	return pair;
 }
 
+FETCHER uint64_t hash_of_subscriber(const struct nat *n, const struct prospect *x)
+{
+	return subscriber_hash(n->arena, (struct subscriber_key){x->s.inside, x->s.realm});
+}
+
 /* The mapping's buckets. */
 static void look(struct nat *n, struct flow *f, struct prospect *x)
 {
@@ -39,18 +44,38 @@ static void look(struct nat *n, struct flow *f, struct prospect *x)
 	x->rule = nat_rule_for(n, &x->s);
 	x->s.birth = birth_of(n->now_s, nat_behaviour_for(x->rule));
 	x->mapping = fetch_global(&n->mappings, flow_key_hash(mapping_key(&x->s), n->seed));
-	local_prefetch(
-		&n->subscribers.parts, subscriber_hash(n->arena, (struct subscriber_key){x->s.inside, x->s.realm}));
+	local_prefetch(&n->subscribers.parts, hash_of_subscriber(n, x));
+}
+
+/* What is most likely its subscriber's part: the first whose tag fits. */
+static void look_for_part(const struct nat *n, struct prospect *x)
+{
+	const struct local_table *t = &n->subscribers.parts;
+
+	if (!x->outbound)
+		return;
+	uint64_t hash = hash_of_subscriber(n, x);
+	uint32_t bucket = local_first(t, hash);
+	unsigned fits = local_match(t, bucket, local_hash_tag(hash));
+
+	if (!fits)
+		return;
+	uint64_t e = atomic_load_explicit(&t->bucket[bucket].entry[__builtin_ctz(fits)], memory_order_acquire);
+
+	x->part = part_at(n->arena, local_index(e));
+	fetch_line(x->part);
+	fetch_line((const uint8_t *)x->part + CACHE_LINE);
 }
 
 /* Its subscriber's part: what it may have, and where it is paired. */
 static void look_at_part(const struct nat *n, struct prospect *x)
 {
-	if (x->outbound)
+	if (!x->outbound)
+		return;
+	if (!x->part || !part_is_of(x->part, (struct subscriber_key){x->s.inside, x->s.realm}) || !slab_live(x->part))
 		x->part = nat_part_of(n, &x->s);
 	if (!x->part)
 		return;
-	fetch_line((const uint8_t *)x->part + CACHE_LINE);
 	__builtin_prefetch(subscriber_at(n->arena, x->part->subscriber));
 }
 
@@ -74,6 +99,8 @@ void nat_foresee(struct nat *n, struct flow *flow, const unsigned *first, unsign
 		return;
 	for (unsigned i = 0; i < count; i++)
 		look(n, &flow[first[i]], &x[i]);
+	for (unsigned i = 0; i < count; i++)
+		look_for_part(n, &x[i]);
 	for (unsigned i = 0; i < count; i++)
 		look_at_part(n, &x[i]);
 	for (unsigned i = 0; i < count; i++)
