@@ -67,22 +67,22 @@ static void look_for_part(const struct nat *n, struct prospect *x)
 	fetch_line((const uint8_t *)x->part + CACHE_LINE);
 }
 
-/* Its subscriber's part: what it may have, and where it is paired. */
-static void look_at_part(const struct nat *n, struct prospect *x)
+/* Its subscriber's part: what it may have, and where it is paired; and so the word of its port. */
+static void look_at_part(struct nat *n, struct prospect *x)
 {
 	if (!x->outbound)
 		return;
 	if (!x->part || !part_is_of(x->part, (struct subscriber_key){x->s.inside, x->s.realm}) || !slab_live(x->part))
 		x->part = nat_part_of(n, &x->s);
-	if (!x->part)
-		return;
-	__builtin_prefetch(subscriber_at(n->arena, x->part->subscriber));
+	if (x->part)
+		__builtin_prefetch(subscriber_at(n->arena, x->part->subscriber));
+	n->part = x->part; /* asked for its paired address */
+	nat_aim_port(n, x);
 }
 
 /* The port will most likely be the one that is free now: its filter, and where the reverse direction is entered. */
-static void look_further(struct nat *n, struct prospect *x)
+static void look_further(const struct nat *n, struct prospect *x)
 {
-	n->part = x->part; /* asked for its paired address */
 	if (!x->outbound || !nat_foresee_port(n, x))
 		return;
 	if (session_filtering(&x->s) != ADDRESS_AND_PORT_DEPENDENT)

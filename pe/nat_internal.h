@@ -99,14 +99,16 @@ struct prospect {
 	struct global_pair sessions; /* of the packet's key */
 	bool outbound;               /* the rest is there */
 	bool sure;                   /* the port will be asked for on the address it was foreseen on */
-	uint16_t port;               /* that will most likely be its; 0: not known, and nothing below `view` */
+	uint16_t port;               /* that will most likely be its; 0: not known, nor `filter` and `reverse` */
 	uint32_t draw;               /* for the choice of a port */
 	struct global_pair mapping;
 	struct session s; /* as far as it is known: what it comes from, birth, NAT endpoint */
 	const struct snapshot_rule *rule;
 	struct subscriber_part *part; /* NULL: not found */
-	struct port_view *view;
-	uint32_t address;          /* in config.addresses */
+	struct port_view *view; /* NULL: not known either */
+	uint32_t address;       /* in config.addresses */
+	struct port_wish wish;
+	struct port_aim aim;
 	struct global_pair filter; /* unless the session is its own */
 	uint64_t reverse;          /* hash of its inbound key */
 };
@@ -205,8 +207,10 @@ void nat_tend_blocks(struct nat *n, const struct subscriber_part *p, bool leaves
 
 /* ---- nat_ports.c ---- */
 
-/* The endpoint it would most likely get, into x; false: not known. Fetches the words on the way. */
-bool nat_foresee_port(struct nat *n, struct prospect *x);
+/* Where its port would most likely be looked for first: fetches the word. */
+void nat_aim_port(struct nat *n, struct prospect *x);
+/* The endpoint it would most likely get, into x; false: not known. nat_aim_port came before. */
+bool nat_foresee_port(const struct nat *n, struct prospect *x);
 /* Names the port of an own session in the intent; frees it. */
 void nat_intend_port(struct nat *n, const struct session *s);
 void nat_free_port(struct nat *n, const struct session *s);

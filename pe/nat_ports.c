@@ -421,33 +421,42 @@ enum verdict nat_take_wanted(struct nat *n, struct session *s, const struct snap
 	return take_given(n, s, rule);
 }
 
-bool nat_foresee_port(struct nat *n, struct prospect *x)
+void nat_aim_port(struct nat *n, struct prospect *x)
 {
 	const struct snapshot_rule *rule = x->rule;
-	struct session *s = &x->s;
 	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
 
+	x->view = NULL;
 	if (!pool->usable || rule->ports == PORTS_BLOCKS || rule->ports == PORTS_DETERMINISTIC)
-		return false;
+		return;
 	bool picked = rule->pooling != POOLING_ARBITRARY && nat_is_picked(n, x->part, rule->pool);
 	uint32_t pick = picked ? (x->part->pick[rule->pool % SUBSCRIBER_PAIRS] & UINT16_MAX) - 1
-			       : first_pick(n, s, rule, x->draw);
-	uint32_t index = pool->first + (picked && pick < pool->usable ? pick : pick % pool->usable);
-	const struct snapshot_address *a = &n->config.addresses[index];
-	struct port_wish w = wish_of(n, s, a->address, x->draw);
-	struct port_view *v = view_of(n, index, rules_of(n, rule));
-	int port = v ? port_view_peek(v, port_table_at(n->arena, a->ports), rules_of(n, rule), port_set_of(s->l4), &w,
-			       n->now_s)
-		     : -1;
+			       : first_pick(n, &x->s, rule, x->draw);
+	const struct port_rules *r = rules_of(n, rule);
+
+	x->sure = picked || rule->pooling == POOLING_ARBITRARY;
+	x->address = pool->first + (pick < pool->usable ? pick : pick % pool->usable);
+	const struct snapshot_address *a = &n->config.addresses[x->address];
+	x->wish = wish_of(n, &x->s, a->address, x->draw);
+	x->view = view_of(n, x->address, r);
+	if (x->view)
+		x->aim = port_view_aim(
+			x->view, port_table_at(n->arena, a->ports), r, port_set_of(x->s.l4), &x->wish, n->now_s);
+}
+
+bool nat_foresee_port(const struct nat *n, struct prospect *x)
+{
+	if (!x->view)
+		return false;
+	const struct snapshot_address *a = &n->config.addresses[x->address];
+	int port = port_view_peek_at(x->aim, x->view, port_table_at(n->arena, a->ports), rules_of(n, x->rule),
+		port_set_of(x->s.l4), &x->wish, n->now_s);
 
 	if (port < 0)
 		return false;
-	s->nat = a->address;
-	s->nat_port = be16_of((uint16_t)port);
-	x->address = index;
-	x->view = v;
+	x->s.nat = a->address;
+	x->s.nat_port = be16_of((uint16_t)port);
 	x->port = (uint16_t)port;
-	x->sure = picked || rule->pooling == POOLING_ARBITRARY;
 	return true;
 }
 
