@@ -95,9 +95,10 @@ crash: $(CRASH) ## engines killed at every instruction, and 1,000 times under tr
 	$(Q)$(B)/tests/crash/crash_step
 	$(Q)$(B)/tests/crash/crash_churn
 
-soak: $(CRASH) ## the same at length: recoveries killed as well, 10,000 kills
+soak: $(CRASH) $(B)/tests/unit/test_port_churn ## the same at length: recoveries killed as well, 10,000 kills, 200 million ports
 	$(Q)for seed in 0 1 2 3; do $(B)/tests/crash/crash_step --deep 1 --seed $$seed || exit 1; done
 	$(Q)$(B)/tests/crash/crash_churn --kills 10000
+	$(Q)$(B)/tests/unit/test_port_churn 100000000
 
 bench: deps ## figures: one line each (ONLY=G1,G2 for some)
 	$(Q)$(MAKE) all lab-bpf bench-programs

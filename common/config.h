@@ -247,7 +247,7 @@ struct config {
 	struct config_rule rules[CONFIG_RULES_MAX]; /* in order; the first that matches decides */
 	uint32_t n_rules;
 	struct config_static statics[CONFIG_STATICS_MAX];
-	uint32_t n_statics; /* "static" in the document */
+	uint32_t n_statics;                             /* "static" in the document */
 	struct config_limits limits[CONFIG_LIMITS_MAX]; /* in order; the first that holds a subscriber decides */
 	uint32_t n_limits;
 	struct {

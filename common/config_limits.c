@@ -52,17 +52,20 @@ static bool check_reserve(const struct config *c, uint32_t group, struct config_
 
 	if (l.reserved_ports && l.n_reserved_for == 0)
 		return config_refuse(err,
-			"limits[%u].reserved_for: is empty, but %u ports are reserved; give destination ports, 53 and 443 say",
+			"limits[%u].reserved_for: is empty, but %u ports are reserved; give destination ports, 53 and "
+			"443 say",
 			group, l.reserved_ports);
 	if (l.n_reserved_for && l.reserved_ports == 0)
 		return config_refuse(err,
-			"limits[%u].reserved_ports: is 0, but reserved_for names destination ports; give a number of ports",
+			"limits[%u].reserved_ports: is 0, but reserved_for names destination ports; give a number of "
+			"ports",
 			group);
 	if (l.reserved_ports == 0 || (least && l.reserved_ports < least))
 		return true;
 	if (least == 0)
 		return config_refuse(err,
-			"limits[%u].reserved_ports: %u is given, but neither tcp_ports nor udp_ports is; give one of them",
+			"limits[%u].reserved_ports: %u is given, but neither tcp_ports nor udp_ports is; give one of "
+			"them",
 			group, l.reserved_ports);
 	return config_refuse(err,
 		"limits[%u].reserved_ports: %u of %u ports leave none for other destinations; give at most %u", group,
@@ -75,8 +78,8 @@ static bool check_burst(const struct config *c, uint32_t group, struct config_er
 
 	if (l.burst == 0 || l.new_sessions_per_s != 0)
 		return true;
-	return config_refuse(err,
-		"limits[%u].burst: %u is given, but new_sessions_per_s is not; give that, too", group, l.burst);
+	return config_refuse(
+		err, "limits[%u].burst: %u is given, but new_sessions_per_s is not; give that, too", group, l.burst);
 }
 
 bool config_check_limits(const struct config *c, struct config_error *err)

@@ -34,7 +34,7 @@ enum {
 	LIMIT_MAX = 1 << 30,       /* QUOTA_UNLIMITED */
 	LIMIT_KIB_MAX = 1 << 25,   /* the same in units of 32 bytes */
 	LIMIT_RATE_MAX = 100000000,
-	MSS_MAX = 65495,           /* of the longest IPv4 packet (RFC 6691) */
+	MSS_MAX = 65495, /* of the longest IPv4 packet (RFC 6691) */
 	/* Leaves room in sun_path for "/aggregator.sock" and for its zero. */
 	RUNTIME_DIR_LENGTH_MAX = CONFIG_PATH_SIZE - (int)sizeof("/aggregator.sock"),
 };

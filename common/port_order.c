@@ -227,7 +227,7 @@ static uint64_t permute(uint64_t word, uint32_t by)
 uint64_t port_homes_word(const struct port_homes *h, uint32_t hash, uint32_t w)
 {
 	uint32_t value = hash & h->mask, slot = h->slot[value];
-	const uint64_t *home = &h->home[h->coset[value] * h->words];
+	const uint64_t *home = &h->home[(size_t)h->coset[value] * h->words];
 
 	return permute(home[(w ^ slot >> 6) & (h->words - 1)], slot & 63);
 }

@@ -55,12 +55,12 @@ static inline uint16_t port_position(const struct port_order *o, uint16_t port)
 
 /* The slots whose ports bring the replies of a flow home to one engine. */
 struct port_homes {
-	uint32_t mask;                  /* RSS table length - 1 */
-	uint32_t words;                 /* of one coset, at least 1: fewer than 64 slots are repeated */
-	uint16_t coset[RSS_TABLE_MAX];  /* what no choice of a slot changes in these low bits of a hash */
-	uint16_t slot[RSS_TABLE_MAX];   /* the slot whose ports contribute the rest */
-	uint64_t home[RSS_TABLE_MAX];   /* by coset and slot: the table names the engine */
-	bool by_port;                   /* otherwise the choice of a port changes nothing: no slots, or all are home */
+	uint32_t mask;                 /* RSS table length - 1 */
+	uint32_t words;                /* of one coset, at least 1: fewer than 64 slots are repeated */
+	uint16_t coset[RSS_TABLE_MAX]; /* what no choice of a slot changes in these low bits of a hash */
+	uint16_t slot[RSS_TABLE_MAX];  /* the slot whose ports contribute the rest */
+	uint64_t home[RSS_TABLE_MAX];  /* by coset and slot: the table names the engine */
+	bool by_port;                  /* otherwise the choice of a port changes nothing: no slots, or all are home */
 };
 
 void port_homes_of(struct port_homes *h, const struct port_order *o, const struct steering *s, unsigned engine);

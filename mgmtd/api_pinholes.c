@@ -97,7 +97,8 @@ static const struct {
 	[PINHOLE_NO_PORT] = {MHD_HTTP_CONFLICT, "no such port is to be had: taken, static, outside nat.port_first to "
 						"nat.port_last, or not of the pool"},
 	[PINHOLE_NO_ROOM] = {MHD_HTTP_SERVICE_UNAVAILABLE, "there is no room for another session"},
-	[PINHOLE_LIMIT] = {MHD_HTTP_CONFLICT, "its subscriber has as many sessions or ports as it may (GET /subscribers says which limit)"},
+	[PINHOLE_LIMIT] = {MHD_HTTP_CONFLICT,
+		"its subscriber has as many sessions or ports as it may (GET /subscribers says which limit)"},
 	[PINHOLE_LOCKED] = {MHD_HTTP_SERVICE_UNAVAILABLE, "the engine could not get a lock in time; ask again"},
 };
 

@@ -53,9 +53,11 @@ static void add_refusals(struct sums *sum, const struct subscriber_part *p, unsi
 		return;
 	sum->refusals += count;
 	sum->refused[q].count += count;
-	if (last > sum->refused[q].last_s + EPISODE_S || !sum->refused[q].last_s)
-		sum->refused[q].since_s = since; /* those before were another time */
-	else if (since < sum->refused[q].since_s && last + EPISODE_S >= sum->refused[q].last_s)
+	bool anew = last > sum->refused[q].last_s + EPISODE_S ||
+		    !sum->refused[q].last_s; /* those before were another time */
+	bool same = last + EPISODE_S >= sum->refused[q].last_s;
+
+	if (anew || (same && since < sum->refused[q].since_s))
 		sum->refused[q].since_s = since;
 	if (last > sum->refused[q].last_s)
 		sum->refused[q].last_s = last;
@@ -169,8 +171,7 @@ static struct json_object *use_of(const struct subscriber *s, const struct sums 
 
 		if (q != QUOTA_rate)
 			json_object_object_add(o, "used", json_object_new_uint64(in_units(q, sum->used[q])));
-		json_object_object_add(
-			o, "limit", limited ? json_object_new_uint64(in_units(q, limit)) : NULL);
+		json_object_object_add(o, "limit", limited ? json_object_new_uint64(in_units(q, limit)) : NULL);
 		json_object_object_add(all, q == QUOTA_rate ? "new_sessions_per_s" : quota_info[q].name, o);
 	}
 	return all;
@@ -185,8 +186,7 @@ static struct json_object *refusals(const struct sums *sum, uint64_t now_s)
 			continue;
 		struct json_object *o = json_object_new_object();
 		json_object_object_add(o, "count", json_object_new_uint64(sum->refused[q].count));
-		json_object_object_add(
-			o, "since_s_ago", json_object_new_uint64(ago(now_s, sum->refused[q].since_s)));
+		json_object_object_add(o, "since_s_ago", json_object_new_uint64(ago(now_s, sum->refused[q].since_s)));
 		json_object_object_add(o, "last_s_ago", json_object_new_uint64(ago(now_s, sum->refused[q].last_s)));
 		json_object_object_add(all, q == QUOTA_rate ? "new_sessions_per_s" : quota_info[q].name, o);
 	}
@@ -222,8 +222,7 @@ static struct json_object *subscriber_row(
 	json_object_object_add(o, "addresses", addresses(s));
 	json_object_object_add(o, "blocks", blocks(a, s, now_s));
 	json_object_object_add(o, "engines", json_object_new_int((int)sum->parts));
-	json_object_object_add(
-		o, "seen_s_ago", sum->parts ? json_object_new_uint64(ago(now_s, sum->touched_s)) : NULL);
+	json_object_object_add(o, "seen_s_ago", sum->parts ? json_object_new_uint64(ago(now_s, sum->touched_s)) : NULL);
 	json_object_object_add(o, "use", use_of(s, sum));
 	json_object_object_add(o, "reserved_ports", json_object_new_uint64(s->limits.reserved));
 	json_object_object_add(o, "refused", refusals(sum, now_s));
@@ -236,8 +235,8 @@ static bool read_inside(const char *text, be32_t *inside, struct reply *refused)
 {
 	if (inet_pton(AF_INET, text, &inside->net) == 1)
 		return true;
-	*refused = reply_problem(MHD_HTTP_BAD_REQUEST,
-		"\"%.40s\" is not an IPv4 address; give a subscriber's, like 100.64.0.2", text);
+	*refused = reply_problem(
+		MHD_HTTP_BAD_REQUEST, "\"%.40s\" is not an IPv4 address; give a subscriber's, like 100.64.0.2", text);
 	return false;
 }
 

@@ -27,7 +27,7 @@ static const char *const sql[N_STATEMENTS] = {
 /* Legend  [L] under the lock */
 struct book {
 	pthread_mutex_t lock;
-	sqlite3 *db;                          /* [L] */
+	sqlite3 *db;                           /* [L] */
 	sqlite3_stmt *statement[N_STATEMENTS]; /* [L] */
 };
 

@@ -19,19 +19,22 @@ enum { FLOW_NO_PORT = UINT8_MAX };
 struct prospect;
 
 struct flow {
-	struct flow_key key;          /* in the direction the packet travels */
-	uint64_t hash;                /* of those that have no session yet */
-	const struct prospect *ahead; /* what is known of its session to come (nat_internal.h); NULL: nothing */
-	uint16_t l4_at;               /* offset of the transport header */
-	uint16_t size;                /* IPv4 total length */
-	uint8_t l4;                   /* enum l4 */
-	uint8_t protocol;             /* as in the IPv4 header */
-	uint8_t dir;                  /* enum dir */
-	uint8_t tcp;                  /* TCP_* bits this segment sets */
+	struct flow_key key; /* in the direction the packet travels */
+
+	uint16_t l4_at;      /* offset of the transport header */
+	uint16_t size;       /* IPv4 total length */
+	uint8_t l4;          /* enum l4 */
+	uint8_t protocol;    /* as in the IPv4 header */
+	uint8_t dir;         /* enum dir */
+	uint8_t tcp;         /* TCP_* bits this segment sets */
 	uint8_t port_at;     /* where the inside or NAT endpoint's port lies, from l4_at on; FLOW_NO_PORT: nowhere */
 	bool opens;          /* it may be the first packet of a session */
 	bool plain;          /* flow_parse_plain read it */
 	uint8_t checksum_at; /* plain: from l4_at on */
+
+	/* Of those that have no session yet. */
+	uint64_t hash;
+	const struct prospect *ahead; /* what is known of it (nat_internal.h); NULL: nothing */
 };
 
 /* Of who sent it; 0 from the outside. */
@@ -83,7 +86,7 @@ static inline bool flow_parse_plain(
 	if ((h->ip.fragment.net & htons(IP4_FRAGMENT_MASK)) || h->ip.ttl <= 1 || h->ip.protocol != row->flow.protocol ||
 		(h->tcp.flags & row->special_flags) || size < row->size_min || size > p->len - sizeof h->eth)
 		return false;
-	memcpy(&f->l4_at, &row->flow.l4_at, sizeof *f - offsetof(struct flow, l4_at)); /* all behind key, hash, ahead */
+	memcpy(&f->l4_at, &row->flow.l4_at, offsetof(struct flow, hash) - offsetof(struct flow, l4_at));
 	f->size = size;
 	memcpy(&f->key.a, &h->ip.src, sizeof f->key.a);
 	memcpy(&ports, &h->tcp.src, sizeof ports);

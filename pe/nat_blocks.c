@@ -2,8 +2,6 @@
 #include "pe/nat_internal.h"
 #include "shm/blocks.h"
 
-enum { BARRED_TRIES = 32 }; /* of ports that static mappings own, or that are in use in another order */
-
 static int wanted_parity(const struct nat *n, const struct session *s)
 {
 	return n->config.preserve_parity && s->l4 != L4_ICMP ? be16_host(s->inside_port) & 1 : -1;
@@ -15,40 +13,41 @@ static int take_in(struct nat *n, const struct snapshot_address *a, const struct
 {
 	const struct port_rules *r = &n->ports[PORT_ORDER_PLAIN];
 	struct port_table *t = port_table_at(n->arena, a->ports);
+	struct barring barring;
+	const struct port_bar *bar = nat_port_bar(&barring, n, a, &r->order, s->l4);
 	enum port_set set = port_set_of(s->l4);
-	int odd = wanted_parity(n, s);
+	uint8_t epoch = port_epoch(r->hold_s, n->now_s);
+	int odd = wanted_parity(n, s), port = -1;
 
-	for (unsigned tries = 0; tries < BARRED_TRIES; tries++) {
-		int port = ports_take_in(t, a->ports, &r->order, set, first, last, r->allowed, odd, in_block, draw,
-			port_epoch(r->hold_s, n->now_s), &n->actor->intent.port);
-
-		if (port < 0 && odd < 0)
-			return -1;
-		if (port >= 0 && !nat_port_is_barred(n, a, s->l4, (uint16_t)port))
-			return port;
-		if (port >= 0)
-			ports_put(t, &r->order, set, (uint16_t)port);
-		else
-			odd = -1;
-		draw = nat_random(n);
-	}
-	return -1;
+	if (odd >= 0)
+		port = ports_take_in(t, a->ports, &r->order, set, first, last, r->allowed, bar, odd, in_block, draw,
+			epoch, &n->actor->intent.port);
+	if (port < 0)
+		port = ports_take_in(t, a->ports, &r->order, set, first, last, r->allowed, bar, -1, in_block, draw,
+			epoch, &n->actor->intent.port);
+	return port;
 }
 
 static void put_back(struct nat *n, const struct snapshot_address *a, const struct session *s, int port)
 {
-	ports_put(port_table_at(n->arena, a->ports), &n->ports[PORT_ORDER_PLAIN].order, port_set_of(s->l4), (uint16_t)port);
+	ports_put(port_table_at(n->arena, a->ports), &n->ports[PORT_ORDER_PLAIN].order, port_set_of(s->l4),
+		(uint16_t)port);
 	atomic_store_explicit(&n->actor->intent.port, 0, memory_order_release);
 }
 
 /* ---- computed (RFC 7422) ---- */
 
-static bool take_computed(struct nat *n, struct session *s, const struct deterministic *d, uint32_t draw)
+static bool take_computed(
+	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw, uint16_t beside)
 {
+	const struct deterministic *d = &n->config.deterministic[pool->deterministic - 1];
 	struct deterministic_ports p;
 
 	if (!deterministic_forward(d, be32_host(s->inside), &p))
 		return false;
+	if (beside >= p.first && beside <= p.last && be32_host(s->nat) == p.nat &&
+		nat_take_beside(n, s, pool, beside, NULL))
+		return true;
 	const struct snapshot_address *a = nat_usable_address(n, be32_of(p.nat));
 	int port = a ? take_in(n, a, s, p.first, p.last, false, draw) : -1;
 
@@ -70,13 +69,13 @@ bool nat_computes_port(const struct nat *n, const struct session *s, const struc
 }
 
 enum verdict nat_take_deterministic(
-	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw)
+	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw, uint16_t beside)
 {
-	if (pool->deterministic && take_computed(n, s, &n->config.deterministic[pool->deterministic - 1], draw))
+	if (pool->deterministic && take_computed(n, s, pool, draw, beside))
 		return N_VERDICTS;
 	if (!pool->overflow)
 		return VERDICT_drop_no_port;
-	return nat_take_from_blocks(n, s, pool->overflow - 1, draw, 0);
+	return nat_take_from_blocks(n, s, pool->overflow - 1, draw, beside);
 }
 
 /* ---- blocks ---- */
@@ -96,10 +95,17 @@ static uint32_t age(const struct nat *n, struct block b)
 	return n->now_s > b.since_s ? n->now_s - b.since_s : 0;
 }
 
-/* Whether new mappings go into a block as the configuration is now. */
+/* Of this pool as it is now: others are left to drain, and do not count. */
+static bool is_current(const struct nat *n, const struct snapshot_pool *pool, struct block b)
+{
+	return b.ports == pool->block_size && b.first >= n->config.port_first && block_last(b) <= n->config.port_last &&
+	       address_of(n, pool, b.table);
+}
+
+/* Whether new mappings go into a block first of all. */
 static bool is_active(const struct nat *n, const struct snapshot_pool *pool, struct block b)
 {
-	return b.ports == pool->block_size && (!pool->active_block_s || age(n, b) < pool->active_block_s);
+	return is_current(n, pool, b) && (!pool->active_block_s || age(n, b) < pool->active_block_s);
 }
 
 /* A port taken in a block counts when the block is the subscriber's still (blocks.h, Taking). */
@@ -112,7 +118,7 @@ static bool take_in_block(struct nat *n, struct session *s, const struct snapsho
 
 	if (!a || is_active(n, pool, b) != active)
 		return false;
-	int port = take_in(n, a, s, b.first, (uint16_t)(b.first + b.ports - 1), true, draw);
+	int port = take_in(n, a, s, b.first, block_last(b), true, draw);
 	if (port < 0)
 		return false;
 	if (block_listed(who, i) != word) {
@@ -124,70 +130,106 @@ static bool take_in_block(struct nat *n, struct session *s, const struct snapsho
 	return true;
 }
 
+/* The first ones are filled first, so that the last ones fall empty when there is less to do. */
 static bool take_in_any(struct nat *n, struct session *s, const struct snapshot_pool *pool, struct subscriber *who,
 	bool active, uint32_t draw)
 {
 	for (unsigned i = 0; i < SUBSCRIBER_BLOCKS; i++)
-		if (take_in_block(n, s, pool, who, (draw + i) % SUBSCRIBER_BLOCKS, active, draw))
+		if (take_in_block(n, s, pool, who, i, active, draw))
 			return true;
 	return false;
 }
 
-/* Blocks of this pool in their present size. */
-static unsigned blocks_of(const struct nat *n, const struct snapshot_pool *pool, const struct subscriber *who)
+static bool may_have_more(const struct nat *n, const struct snapshot_pool *pool, const struct subscriber *who)
 {
-	unsigned found = 0;
+	unsigned found = 0, listed = 0;
 
 	for (unsigned i = 0; i < SUBSCRIBER_BLOCKS; i++) {
-		struct block b = block_of_word(block_listed(who, i));
+		uint64_t word = block_listed(who, i);
 
-		found += b.table && b.ports == pool->block_size && address_of(n, pool, b.table);
+		listed += word != 0;
+		found += word && is_current(n, pool, block_of_word(word));
 	}
-	return found;
+	return listed < SUBSCRIBER_BLOCKS && found < pool->blocks_max;
+}
+
+static bool make_on(struct nat *n, const struct session *s, const struct snapshot_pool *pool, struct subscriber *who,
+	const struct snapshot_address *a)
+{
+	const struct port_rules *r = &n->ports[PORT_ORDER_PLAIN];
+	struct barring barring;
+	struct block_wish w = {.table = a->ports,
+		.ports = pool->block_size,
+		.first = n->config.port_first,
+		.last = n->config.port_last,
+		.allowed = r->allowed,
+		.bar = nat_port_bar(&barring, n, a, &r->order, s->l4),
+		.draw = nat_random(n),
+		.epoch = port_epoch(r->hold_s, n->now_s),
+		.now_s = n->now_s};
+
+	return block_make(n->arena, who, n->part->subscriber, &w, &n->actor->intent.block) != 0;
 }
 
 /* Under the subscriber's lock: on its own address, or on the next that has room. */
 static enum verdict make_block(
-	struct nat *n, const struct session *s, uint32_t pool_index, struct subscriber *who, uint32_t draw)
+	struct nat *n, const struct session *s, const struct snapshot_pool *pool, struct subscriber *who, uint32_t pick)
 {
-	const struct snapshot_pool *pool = &n->config.pools[pool_index];
-	uint32_t pick = nat_paired_in(n, s, pool_index);
-
-	if (blocks_of(n, pool, who) >= pool->blocks_max)
+	if (!may_have_more(n, pool, who))
 		return VERDICT_drop_block_limit;
-	for (uint32_t i = 0; i < pool->usable; i++) {
-		uint32_t table = n->config.addresses[pool->first + (pick + i) % pool->usable].ports;
-
-		if (block_make(n->arena, who, n->part->subscriber, table, pool->block_size, n->config.port_first,
-			    n->config.port_last, draw, n->now_s, &n->actor->intent.block)) {
+	for (uint32_t i = 0; i < pool->usable; i++)
+		if (make_on(n, s, pool, who, &n->config.addresses[pool->first + (pick + i) % pool->usable])) {
 			nat_counter(n, COUNTER_blocks_made, 1);
 			return N_VERDICTS;
 		}
-	}
 	return VERDICT_drop_no_block;
 }
 
+/* Tells lists apart; 0: there are none. */
+static uint64_t list_of(const struct subscriber *who)
+{
+	uint64_t mix = 0;
+
+	for (unsigned i = 0; i < SUBSCRIBER_BLOCKS; i++)
+		mix = mix * 31 + block_listed(who, i);
+	return mix;
+}
+
+/* In a block more. Another engine may have made one while the lock was waited for: `list` is as it was before. */
+static enum verdict take_in_new(
+	struct nat *n, struct session *s, uint32_t pool_index, struct subscriber *who, uint64_t list, uint32_t draw)
+{
+	const struct snapshot_pool *pool = &n->config.pools[pool_index];
+
+	if (!subscriber_lock(&n->subscribers, who))
+		return VERDICT_drop_lock_busy;
+	bool done = list_of(who) != list && take_in_any(n, s, pool, who, true, draw);
+	enum verdict refused = done ? N_VERDICTS : make_block(n, s, pool, who, nat_paired_in(n, s, pool_index));
+
+	if (!done && refused == N_VERDICTS && !take_in_any(n, s, pool, who, true, draw))
+		refused = VERDICT_drop_no_port;
+	subscriber_unlock(&n->subscribers, who);
+	return refused;
+}
+
 /* In active blocks; else in a new one; else in any the subscriber has. */
-enum verdict nat_take_from_blocks(
-	struct nat *n, struct session *s, uint32_t pool_index, uint32_t draw, uint16_t beside)
+enum verdict nat_take_from_blocks(struct nat *n, struct session *s, uint32_t pool_index, uint32_t draw, uint16_t beside)
 {
 	const struct snapshot_pool *pool = &n->config.pools[pool_index];
 	struct subscriber *who = subscriber_at(n->arena, n->part->subscriber);
+	uint64_t list = list_of(who);
 
 	if (!pool->usable)
 		return VERDICT_drop_draining;
-	if (beside && nat_take_beside(n, s, beside, n->part->subscriber))
+	if (beside && nat_take_beside(n, s, pool, beside, who))
 		return N_VERDICTS;
 	if (take_in_any(n, s, pool, who, true, draw))
 		return N_VERDICTS;
-	if (!subscriber_lock(&n->subscribers, who))
-		return VERDICT_drop_lock_busy;
-	enum verdict refused = make_block(n, s, pool_index, who, draw);
+	enum verdict refused = take_in_new(n, s, pool_index, who, list, draw);
 
-	subscriber_unlock(&n->subscribers, who);
-	if (take_in_any(n, s, pool, who, true, draw) || take_in_any(n, s, pool, who, false, draw))
+	if (refused != N_VERDICTS && take_in_any(n, s, pool, who, false, draw))
 		return N_VERDICTS;
-	return refused == N_VERDICTS ? VERDICT_drop_no_port : refused;
+	return refused;
 }
 
 /* ---- given back ---- */
@@ -200,19 +242,26 @@ static uint32_t hold_of(const struct nat *n, uint32_t table)
 	return 0; /* of an address that gives nothing any more */
 }
 
-static void give_back(struct nat *n, const struct subscriber_part *p, struct subscriber *who, unsigned i)
+/* Unless another engine did, and perhaps a new one is in its place. */
+static void give_back(struct nat *n, const struct subscriber_part *p, struct subscriber *who, unsigned i, uint64_t word)
 {
 	if (!subscriber_lock(&n->subscribers, who))
 		return;
-	if (block_listed(who, i) && block_give_back(n->arena, who, p->subscriber, i, &n->actor->intent.block))
+	if (block_listed(who, i) == word && block_give_back(n->arena, who, p->subscriber, i, &n->actor->intent.block))
 		nat_counter(n, COUNTER_blocks_returned, 1);
 	subscriber_unlock(&n->subscribers, who);
 }
 
-/* A block that nothing was in for its hold time goes back; one of a subscriber that leaves, at once. */
-void nat_tend_blocks(struct nat *n, const struct subscriber_part *p, bool leaves)
+/* Engines' clocks differ by a moment. */
+static bool is_over(const struct nat *n, uint32_t since_s, uint32_t time_s)
+{
+	return n->now_s >= since_s && n->now_s - since_s >= time_s;
+}
+
+unsigned nat_tend_blocks(struct nat *n, const struct subscriber_part *p)
 {
 	struct subscriber *who = subscriber_at(n->arena, p->subscriber);
+	unsigned looks = 0;
 
 	for (unsigned i = 0; i < SUBSCRIBER_BLOCKS; i++) {
 		uint64_t word = block_listed(who, i);
@@ -221,9 +270,23 @@ void nat_tend_blocks(struct nat *n, const struct subscriber_part *p, bool leaves
 
 		if (!word)
 			continue;
-		if (!leaves && block_is_used(n->arena, b, port_epoch(n->config.hold_s, n->now_s), true))
-			atomic_store_explicit(&who->block_used_s[i], n->now_s, memory_order_relaxed);
-		else if (leaves || n->now_s - used_s >= hold_of(n, b.table))
-			give_back(n, p, who, i);
+		if (block_is_used(n->arena, b, port_epoch(n->config.hold_s, n->now_s), true)) {
+			if (used_s != n->now_s)
+				atomic_store_explicit(&who->block_used_s[i], n->now_s, memory_order_relaxed);
+			looks++;
+			continue;
+		}
+		looks += b.ports * N_PORT_SETS / CHUNK_PORTS / (CACHE_LINE / sizeof(uint64_t));
+		if (is_over(n, used_s, hold_of(n, b.table)))
+			give_back(n, p, who, i, word);
 	}
+	return looks;
+}
+
+/* Two parts that end at once may both think that the other one stays: then blocks go before their time. */
+bool nat_holds_blocks(const struct nat *n, const struct subscriber_part *p)
+{
+	const struct subscriber *who = subscriber_at(n->arena, p->subscriber);
+
+	return list_of(who) != 0 && atomic_load_explicit(&who->parts, memory_order_acquire) == 1ull << n->engine;
 }

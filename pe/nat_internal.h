@@ -192,18 +192,33 @@ bool nat_port_is_barred(struct nat *n, const struct snapshot_address *a, enum l4
 const struct snapshot_address *nat_first_address(
 	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw);
 const struct snapshot_address *nat_usable_address(const struct nat *n, be32_t address);
-bool nat_take_beside(struct nat *n, struct session *s, uint16_t port, uint32_t subscriber);
+/* The port beside another of the subscriber's, on its address: `who`, if not NULL, has to list a block that it lies in; else
+ * it is in nobody's. An address of another pool is none: there the port may be somebody else's by computation. */
+bool nat_take_beside(struct nat *n, struct session *s, const struct snapshot_pool *pool, uint16_t port,
+	const struct subscriber *who);
+/* Those of an address, for the chooser; NULL: there are none. */
+struct barring {
+	struct nat *n;
+	const struct snapshot_address *a;
+	const struct port_order *order;
+	enum l4 l4;
+	struct port_bar bar;
+};
+const struct port_bar *nat_port_bar(
+	struct barring *x, struct nat *n, const struct snapshot_address *a, const struct port_order *o, enum l4 l4);
 
 /* ---- nat_blocks.c ---- */
 
 /* Whether the session's NAT endpoint is one that is computed for its subscriber. */
 bool nat_computes_port(const struct nat *n, const struct session *s, const struct snapshot_pool *pool);
 enum verdict nat_take_deterministic(
-	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw);
+	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint32_t draw, uint16_t beside);
 enum verdict nat_take_from_blocks(
 	struct nat *n, struct session *s, uint32_t pool_index, uint32_t draw, uint16_t beside);
-/* Gives the subscriber's blocks back that nothing is in; `leaves`: without waiting. */
-void nat_tend_blocks(struct nat *n, const struct subscriber_part *p, bool leaves);
+/* Gives the subscriber's blocks back that nothing was in for their hold time. What it cost, in cache lines. */
+unsigned nat_tend_blocks(struct nat *n, const struct subscriber_part *p);
+/* True when the part is its subscriber's last and blocks of its are in their hold time. */
+bool nat_holds_blocks(const struct nat *n, const struct subscriber_part *p);
 
 /* ---- nat_ports.c ---- */
 

@@ -47,6 +47,15 @@ static void allow(struct port_rules *r, const struct snapshot *c)
 	}
 }
 
+/* Where blocks are made, engines hold no chunk that they do not use. */
+static bool makes_blocks(const struct snapshot *c)
+{
+	for (uint32_t i = 0; i < c->n_rules; i++)
+		if (c->rules[i].ports == PORTS_BLOCKS || c->pools[c->rules[i].pool].overflow)
+			return true;
+	return false;
+}
+
 static void make_rules(struct nat *n, unsigned order)
 {
 	struct port_rules *r = &n->ports[order];
@@ -57,7 +66,7 @@ static void make_rules(struct nat *n, unsigned order)
 	allow(r, c);
 	r->engines = c->engines;
 	r->engine = n->engine;
-	port_deal(r, c->own_share_percent);
+	port_deal(r, order == PORT_ORDER_PLAIN && makes_blocks(c) ? 0 : c->own_share_percent);
 	r->hold_s = c->hold_s;
 	r->hold_percent = c->hold_percent;
 	r->version++;
@@ -154,9 +163,7 @@ static const struct nat_address *find_address(const struct nat *n, be32_t addres
 static uint32_t first_pick(
 	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
-	return rule->pooling == POOLING_ARBITRARY
-		       ? draw * 0x9e3779b1u >> 16
-		       : nat_paired_place(n, s, rule);
+	return rule->pooling == POOLING_ARBITRARY ? draw * 0x9e3779b1u >> 16 : nat_paired_place(n, s, rule);
 }
 
 /* ---- the orders of tables ---- */
@@ -198,6 +205,11 @@ static const struct port_rules *rules_of(const struct nat *n, const struct snaps
 
 /* ---- views ---- */
 
+static bool is_stale(const struct nat *n, const struct port_view *v, uint32_t index, const struct port_rules *r)
+{
+	return v->version != r->version || v->table != n->config.addresses[index].ports;
+}
+
 /* This engine's view of an address, made when it is not there, or is of another time. NULL: no page left. */
 static struct port_view *view_of(struct nat *n, uint32_t index, const struct port_rules *r)
 {
@@ -213,7 +225,7 @@ static struct port_view *view_of(struct nat *n, uint32_t index, const struct por
 	}
 	struct port_view *v = port_view_at(n->arena, at->view);
 
-	if (v->version != r->version || v->table != a->ports)
+	if (is_stale(n, v, index, r))
 		port_view_make(v, port_table_at(n->arena, a->ports), a->ports, r, n->now_s);
 	return v;
 }
@@ -236,7 +248,7 @@ static struct port_wish wish_of(const struct nat *n, const struct session *s, be
 		return w;
 	w.low = n->config.preserve_range && be16_host(s->inside_port) < LOW_PORTS;
 	if (n->config.preserve_parity)
-		w.odd = be16_host(s->inside_port) & 1;
+		w.odd = (int8_t)(be16_host(s->inside_port) & 1);
 	return w;
 }
 
@@ -259,33 +271,31 @@ const struct snapshot_address *nat_usable_address(const struct nat *n, be32_t ad
 	return NULL;
 }
 
-/* The port beside another of the subscriber's, on its address; in a block only when that is the subscriber's. */
-bool nat_take_beside(struct nat *n, struct session *s, uint16_t port, uint32_t subscriber)
+bool nat_take_beside(
+	struct nat *n, struct session *s, const struct snapshot_pool *pool, uint16_t port, const struct subscriber *who)
 {
 	const struct nat_address *at = find_address(n, s->nat);
-	const struct snapshot_address *a = at ? nat_usable_address(n, s->nat) : NULL;
 
-	if (!a)
+	if (!at || at->index < pool->first || at->index - pool->first >= pool->usable)
 		return false;
+	const struct snapshot_address *a = &n->config.addresses[at->index];
 	const struct port_rules *r = &n->ports[at->order];
 	struct port_table *t = port_table_at(n->arena, a->ports);
 	struct port_place p = port_place_of(&r->order, port);
-	uint32_t owner = block_owner(t, port);
 
-	if (!(r->allowed[p.chunk] >> p.place & 1) || (owner && owner != subscriber) || nat_port_is_barred(n, a, s->l4, port) ||
-		!ports_take_one(t, a->ports, &r->order, port_set_of(s->l4), port, owner != 0,
+	if (!(r->allowed[p.chunk] >> p.place & 1) || nat_port_is_barred(n, a, s->l4, port) ||
+		(who && !block_covers(who, a->ports, port)) ||
+		!ports_take_one(t, a->ports, &r->order, port_set_of(s->l4), port, who != NULL,
 			port_epoch(r->hold_s, n->now_s), &n->actor->intent.port))
 		return false;
+	if (who && !block_covers(who, a->ports, port)) { /* given back meanwhile (blocks.h, Taking) */
+		ports_put(t, &r->order, port_set_of(s->l4), port);
+		atomic_store_explicit(&n->actor->intent.port, 0, memory_order_release);
+		return false;
+	}
 	s->nat_port = be16_of(port);
 	return true;
 }
-
-struct barring {
-	struct nat *n;
-	const struct snapshot_address *a;
-	const struct port_order *order;
-	enum l4 l4;
-};
 
 static uint16_t barred_in(void *context, unsigned chunk)
 {
@@ -301,19 +311,24 @@ static uint16_t barred_in(void *context, unsigned chunk)
 	return mask;
 }
 
+const struct port_bar *nat_port_bar(
+	struct barring *x, struct nat *n, const struct snapshot_address *a, const struct port_order *o, enum l4 l4)
+{
+	*x = (struct barring){n, a, o, l4, {barred_in, x}};
+	return n->config.n_static || a->older[0] ? &x->bar : NULL;
+}
+
 static int take_of(struct nat *n, uint32_t index, const struct port_rules *r, const struct session *s, uint32_t draw)
 {
 	const struct snapshot_address *a = &n->config.addresses[index];
 	struct port_wish w = wish_of(n, s, a->address, draw);
+	struct barring barring;
+	const struct port_bar *bar = nat_port_bar(&barring, n, a, &r->order, s->l4);
+	struct port_view *v = view_of(n, index, r);
 
 	w.port = n->ahead && n->ahead->outbound ? n->ahead->port : 0;
-	struct barring barring = {n, a, &r->order, s->l4};
-	struct port_bar bar = {barred_in, &barring};
-	struct port_view *v = view_of(n, index, r);
-	bool some = n->config.n_static || a->older[0];
-
-	return v ? port_view_take(v, port_table_at(n->arena, a->ports), r, some ? &bar : NULL, port_set_of(s->l4), &w,
-			   n->now, &n->actor->intent.port)
+	return v ? port_view_take(v, port_table_at(n->arena, a->ports), r, bar, port_set_of(s->l4), &w, n->now,
+			   &n->actor->intent.port)
 		 : -1;
 }
 
@@ -358,10 +373,10 @@ enum verdict nat_take_port(
 {
 	s->nat = beside.address;
 	if (rule->ports == PORTS_DETERMINISTIC)
-		return nat_take_deterministic(n, s, &n->config.pools[rule->pool], draw);
+		return nat_take_deterministic(n, s, &n->config.pools[rule->pool], draw, beside.port);
 	if (rule->ports == PORTS_BLOCKS)
 		return nat_take_from_blocks(n, s, rule->pool, draw, beside.port);
-	if (beside.port && nat_take_beside(n, s, beside.port, 0))
+	if (beside.port && nat_take_beside(n, s, &n->config.pools[rule->pool], beside.port, NULL))
 		return N_VERDICTS;
 	return take_shared(n, s, rule, draw);
 }
@@ -389,7 +404,9 @@ static enum verdict take_given(struct nat *n, struct session *s, const struct sn
 		return VERDICT_drop_no_port;
 	if (rule->ports == PORTS_DETERMINISTIC && !nat_computes_port(n, s, pool))
 		return VERDICT_drop_no_port;
-	return nat_take_beside(n, s, port, n->part->subscriber) ? N_VERDICTS : VERDICT_drop_no_port;
+	const struct subscriber *who = owner ? subscriber_at(n->arena, n->part->subscriber) : NULL;
+
+	return nat_take_beside(n, s, pool, port, who) ? N_VERDICTS : VERDICT_drop_no_port;
 }
 
 /* On the address that is wanted. Modes that give each subscriber its own do not let it choose. */
@@ -554,18 +571,22 @@ void nat_free_port(struct nat *n, const struct session *s)
 
 /* ---- in every turn ---- */
 
+/* Views are brought up to date also where none is asked for one any more: what it holds and does not use must become
+ * blocks, say. */
 void nat_ports_slice(struct nat *n)
 {
 	for (unsigned looked = 0; looked < WAKE_WORDS && n->n_addresses; looked++) {
 		struct nat_address *at = &n->address[n->wake_at % n->n_addresses];
 		struct port_view *v = at->view ? port_view_at(n->arena, at->view) : NULL;
 
-		if (v && v->table == n->config.addresses[at->index].ports) {
-			struct port_table *t = port_table_at(n->arena, v->table);
-			const struct port_rules *r = rules_for(n, t);
+		if (v) {
+			const struct port_rules *r = &n->ports[at->order];
 
-			if (r && v->version == r->version)
-				port_view_wake(v, t, r, WAKE_WORDS, n->now_s);
+			if (is_stale(n, v, at->index, r)) {
+				view_of(n, at->index, r);
+				return;
+			}
+			port_view_wake(v, port_table_at(n->arena, v->table), r, WAKE_WORDS, n->now_s);
 			if (v->rest_at)
 				return;
 		}

@@ -257,21 +257,21 @@ static bool is_idle(const struct nat *n, const struct subscriber_part *p)
 	return quota_used(p, QUOTA_sessions) == 0 && ago >= n->config.subscriber_idle_s;
 }
 
-/* What it cost, in looks. One that is busy is looked at again in the next pass. */
+/* What it cost, in looks. One that is busy is looked at again in the next pass; one with blocks stays until they have
+ * rested, or nobody would see to them. */
 static unsigned visit(struct nat *n, struct subscriber_part *p)
 {
-	bool idle = is_idle(n, p);
+	unsigned looks = LOOKS_PART + nat_tend_blocks(n, p);
 
-	nat_tend_blocks(n, p, idle);
-	if (idle) {
+	if (is_idle(n, p) && !nat_holds_blocks(n, p)) {
 		n->part = NULL;
 		part_end(&n->subscribers, p);
-		return LOOKS_END;
+		return looks + LOOKS_END;
 	}
 	if (p->configured == n->config.generation)
-		return LOOKS_PART;
+		return looks;
 	refresh(n, p);
-	return LOOKS_REFRESH;
+	return looks + LOOKS_REFRESH;
 }
 
 static void fetch_bucket(const struct nat *n, uint32_t bucket)
@@ -334,10 +334,8 @@ bool nat_quota_leave(struct nat *n)
 			uint32_t index =
 				local_index(atomic_load_explicit(&t->bucket[b].entry[i], memory_order_relaxed));
 
-			if (index && quota_used(part_at(n->arena, index), QUOTA_sessions) == 0) {
-				nat_tend_blocks(n, part_at(n->arena, index), true);
+			if (index && quota_used(part_at(n->arena, index), QUOTA_sessions) == 0)
 				part_end(&n->subscribers, part_at(n->arena, index));
-			}
 		}
 	return n->actor->slab[SLAB_part].used == 0;
 }

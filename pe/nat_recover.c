@@ -125,8 +125,7 @@ static bool port_is_intended(const struct nat *n, uint64_t name)
 	return false;
 }
 
-static bool port_is_lost(
-	const struct nat *n, const struct port_table *t, const struct port_order *o, uint64_t name)
+static bool port_is_lost(const struct nat *n, const struct port_table *t, const struct port_order *o, uint64_t name)
 {
 	enum port_set set = (enum port_set)(name >> 16 & 1);
 

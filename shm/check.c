@@ -166,6 +166,7 @@ static void look_free(struct check *c)
 	for (uint32_t i = 0; i < c->n_ports; i++) {
 		free(c->port[i].before);
 		free(c->port[i].carried);
+		free(c->port[i].claimed);
 	}
 	free(c->port);
 	free(c->page);
@@ -201,6 +202,7 @@ static void look(struct check *c)
 		check_subscriber_tables(c);
 		check_sessions(c);
 		check_subscribers(c);
+		check_blocks(c);
 		check_ports(c);
 		check_rest(c);
 	}

@@ -4,7 +4,7 @@
  *            disagreement is a violation: the object, the rule, and the two facts.
  * Units      counts of objects.
  * Ownership  the arena is only read; what the look needs besides (24 bytes per session, 28 per part of
- *            a subscriber, 72 per subscriber) is private and freed at the end.
+ *            a subscriber, 72 per subscriber, 4 KiB per port table with blocks) is private and freed at the end.
  * Calls      any process that has the arena mapped: main threads of tools and tests. Takes seconds for millions of
  *            sessions. `say` is called from inside.
  * Errors     check_arena: the number of violations, or -ENOMEM. Whatever garbage a crashed writer left, it neither
@@ -77,6 +77,12 @@
 	R(port_shared, "a port is carried by one session only")                                                        \
 	R(port_twice, "a port is taken in one of its address's tables only")                                           \
 	R(port_holder, "a chunk of ports is held by an engine there is, by a block, or by nobody")                     \
+	R(block_listed, "what a subscriber lists is a block of a table there is, and labelled with it")                \
+	R(block_labelled, "ports labelled with a subscriber are in a block that it lists")                             \
+	R(block_overlap, "no two blocks overlap")                                                                      \
+	R(block_chunk, "a chunk is held by a block if its ports are labelled, and only then")                          \
+	R(block_hint, "the hint says which ports are labelled")                                                        \
+	R(block_port, "a port in a block is carried by a session of the block's subscriber")                           \
 	R(port_table_valid, "a port table's order is one")                                                             \
 	R(port_table_unique, "an address has one port table of an order")                                              \
 	R(clear_valid, "the newest request to clear is in its place, and no engine has done more than was asked")      \
@@ -131,11 +137,13 @@ struct check_counts {
 	uint64_t pinholes;   /* not ending */
 	uint64_t references; /* sessions that use a mapping they do not carry */
 	uint64_t local_entries, global_entries, mapping_entries, filter_entries;
-	uint64_t locks, intents; /* held, open */
+	uint64_t locks, intents;              /* held, open */
 	uint64_t subscribers, parts, records; /* live */
 	uint64_t subscriber_entries, part_entries;
 	uint32_t port_tables;
 	uint64_t ports[N_PORT_SETS]; /* taken */
+	uint64_t blocks;             /* of ports, listed */
+	uint64_t granules;           /* of blocks, labelled */
 	uint32_t addresses;          /* in force */
 	uint32_t adjacencies;
 };

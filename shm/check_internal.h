@@ -1,8 +1,8 @@
 /* check_internal: what the files of the checker share among themselves.
  *
  * check.c the looks and what is made of them; check_slab.c pages and slabs; check_table.c tables and locks;
- * check_session.c sessions and mappings; check_port.c ports; check_subscriber.c subscribers and quotas; check_rest.c
- * configuration, next hops, intents.
+ * check_session.c sessions and mappings; check_port.c ports; check_block.c blocks of ports; check_subscriber.c subscribers
+ * and quotas; check_rest.c configuration, next hops, intents.
  */
 #ifndef CORENAT_SHM_CHECK_INTERNAL_H
 #define CORENAT_SHM_CHECK_INTERNAL_H
@@ -42,6 +42,7 @@ struct page_note {
 	uint8_t actor, class;
 	uint8_t listed; /* times on its owner's list of pages with room */
 	uint32_t live;
+	uint64_t mix; /* shared classes: of all generations; the same at two looks if nothing moved. Others: 0 */
 };
 
 enum { PORT_WORDS = 65536 / 64 }; /* of a bit for each port */
@@ -53,6 +54,7 @@ struct port_use {
 	struct port_order order;
 	uint64_t (*before)[PORT_WORDS];  /* [N_PORT_SETS]: taken before the sessions were looked at; NULL: none */
 	uint64_t (*carried)[PORT_WORDS]; /* [N_PORT_SETS]; NULL: none yet. Of the address: in its first table */
+	uint32_t *claimed;               /* [N_GRANULES]: the subscriber that lists a block there; NULL: none yet */
 };
 
 /* Violations as hashes of all they say; sorted between the looks. */
@@ -143,5 +145,16 @@ void check_subscribers(struct check *c);
 void check_port_carried(struct check *c, uint32_t index, const struct session *s);
 /* Holds a carrier against the port table of its address. */
 void check_port_of(struct check *c, uint32_t index, const struct session *s);
+/* A live port table; NULL: none, or one whose ports cannot be told. */
+struct port_use *check_port_table(const struct check *c, uint32_t index);
+
+/* ---- check_block.c ---- */
+
+/* Notes what a live subscriber lists. */
+void check_block_list(struct check *c, uint32_t index);
+/* When all lists are noted: what port tables say. */
+void check_blocks(struct check *c);
+/* Holds a carrier against the block that its port is in, in the table where it is taken. */
+void check_block_port(struct check *c, uint32_t index, const struct session *s, const struct port_use *use);
 
 #endif

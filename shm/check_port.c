@@ -144,6 +144,18 @@ static struct port_use *find_table(const struct check *c, be32_t address)
 	return lo < c->n_ports && c->port[lo].address.net == address.net ? &c->port[lo] : NULL;
 }
 
+struct port_use *check_port_table(const struct check *c, uint32_t index)
+{
+	if (!check_known(c, SLAB_port_table, index) || !slab_live(port_table_at(c->a, index)))
+		return NULL;
+	struct port_use *use = find_table(c, PEEK(port_table_at(c->a, index)->address));
+
+	for (; use && use < c->port + c->n_ports; use++)
+		if (use->index == index)
+			return use;
+	return NULL;
+}
+
 /* ---- who carries what ---- */
 
 void check_port_carried(struct check *c, uint32_t index, const struct session *s)
@@ -172,9 +184,12 @@ void check_port_of(struct check *c, uint32_t index, const struct session *s)
 	enum port_set set = port_set_of(s->l4);
 	uint16_t port = be16_host(s->nat_port);
 
-	for (const struct port_use *use = first; use && use < c->port + c->n_ports && use->address.net == s->nat.net; use++)
-		if (ports_is_taken(port_table_at(c->a, use->index), &use->order, set, port))
+	for (const struct port_use *use = first; use && use < c->port + c->n_ports && use->address.net == s->nat.net;
+		use++)
+		if (ports_is_taken(port_table_at(c->a, use->index), &use->order, set, port)) {
+			check_block_port(c, index, s, use);
 			return;
+		}
 	check_violated(c, CHECK_port_unmarked, s->generation, check_session_text(c, index, s),
 		check_textf("it carries %s (%s)", check_endpoint_text(s->nat, s->nat_port).text, set_name[set]),
 		first ? check_textf("port table %u says that port is free", first->index)

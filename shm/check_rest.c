@@ -32,16 +32,17 @@ static void check_intent(struct check *c, unsigned actor)
 	uint32_t step = atomic_load_explicit(&in->step, memory_order_acquire);
 	uint64_t port = atomic_load_explicit(&in->port, memory_order_relaxed);
 	uint64_t subscriber = atomic_load_explicit(&in->subscriber, memory_order_relaxed);
+	uint64_t block = atomic_load_explicit(&in->block, memory_order_relaxed);
 
-	if (step == INTENT_NONE && port == 0 && subscriber == 0)
+	if (step == INTENT_NONE && port == 0 && subscriber == 0 && block == 0)
 		return;
 	c->counts->intents++;
 	if (!c->stopped[actor])
 		return;
 	check_violated(c, CHECK_intent_open, 0, check_actor_text(actor),
-		check_textf("step: %s; session %u, mapping %u, port %u of port table %u, subscriber %#llx",
+		check_textf("step: %s; session %u, mapping %u, port %u of port table %u, subscriber %#llx, block %#llx",
 			step_name(step), PEEK(in->session), PEEK(in->mapping), (uint16_t)port, (uint32_t)(port >> 32),
-			(unsigned long long)subscriber),
+			(unsigned long long)subscriber, (unsigned long long)block),
 		c->mode == CHECK_EXACT ? check_textf("nothing runs") : check_textf("no process has that role"));
 }
 

@@ -81,11 +81,13 @@ static void note_owner(struct check *c, uint32_t number)
 static void count_objects(struct check *c, uint32_t number)
 {
 	uint32_t top = PEEK(page_at(c, number)->top), highest = top;
+	bool shared = slab_whose[c->page[number].class] == SLABS_shared;
 
 	for (uint32_t slot = 0; slot < slab_per_page(c->page[number].class); slot++) {
 		uint32_t g = atomic_load_explicit(&object_at(c, number, slot)->generation, memory_order_relaxed);
 
 		c->page[number].live += g & 1;
+		c->page[number].mix = shared ? c->page[number].mix * 0x9e3779b97f4a7c15u + g : 0;
 		if ((int32_t)((g & ~1u) - highest) > 0)
 			highest = g & ~1u;
 	}
@@ -130,12 +132,12 @@ static void check_objects(struct check *c, uint32_t number)
 	count_objects(c, number);
 	note->room = PEEK(p->free) != 0;
 	if (used != note->live)
-		check_violated(c, CHECK_page_used, 0, page_text(c, number), check_textf("its use count is %u", used),
-			check_textf("%u of its objects live", note->live));
+		check_violated(c, CHECK_page_used, note->mix, page_text(c, number),
+			check_textf("its use count is %u", used), check_textf("%u of its objects live", note->live));
 	free_now = slab_per_page(note->class) - note->live;
 	uint32_t n = free_list_length(c, number, &end);
 	if (n != free_now || end.text[0])
-		check_violated(c, CHECK_page_free_list, 0, page_text(c, number),
+		check_violated(c, CHECK_page_free_list, note->mix, page_text(c, number),
 			check_textf("its free list has %u objects%s", n, end.text),
 			check_textf("%u of its objects are free", free_now));
 }
@@ -186,7 +188,8 @@ static void check_partial(struct check *c, unsigned actor, enum slab_class class
 	}
 }
 
-static void check_listed(struct check *c, unsigned actor, enum slab_class class, uint32_t *pages, uint32_t *live)
+static void check_listed(
+	struct check *c, unsigned actor, enum slab_class class, uint32_t *pages, uint32_t *live, uint64_t *mix)
 {
 	for (uint32_t number = 1; number <= c->a->header->geometry.pages; number++) {
 		const struct page_note *note = &c->page[number];
@@ -195,6 +198,7 @@ static void check_listed(struct check *c, unsigned actor, enum slab_class class,
 			continue;
 		++*pages;
 		*live += note->live;
+		*mix ^= note->mix;
 		if (note->room != note->listed)
 			check_violated(c, CHECK_slab_partial, 0, page_text(c, number),
 				check_textf("it has %s", note->room ? "room" : "no room"),
@@ -227,12 +231,13 @@ void check_slabs(struct check *c)
 		for (int class = 0; class < N_SLAB_CLASSES; class ++) {
 			const struct slab *s = &actor_of(c->a, actor)->slab[class];
 			uint32_t pages = 0, live = 0;
+			uint64_t mix = 0;
 			uint32_t pages_said = PEEK(s->pages), used_said = PEEK(s->used);
 
 			check_partial(c, actor, class, s);
-			check_listed(c, actor, class, &pages, &live);
+			check_listed(c, actor, class, &pages, &live, &mix);
 			if (pages != pages_said || live != used_said)
-				check_violated(c, CHECK_slab_count, 0, slab_text(actor, class),
+				check_violated(c, CHECK_slab_count, mix, slab_text(actor, class),
 					check_textf("it counts %u objects in %u pages", used_said, pages_said),
 					check_textf("%u objects live in %u pages", live, pages));
 			check_remote(c, actor, class, s, live);

@@ -239,6 +239,7 @@ static void check_subscriber(struct check *c, uint32_t index)
 	uint32_t record = atomic_load_explicit(&s->record, memory_order_relaxed);
 
 	c->counts->subscribers++;
+	check_block_list(c, index);
 	if (holder)
 		check_lock(c, holder, subscriber_text(c, index));
 	if (t->listed != 1)

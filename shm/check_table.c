@@ -214,7 +214,7 @@ static void check_shared_locks(struct check *c)
 	const struct slab *slab = actor_of(c->a, ACTOR_SHARED)->slab;
 
 	for (int class = 0; class < N_SLAB_CLASSES; class ++) {
-		uint32_t holder = atomic_load_explicit(&slab[class].lock, memory_order_relaxed);
+		uint32_t holder = atomic_load_explicit(&slab[class].lock, memory_order_relaxed) & 0xff;
 
 		if (holder)
 			check_lock(c, holder, check_textf("shared allocator of class %d", class));

@@ -35,17 +35,19 @@ struct search {
 	int odd;
 	uint64_t random;
 	_Atomic uint64_t *intent;
+	unsigned tries; /* of chunks that were of no use */
 };
 
 /* ---- what the rules say of a chunk ---- */
 
-/* The lines of one round of all slots are shifted by one against those of the round before. Alone, an engine has all. */
+/* The lines of one round of all slots are shifted by one against those of the round before. Alone, an engine has all,
+ * if any are dealt. */
 void port_deal(struct port_rules *r, uint32_t percent)
 {
 	uint32_t lines = r->order.slot_bits > 3 ? (1u << r->order.slot_bits) / 8 : 1;
 
 	memset(r->dealt, 0, sizeof r->dealt);
-	if (r->engines == 1)
+	if (r->engines == 1 && percent)
 		percent = 100;
 	for (uint32_t at = 0; at < ORDER_CHUNKS / 8; at++) {
 		uint32_t round = at / lines, line = round * lines + (at % lines + round) % lines;
@@ -75,8 +77,7 @@ static unsigned holder_of(const struct port_rules *r)
 /* This engine's to give from: held, or dealt to it and held by nobody. */
 static bool is_own(const struct port_rules *r, uint64_t word, unsigned chunk)
 {
-	return chunk_holder(word) == holder_of(r) ||
-	       (chunk_holder(word) == CHUNK_UNHELD && is_dealt_to(r, chunk));
+	return chunk_holder(word) == holder_of(r) || (chunk_holder(word) == CHUNK_UNHELD && is_dealt_to(r, chunk));
 }
 
 /* ---- the view's bits ---- */
@@ -237,12 +238,12 @@ static int choose_home(struct search *s, enum source from)
 	return -1;
 }
 
+/* Those it holds may have none of the parity. */
 static int choose_low(struct search *s)
 {
-	uint64_t found = bits_of(s, OF_VIEW, LOW_WORD);
+	uint64_t held = bits_of(s, OF_VIEW, LOW_WORD), unheld = unheld_in(s, LOW_WORD, false);
+	uint64_t found = !held || (unheld && s->tries % 2) ? unheld : held;
 
-	if (!found)
-		found = unheld_in(s, LOW_WORD, false);
 	return found ? (int)(LOW_WORD * 64 + pick(s, found)) : -1;
 }
 
@@ -379,8 +380,7 @@ static bool is_gone(struct search *s, unsigned chunk)
 /* A chunk may have ports, but none that suit: after some such ones it is the next stage's turn. */
 static int take_chosen(struct search *s)
 {
-	unsigned tries = 0;
-
+	s->tries = 0;
 	for (s->stage = STAGE_LOW; s->stage < N_STAGES;) {
 		int chunk = choose(s);
 
@@ -389,7 +389,7 @@ static int take_chosen(struct search *s)
 		int port = is_gone(s, (unsigned)chunk) ? -1 : take_in(s, (unsigned)chunk);
 		if (port >= 0)
 			return port;
-		if (++tries % TRIES == 0)
+		if (++s->tries % TRIES == 0)
 			s->stage++;
 	}
 	return -1;
@@ -461,7 +461,7 @@ int port_view_take(struct port_view *v, struct port_table *t, const struct port_
 	enum port_set set, const struct port_wish *w, mono_t now, _Atomic uint64_t *intent)
 {
 	struct search s = {v, t, r, bar, w, set, port_epoch(r->hold_s, (uint32_t)(now.ns / 1000000000u)), STAGE_LOW,
-		w->odd, w->draw, intent};
+		w->odd, w->draw, intent, 0};
 	int port = take_foreseen(&s);
 
 	if (port < 0)
@@ -503,7 +503,7 @@ static struct search glance(const struct port_view *v, const struct port_table *
 	enum port_set set, const struct port_wish *w, uint32_t now_s)
 {
 	return (struct search){(struct port_view *)v, (struct port_table *)t, r, NULL, w, set,
-		port_epoch(r->hold_s, now_s), STAGE_LOW, w->odd, w->draw, NULL};
+		port_epoch(r->hold_s, now_s), STAGE_LOW, w->odd, w->draw, NULL, 0};
 }
 
 struct port_aim port_view_aim(const struct port_view *v, const struct port_table *t, const struct port_rules *r,
@@ -567,7 +567,8 @@ static void wake_chunk(struct port_view *v, struct port_table *t, const struct p
 	note_own(v, t, r, set, chunk, word);
 }
 
-void port_view_wake(struct port_view *v, struct port_table *t, const struct port_rules *r, unsigned words, uint32_t now_s)
+void port_view_wake(
+	struct port_view *v, struct port_table *t, const struct port_rules *r, unsigned words, uint32_t now_s)
 {
 	enum { ALL_WORDS = N_PORT_SETS * CHUNK_WORDS };
 	uint8_t epoch = port_epoch(r->hold_s, now_s);

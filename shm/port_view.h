@@ -28,9 +28,9 @@
 struct port_rules {
 	struct port_order order;
 	struct port_homes homes;
-	uint16_t allowed[N_CHUNKS]; /* ports that may be given dynamically */
-	uint64_t dealt[CHUNK_WORDS];     /* bit: the chunk is dealt to an engine */
-	uint8_t dealt_to[N_CHUNKS / 8];  /* which one, by line of eight chunks */
+	uint16_t allowed[N_CHUNKS];     /* ports that may be given dynamically */
+	uint64_t dealt[CHUNK_WORDS];    /* bit: the chunk is dealt to an engine */
+	uint8_t dealt_to[N_CHUNKS / 8]; /* which one, by line of eight chunks */
 	uint32_t engines;
 	uint32_t engine;
 	uint32_t hold_s;       /* 0: nothing rests */
@@ -38,17 +38,11 @@ struct port_rules {
 	uint32_t version;      /* of all this: a view of another one is made anew */
 };
 
-/* Ports of one address that may not be given besides those the rules do not allow. NULL stands for none. */
-struct port_bar {
-	uint16_t (*mask)(void *context, unsigned chunk); /* those of a chunk */
-	void *context;
-};
-
 /* What is wanted. */
 struct port_wish {
-	uint32_t draw;  /* random */
-	uint16_t port;  /* what peek said of this wish: tried first; 0: it was not asked */
-	uint32_t hash;  /* RSS hash of the reply without its destination port */
+	uint32_t draw; /* random */
+	uint16_t port; /* what peek said of this wish: tried first; 0: it was not asked */
+	uint32_t hash; /* RSS hash of the reply without its destination port */
 	int8_t odd;    /* 0: an even port, 1: an odd one, -1: any */
 	bool low;      /* a port below LOW_PORTS, if there is one */
 	bool by_port;  /* the hash depends on the port */
@@ -101,8 +95,8 @@ bool port_view_take_one(struct port_view *v, struct port_table *t, const struct 
 	uint16_t port, uint32_t now_s, _Atomic uint64_t *intent);
 
 /* The port that take would most likely find now, for who wants to fetch what goes with it; -1: none at first glance. */
-int port_view_peek(const struct port_view *v, const struct port_table *t, const struct port_rules *r,
-	enum port_set set, const struct port_wish *w, uint32_t now_s);
+int port_view_peek(const struct port_view *v, const struct port_table *t, const struct port_rules *r, enum port_set set,
+	const struct port_wish *w, uint32_t now_s);
 
 /* The same in two steps, for who asks for many: the first fetches the word that the second reads. */
 struct port_aim {
@@ -119,7 +113,7 @@ bool port_view_put(struct port_view *v, struct port_table *t, const struct port_
 	uint16_t port, bool rest, uint32_t now_s);
 
 /* Looks at up to `words` words of chunks in which something rested: what may be taken again is to be had again. */
-void port_view_wake(struct port_view *v, struct port_table *t, const struct port_rules *r, unsigned words,
-	uint32_t now_s);
+void port_view_wake(
+	struct port_view *v, struct port_table *t, const struct port_rules *r, unsigned words, uint32_t now_s);
 
 #endif

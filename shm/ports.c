@@ -10,6 +10,8 @@ int chunk_take(struct port_table *t, uint32_t table, const struct port_order *o,
 
 	for (;;) {
 		*word = chunk_in_epoch(seen, epoch);
+		if ((chunk_holder(*word) == CHUNK_BLOCK) != (holder == CHUNK_BLOCK))
+			return -1; /* looked at here: a chunk may pass to a block, or from one, at any moment */
 		uint32_t free = chunk_free(*word) & mask;
 		if (!free)
 			return -1;
@@ -39,8 +41,8 @@ bool chunk_put(struct port_table *t, enum port_set set, struct port_place p, boo
 		*word = chunk_in_epoch(seen, epoch) & ~one;
 		if (rest)
 			*word |= one << CHUNK_RESTS;
-	} while (!atomic_compare_exchange_weak_explicit(
-		cell, &seen, *word, memory_order_acq_rel, memory_order_relaxed));
+	} while (
+		!atomic_compare_exchange_weak_explicit(cell, &seen, *word, memory_order_acq_rel, memory_order_relaxed));
 	return true;
 }
 
@@ -52,8 +54,7 @@ bool chunk_let_go(struct port_table *t, enum port_set set, unsigned chunk, unsig
 	do {
 		if (chunk_holder(seen) != holder || chunk_free(chunk_in_epoch(seen, epoch)) != CHUNK_ALL)
 			return false;
-	} while (!atomic_compare_exchange_weak_explicit(
-		cell, &seen, 0, memory_order_acq_rel, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(cell, &seen, 0, memory_order_acq_rel, memory_order_relaxed));
 	chunk_note(t, set, chunk, true);
 	return true;
 }
@@ -71,19 +72,14 @@ void chunk_note(struct port_table *t, enum port_set set, unsigned chunk, bool un
 
 /* ---- given ports, and ranges ---- */
 
-static bool is_open(const struct port_table *t, enum port_set set, unsigned chunk, bool in_block)
-{
-	return (chunk_holder(chunk_read(t, set, chunk)) == CHUNK_BLOCK) == in_block;
-}
-
 bool ports_take_one(struct port_table *t, uint32_t table, const struct port_order *o, enum port_set set, uint16_t port,
 	bool in_block, uint8_t epoch, _Atomic uint64_t *intent)
 {
 	struct port_place p = port_place_of(o, port);
 	uint64_t word;
 
-	if (is_open(t, set, p.chunk, in_block) &&
-		chunk_take(t, table, o, set, p.chunk, 1u << p.place, 0, 0, epoch, intent, &word) >= 0)
+	if (chunk_take(t, table, o, set, p.chunk, 1u << p.place, 0, in_block ? CHUNK_BLOCK : 0, epoch, intent, &word) >=
+		0)
 		return true;
 	atomic_store_explicit(intent, 0, memory_order_relaxed);
 	return false;
@@ -102,8 +98,8 @@ static uint32_t in_range(uint32_t at, uint16_t first, uint16_t last)
 }
 
 int ports_take_in(struct port_table *t, uint32_t table, const struct port_order *o, enum port_set set, uint16_t first,
-	uint16_t last, const uint16_t *allowed, int odd, bool in_block, uint32_t draw, uint8_t epoch,
-	_Atomic uint64_t *intent)
+	uint16_t last, const uint16_t *allowed, const struct port_bar *bar, int odd, bool in_block, uint32_t draw,
+	uint8_t epoch, _Atomic uint64_t *intent)
 {
 	static const uint32_t parity[2] = {0x5555, 0xaaaa};
 	uint32_t lo = first / CHUNK_PORTS, n = last / CHUNK_PORTS - lo + 1, start = draw % n;
@@ -116,11 +112,14 @@ int ports_take_in(struct port_table *t, uint32_t table, const struct port_order 
 
 		if (allowed)
 			mask &= allowed[p.chunk];
+		if (bar && mask)
+			mask &= (uint32_t)~bar->mask(bar->context, p.chunk);
 		if (odd == 0 || odd == 1)
 			mask &= parity[odd];
-		if (!mask || !is_open(t, set, p.chunk, in_block))
+		if (!mask)
 			continue;
-		int place = chunk_take(t, table, o, set, p.chunk, mask, draw >> 16 & 15, 0, epoch, intent, &word);
+		int place = chunk_take(t, table, o, set, p.chunk, mask, draw >> 16 & 15, in_block ? CHUNK_BLOCK : 0,
+			epoch, intent, &word);
 		if (place >= 0)
 			return (int)at + place;
 	}

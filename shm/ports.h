@@ -17,7 +17,7 @@
  * Death      a taker that dies between taking and recording leaves the port to its intent (engine.h), written before. The
  *            bit in `unheld` is a hint and may be wrong; who looks the chunk up puts it right.
  * Blocks     64 ports are a granule; a subscriber's block is a power of two of them, aligned, in both sets alike. Its chunks
- *            are held by nobody, and only its subscriber's mappings take ports there (blocks.h).
+ *            are held by CHUNK_BLOCK, and only its subscriber's mappings take ports there (blocks.h).
  */
 #ifndef CORENAT_SHM_PORTS_H
 #define CORENAT_SHM_PORTS_H
@@ -56,8 +56,8 @@ struct port_table {
 	uint32_t reserved2[3];                                 /* 52 */
 	_Atomic uint64_t chunk[N_PORT_SETS][N_CHUNKS];         /* 64 [A] */
 	_Atomic uint64_t unheld[N_PORT_SETS][CHUNK_WORDS + 7]; /* 66,624 [A] bit: the chunk has no holder; a hint */
-	_Atomic uint64_t block[N_GRANULES / 64];               /* 67,776 [A] bit: the granule is of a block */
-	_Atomic uint32_t block_of[N_GRANULES];                 /* 67,904 [A] its subscriber; 0: not yet, or no block */
+	_Atomic uint64_t block[N_GRANULES / 64];               /* 67,776 [A] bit: the granule is labelled; a hint */
+	_Atomic uint32_t block_of[N_GRANULES];                 /* 67,904 [A] whose block it is in: the label; 0: none */
 };
 _Static_assert(sizeof(struct port_table) == 72000, "its row in SLAB_CLASSES");
 _Static_assert(offsetof(struct port_table, chunk) == 64, "see map");
@@ -126,7 +126,7 @@ static inline uint64_t chunk_in_epoch(uint64_t word, uint8_t epoch)
 /* Which of its ports can be taken: neither taken nor resting. */
 static inline uint32_t chunk_free(uint64_t word)
 {
-	return (uint32_t)~(word | word >> CHUNK_RESTS | word >> CHUNK_RESTED) & CHUNK_ALL;
+	return (uint32_t) ~(word | word >> CHUNK_RESTS | word >> CHUNK_RESTED) & CHUNK_ALL;
 }
 
 /* The first of these places at or after `from`, then the lowest; there is one. */
@@ -142,15 +142,21 @@ static inline uint64_t chunk_read(const struct port_table *t, enum port_set set,
 	return atomic_load_explicit(&t->chunk[set][chunk], memory_order_acquire);
 }
 
-/* Takes a port of the chunk under the mask, the first at or after `from`, then the lowest. `holder`, if not 0, holds the
- * chunk from then on when nobody did. `*intent` names the port before it is touched and stays so. `*word`: the
+/* Ports of one address that may not be given besides those the rules do not allow. NULL stands for none. */
+struct port_bar {
+	uint16_t (*mask)(void *context, unsigned chunk); /* those of a chunk */
+	void *context;
+};
+
+/* Takes a port of the chunk under the mask, the first at or after `from`, then the lowest. `holder`: CHUNK_BLOCK takes from
+ * a block's chunk only, all others from none; an engine's number + 1 holds the chunk from then on when nobody did, 0 does
+ * not. `*intent` names the port before it is touched and stays so. `*word`: the
  * chunk as it is then. The place, or -1. */
 int chunk_take(struct port_table *t, uint32_t table, const struct port_order *o, enum port_set set, unsigned chunk,
 	uint32_t mask, unsigned from, unsigned holder, uint8_t epoch, _Atomic uint64_t *intent, uint64_t *word);
 
 /* Gives a port back, to rest or at once; false when it was not taken. */
-bool chunk_put(
-	struct port_table *t, enum port_set set, struct port_place p, bool rest, uint8_t epoch, uint64_t *word);
+bool chunk_put(struct port_table *t, enum port_set set, struct port_place p, bool rest, uint8_t epoch, uint64_t *word);
 
 /* Lets a chunk go that nobody uses: true when it has no holder now. */
 bool chunk_let_go(struct port_table *t, enum port_set set, unsigned chunk, unsigned holder, uint8_t epoch);
@@ -165,8 +171,8 @@ bool ports_take_one(struct port_table *t, uint32_t table, const struct port_orde
 /* Takes a port in [first, last] of a table in plain order, in a block or not, at random from `draw` on. `odd`: 0 even
  * ones only, 1 odd ones only, else any. -1: none. */
 int ports_take_in(struct port_table *t, uint32_t table, const struct port_order *o, enum port_set set, uint16_t first,
-	uint16_t last, const uint16_t *allowed, int odd, bool in_block, uint32_t draw, uint8_t epoch,
-	_Atomic uint64_t *intent);
+	uint16_t last, const uint16_t *allowed, const struct port_bar *bar, int odd, bool in_block, uint32_t draw,
+	uint8_t epoch, _Atomic uint64_t *intent);
 
 /* Gives a port back at once: for who settles what another left. */
 bool ports_put(struct port_table *t, const struct port_order *o, enum port_set set, uint16_t port);

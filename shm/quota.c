@@ -85,8 +85,7 @@ static void set_tight(const struct subscribers *v, const struct subscriber *s, s
 	uint8_t tight = atomic_load_explicit(&p->tight, memory_order_relaxed);
 	bool is_tight = q != QUOTA_rate && left(s, q, false) < least;
 
-	atomic_store_explicit(
-		&p->tight, (uint8_t)(is_tight ? tight | bit : tight & ~bit), memory_order_relaxed);
+	atomic_store_explicit(&p->tight, (uint8_t)(is_tight ? tight | bit : tight & ~bit), memory_order_relaxed);
 }
 
 static uint32_t chunk(const struct subscribers *v, int64_t there, uint32_t need)

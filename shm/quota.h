@@ -105,5 +105,4 @@ void quota_note_refusal(struct subscriber_part *p, enum quota q, uint32_t now_s)
 /* A turn of housekeeping begins: gives back what others asked for. */
 void quota_turn(struct subscribers *v);
 
-
 #endif

@@ -14,13 +14,20 @@ static bool is_dead(const struct arena *a, uint32_t holder)
 	return a->fd >= 0 && !arena_claimed(a, holder - 1);
 }
 
+enum { HOLDER = 0xff, INHERITED = 0x100 };
+_Static_assert((int)ACTOR_MAX < (int)HOLDER, "fits");
+
+/* Who inherits makes the word another one: whoever found the same holder dead, and was slower, does not get it as well, even
+ * when it is the dead one's successor that was faster. */
 static bool lock(struct arena *a, struct slab *s, unsigned actor, enum slab_class c)
 {
 	for (int spin = 0; spin < SPINS; spin++) {
-		uint32_t holder = atomic_load_explicit(&s->lock, memory_order_relaxed);
+		uint32_t word = atomic_load_explicit(&s->lock, memory_order_relaxed), holder = word & HOLDER;
 		bool inherit = holder != 0 && (holder == actor + 1 || (spin % 1024 == 0 && is_dead(a, holder)));
 
-		if ((holder == 0 || inherit) && atomic_compare_exchange_strong_explicit(&s->lock, &holder, actor + 1,
+		uint32_t mine = (inherit ? (word & ~(uint32_t)HOLDER) + INHERITED : 0) | (actor + 1);
+
+		if ((holder == 0 || inherit) && atomic_compare_exchange_strong_explicit(&s->lock, &word, mine,
 							memory_order_acquire, memory_order_relaxed)) {
 			if (inherit)
 				slab_attach(a, s, ACTOR_SHARED, c, NULL, NULL);
@@ -60,7 +67,7 @@ void shared_repair(struct arena *a, unsigned actor)
 			continue;
 		struct slab *s = slab_of(a, (enum slab_class)c);
 
-		if (atomic_load_explicit(&s->lock, memory_order_relaxed) == actor + 1 &&
+		if ((atomic_load_explicit(&s->lock, memory_order_relaxed) & HOLDER) == actor + 1 &&
 			lock(a, s, actor, (enum slab_class)c))
 			unlock(s);
 	}

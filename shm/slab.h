@@ -86,7 +86,7 @@ struct slab {
 	uint32_t used;                                /* [O] */
 	uint32_t hint;                                /* [O] where to look for a free page next */
 	_Alignas(CACHE_LINE) _Atomic uint32_t remote; /* [R] anyone pushes, the owner takes all */
-	_Atomic uint32_t lock;                        /* [K] actor + 1 of the holder; 0: free */
+	_Atomic uint32_t lock;                        /* [K] times inherited << 8 | actor + 1 of the holder; 0: free */
 };
 
 static inline uint32_t slab_per_page(enum slab_class c)

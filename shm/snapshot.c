@@ -17,7 +17,7 @@ static struct snapshot *slot_of(const struct arena *a, uint32_t generation)
 struct tables {
 	struct table_of {
 		uint32_t host, index;
-	} *at;
+	} * at;
 	uint32_t n;
 };
 
@@ -101,7 +101,8 @@ static bool refuse_addresses(
 
 	if (s->n_addresses && s->addresses[s->n_addresses - 1].ports) {
 		snprintf(err->text, sizeof err->text,
-			"pools: the order of ports changed more than %d times while ports given out in the first order are "
+			"pools: the order of ports changed more than %d times while ports given out in the first order "
+			"are "
 			"still in use; wait until these have ended, or end them with `corenatctl sessions clear`",
 			SNAPSHOT_OLDER_MAX);
 		return false;

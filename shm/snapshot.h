@@ -70,8 +70,8 @@ struct snapshot_rule {
 	uint8_t mapping, filtering;     /* enum behaviour, never the default */
 	uint8_t pooling;                /* enum pooling, never the default */
 	uint8_t pool;
-	uint8_t timeout; /* class; N_TIMEOUTS: the protocol's */
-	uint8_t ports;   /* enum ports_mode, never the default */
+	uint8_t timeout;            /* class; N_TIMEOUTS: the protocol's */
+	uint8_t ports;              /* enum ports_mode, never the default */
 	uint16_t realm, realm_mask; /* of the session's; mask 0: any */
 };
 _Static_assert(sizeof(struct snapshot_rule) == 32, "no holes: snapshots are compared");

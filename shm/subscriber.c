@@ -23,8 +23,7 @@ struct local_table subscriber_parts_of(const struct arena *a, unsigned engine)
 
 struct global_table subscriber_table_of(const struct arena *a, unsigned actor)
 {
-	return (struct global_table){
-		arena_region(a, ARENA_subscribers), a->header->geometry.subscriber_buckets, actor};
+	return (struct global_table){arena_region(a, ARENA_subscribers), a->header->geometry.subscriber_buckets, actor};
 }
 
 struct subscribers subscribers_view(struct arena *a, unsigned actor)
@@ -188,9 +187,24 @@ static bool is_needed(const struct subscriber *s)
 	       atomic_load_explicit(&s->record, memory_order_relaxed) != 0 || has_blocks(s);
 }
 
+/* With the buckets locked, and no part left: nobody uses a port of its blocks, or comes to. */
+static void give_blocks_back(struct subscribers *v, uint32_t index)
+{
+	struct subscriber *s = subscriber_at(v->arena, index);
+
+	if (!has_blocks(s) || !subscriber_lock(v, s))
+		return;
+	for (unsigned i = 0; i < SUBSCRIBER_BLOCKS; i++)
+		if (block_listed(s, i) && block_give_back(v->arena, s, index, i, &v->actor->intent.block))
+			counter_add(&v->actor->counters[COUNTER_blocks_returned], 1);
+	unlock(s);
+}
+
 /* One that cannot be freed just now stays in the table, for whoever touches it next. */
 static void drop_if_idle(struct subscribers *v, const struct global_pair *pair, uint32_t index)
 {
+	if (atomic_load_explicit(&subscriber_at(v->arena, index)->parts, memory_order_acquire) == 0)
+		give_blocks_back(v, index);
 	if (is_needed(subscriber_at(v->arena, index)))
 		return;
 	global_remove(&v->table, pair, index);
@@ -206,8 +220,8 @@ static uint64_t bit_of(const struct subscribers *v)
 }
 
 /* With the buckets locked. Its bit comes first and goes last. */
-static struct subscriber_part *add_part(struct subscribers *v, uint32_t subscriber, struct subscriber_key key,
-	uint32_t now_s, enum part_refusal *why)
+static struct subscriber_part *add_part(
+	struct subscribers *v, uint32_t subscriber, struct subscriber_key key, uint32_t now_s, enum part_refusal *why)
 {
 	struct slab *slab = &v->actor->slab[SLAB_part];
 	struct subscriber *s = subscriber_at(v->arena, subscriber);
@@ -252,7 +266,7 @@ struct subscriber_part *part_make(
 	return p;
 }
 
-/* What it may use goes back. Of rate it goes with what was made. */
+/* What it may use goes back. Of rate it goes with what was made: that first, so that at no instant it uses more than it may. */
 static void give_all_back(struct subscriber *s, struct subscriber_part *p)
 {
 	atomic_store_explicit(&p->amount[QUOTA_rate].used, 0, memory_order_relaxed);

@@ -12,7 +12,8 @@
  *
  * Lives      a part lives while it has anything in use or was touched lately. Its bit in subscriber.parts is set before
  *            it is made and cleared after it is gone, under the buckets' lock; so a subscriber with no bit has no part,
- *            and goes unless it has a record or blocks. Thus an address stays paired while any mapping of its lives.
+ *            gives its blocks back if it has any still, and goes unless it has a record. Thus an address stays paired, and blocks are kept,
+ *            while any mapping of its lives.
  * Order      buckets of the table, then the subscriber's lock, then the shared allocator's.
  * Death      the intent names the subscriber (engine.h) from before the first lock to after the last. The successor, with
  *            its tables' locks released, makes bit, part and table agree, counts `out` anew from the parts, and releases
@@ -56,7 +57,7 @@ enum {
 	SUBSCRIBER_BLOCKS = 8,
 	SUBSCRIBER_NAME_SIZE = 32,
 };
-_Static_assert(QUOTA_SESSION_MEMORY * QUOTA_MEMORY_UNIT == 96, "units divide it");
+_Static_assert(QUOTA_SESSION_MEMORY *QUOTA_MEMORY_UNIT == 96, "units divide it");
 
 /* What one subscriber may have. */
 struct limits {
@@ -84,13 +85,13 @@ struct subscriber {
 	_Atomic uint32_t pair[SUBSCRIBER_PAIRS];          /*  32 [A] paired NAT addresses, be32_t; 0: none */
 	uint32_t created_s;                               /*  48 [I] CLOCK_MONOTONIC */
 	_Atomic uint32_t record;                          /*  52 [A] slab index of its record; 0: it has none */
-	uint32_t spare[2];                                /*  56 */
-	_Atomic uint32_t lock;                            /*  64 holder + 1; 0: free */
+	uint32_t reserved_b[2];                           /*  56 */
+	_Atomic uint32_t lock;                            /*  64 [A] holder + 1; 0: free */
 	uint32_t tokens;                                  /*  68 [L] new sessions that may be drawn */
 	uint64_t refilled_ns;                             /*  72 [L] up to when tokens were added */
 	uint32_t out[N_QUOTAS];                           /*  80 [L] what all parts together may use */
 	struct limits limits;                             /* 104 [L] in force */
-	uint32_t unused[6];                               /* 136 */
+	uint32_t reserved_c[6];                           /* 136 */
 	_Atomic uint64_t block[SUBSCRIBER_BLOCKS];        /* 160 [A] its port blocks (blocks.h); 0: none */
 	_Atomic uint32_t block_used_s[SUBSCRIBER_BLOCKS]; /* 224 [A] when a port of it was seen in use last */
 };
@@ -107,7 +108,7 @@ struct subscriber_record {
 	uint32_t given;                  /*  40 [I] limits that count here instead of its group's: bit enum quota, */
 	uint32_t reserved;               /*  44      LIMIT_GIVEN_* */
 	struct limits limits;            /*  48 [I] */
-	uint32_t spare[12];              /*  80 */
+	uint32_t reserved_b[12];         /*  80 */
 };
 _Static_assert(sizeof(struct subscriber_record) == 128, "its row in SLAB_CLASSES");
 
@@ -126,25 +127,25 @@ struct part_refusals {
 
 /* Legend  [G] slab generation  [F] while free  [I] fixed once published  [O] its engine  [S] its engine; anyone reads */
 struct subscriber_part {
-	_Atomic uint32_t generation;            /*   0 [G] */
-	uint32_t link;                          /*   4 [F] */
-	be32_t inside;                          /*   8 [I] */
-	uint16_t realm;                         /*  12 [I] */
-	uint8_t engine;                         /*  14 [I] */
-	_Atomic uint8_t tight;                  /*  15 [S] bit enum quota: no unit is kept that is not in use */
-	uint32_t subscriber;                    /*  16 [I] slab index */
-	uint32_t configured;                    /*  20 [O] generation of the configuration last looked at; 0: none yet */
-	uint32_t epoch;                         /*  24 [O] the subscriber's */
-	uint32_t touched_s;                     /*  28 [O] */
-	struct part_amount amount[N_QUOTAS];    /*  32 */
-	uint32_t dry_turn;                      /*  80 [O] the turn in which those of `dry` were found used up */
-	uint16_t dry;                           /*  84 [O] bit enum quota; shifted by 8: for ordinary requests only */
-	uint16_t group;                         /*  86 [O] of limits, of the configuration last looked at */
-	uint32_t picked_from;                   /*  88 [O] generation of the configuration of pick[] */
-	uint32_t pick[SUBSCRIBER_PAIRS];        /*  92 [O] pool << 16 | place of the paired address in it + 1; 0: none */
-	uint32_t spare;                         /* 108 */
+	_Atomic uint32_t generation;         /*   0 [G] */
+	uint32_t link;                       /*   4 [F] */
+	be32_t inside;                       /*   8 [I] */
+	uint16_t realm;                      /*  12 [I] */
+	uint8_t engine;                      /*  14 [I] */
+	_Atomic uint8_t tight;               /*  15 [S] bit enum quota: no unit is kept that is not in use */
+	uint32_t subscriber;                 /*  16 [I] slab index */
+	uint32_t configured;                 /*  20 [O] generation of the configuration last looked at; 0: none yet */
+	uint32_t epoch;                      /*  24 [O] the subscriber's */
+	uint32_t touched_s;                  /*  28 [O] */
+	struct part_amount amount[N_QUOTAS]; /*  32 [S] */
+	uint32_t dry_turn;                   /*  80 [O] the turn in which those of `dry` were found used up */
+	uint16_t dry;                        /*  84 [O] bit enum quota; shifted by 8: for ordinary requests only */
+	uint16_t group;                      /*  86 [O] of limits, of the configuration last looked at */
+	uint32_t picked_from;                /*  88 [O] generation of the configuration of pick[] */
+	uint32_t pick[SUBSCRIBER_PAIRS];     /*  92 [O] pool << 16 | place of the paired address in it + 1; 0: none */
+	uint32_t reserved;                   /* 108 */
 	struct part_refusals refused[N_QUOTAS]; /* 112 [S] */
-	uint32_t unused[2];                     /* 184 */
+	uint32_t reserved_b[2];                 /* 184 */
 };
 _Static_assert(sizeof(struct subscriber_part) == 192, "its row in SLAB_CLASSES");
 _Static_assert(offsetof(struct subscriber_part, amount) == 32, "see map");
@@ -159,7 +160,7 @@ struct subscribers {
 	struct local_table parts;  /* the engine's own; of mgmtd: none */
 	struct global_table table; /* all subscribers */
 	uint32_t turn;             /* of housekeeping */
-	uint32_t stray; /* while settling: a part that may be in no table */
+	uint32_t stray;            /* while settling: a part that may be in no table */
 };
 
 struct subscribers subscribers_view(struct arena *a, unsigned actor);

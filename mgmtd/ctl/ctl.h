@@ -21,13 +21,14 @@ struct ctl_plan_options {
 
 /* What stood on the command line besides the command and the configuration; NULL or false when it did not. */
 struct ctl_options {
-	bool exact;                                           /* check: nothing runs */
-	bool json;                                            /* sessions: as the API answers */
-	const char *inside, *nat, *remote, *protocol, *realm; /* sessions, pinholes, deterministic, subscribers: which */
-	const char *lifetime;                                 /* pinholes: seconds */
-	const char *name, *top;                               /* subscribers: which, or what it is to be called */
-	const char *set;                                      /* subscribers set: limits */
-	const char *time, *skew, *earlier;                    /* deterministic: when */
+	bool exact; /* check: nothing runs */
+	bool json;  /* sessions: as the API answers */
+	const char *inside, *nat, *remote, *protocol,
+		*realm;                    /* sessions, pinholes, deterministic, subscribers: which */
+	const char *lifetime;              /* pinholes: seconds */
+	const char *name, *top;            /* subscribers: which, or what it is to be called */
+	const char *set;                   /* subscribers set: limits */
+	const char *time, *skew, *earlier; /* deterministic: when */
 	struct ctl_plan_options plan;
 };
 

@@ -65,8 +65,9 @@ static unsigned given(const struct ctl_options *o)
 {
 	static const struct ctl_plan_options none;
 
-	return (o->exact ? TAKES_EXACT : 0) | (o->inside || o->realm ? TAKES_SUBSCRIBER : 0) | (o->nat ? TAKES_NAT : 0) |
-	       (o->remote || o->protocol ? TAKES_FILTER : 0) | (o->time || o->skew || o->earlier ? TAKES_TIME : 0) |
+	return (o->exact ? TAKES_EXACT : 0) | (o->inside || o->realm ? TAKES_SUBSCRIBER : 0) |
+	       (o->nat ? TAKES_NAT : 0) | (o->remote || o->protocol ? TAKES_FILTER : 0) |
+	       (o->time || o->skew || o->earlier ? TAKES_TIME : 0) |
 	       (memcmp(&o->plan, &none, sizeof none) != 0 ? TAKES_PLAN : 0) | (o->json ? TAKES_JSON : 0) |
 	       (o->name ? TAKES_NAME : 0) | (o->top ? TAKES_TOP : 0) | (o->set ? TAKES_LIMITS : 0) |
 	       (o->lifetime ? TAKES_LIFETIME : 0);
@@ -92,8 +93,8 @@ static void list_commands(void)
 {
 	fprintf(stderr, "corenatctl: the commands are\n");
 	for (unsigned i = 0; i < sizeof commands / sizeof commands[0]; i++)
-		fprintf(stderr, "  %-11s %-8s %s\n", commands[i].word[0], commands[i].word[1] ? commands[i].word[1] : "",
-			commands[i].help);
+		fprintf(stderr, "  %-11s %-8s %s\n", commands[i].word[0],
+			commands[i].word[1] ? commands[i].word[1] : "", commands[i].help);
 }
 
 int main(int argc, char **argv)
@@ -109,8 +110,7 @@ int main(int argc, char **argv)
 		{"remote", "IP[:PORT]", "sessions: with this remote", .text = &options.remote},
 		{"protocol", "NAME", "sessions: tcp, udp, icmp or other; pinholes: tcp, udp",
 			.text = &options.protocol},
-		{"realm", "VLAN", "of this realm; 0: untagged; deterministic: its name",
-			.text = &options.realm},
+		{"realm", "VLAN", "of this realm; 0: untagged; deterministic: its name", .text = &options.realm},
 		{"json", NULL, "sessions, pinholes, subscribers, deterministic, plan: JSON", .flag = &options.json},
 		{"name", "TEXT", "subscribers: whose name has it; set: the name", .text = &options.name},
 		{"top", "WHAT", "subscribers list: those with the most sessions, ports or refused",

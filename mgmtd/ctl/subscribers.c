@@ -47,7 +47,8 @@ static const char *first_address(struct json_object *row)
 {
 	struct json_object *list = member(row, "addresses");
 
-	return list && json_object_array_length(list) ? json_object_get_string(json_object_array_get_idx(list, 0)) : "-";
+	return list && json_object_array_length(list) ? json_object_get_string(json_object_array_get_idx(list, 0))
+						      : "-";
 }
 
 static uint64_t refused(struct json_object *row)
@@ -125,12 +126,14 @@ static void print_one(struct json_object *row)
 		"name", text_of(row, "name"));
 	print_list(row, "addresses", "addresses");
 	print_list(row, "own_limits", "limits of its own");
-	json_object_object_foreach (member(row, "use"), what, use)
+	json_object_object_foreach (member(row, "use"), what, use) {
 		printf("%-20s %s of %s\n", what, text_of(use, "used"),
 			member(use, "limit") ? text_of(use, "limit") : "any number");
-	json_object_object_foreach (member(row, "refused"), reason, r)
+	}
+	json_object_object_foreach (member(row, "refused"), reason, r) {
 		printf("refused for %s: %s times, since %s s ago, last %s s ago\n", reason, text_of(r, "count"),
 			text_of(r, "since_s_ago"), text_of(r, "last_s_ago"));
+	}
 }
 
 static bool make_path(const struct ctl_options *o, char out[PATH_SIZE])

@@ -33,9 +33,12 @@ static struct bench {
 } b;
 
 static const char document[] =
-	"{\"arena\":{\"engines\":4,\"sessions\":65536,\"subscribers\":1100000},\"inside\":{\"interface\":\"in\",\"prefixes\":"
-	"[\"100.64.0.0/10\"],\"rss\":{\"table\":[0,0,0,0]}},\"outside\":{\"interface\":\"out\",\"rss\":{\"table\":[0,0,0,0]}},"
-	"\"pools\":[{\"name\":\"p\",\"addresses\":[\"198.51.100.0/26\"]}],\"limits\":[{\"name\":\"all\",\"sessions\":%u,"
+	"{\"arena\":{\"engines\":4,\"sessions\":65536,\"subscribers\":1100000},\"inside\":{\"interface\":\"in\","
+	"\"prefixes\":"
+	"[\"100.64.0.0/"
+	"10\"],\"rss\":{\"table\":[0,0,0,0]}},\"outside\":{\"interface\":\"out\",\"rss\":{\"table\":[0,0,0,0]}},"
+	"\"pools\":[{\"name\":\"p\",\"addresses\":[\"198.51.100.0/"
+	"26\"]}],\"limits\":[{\"name\":\"all\",\"sessions\":%u,"
 	"\"udp_ports\":1000,\"memory_kib\":512,\"new_sessions_per_s\":50000000}]}";
 
 static void configure(uint32_t sessions)

@@ -65,7 +65,7 @@ struct churn {
 	struct rnd rnd;
 	unsigned seed, kills, killed;
 	const char *death;
-	uint64_t died_at[INTENT_PINHOLE + 1], died_locked;
+	uint64_t died_at[INTENT_PINHOLE + 1], died_locked, died_in_block;
 	uint64_t looks, in_flight;
 	uint64_t slowest_ms;
 };
@@ -269,12 +269,18 @@ static void wait_stopped(struct churn *c, unsigned engine)
 		give_up(c, "engine %u ended while it was traced, status %#x", engine, (unsigned)status);
 }
 
+static bool changes_block(const struct churn *c, unsigned engine)
+{
+	return atomic_load(&actor_of(c->arena, engine)->intent.block) != 0;
+}
+
 /* Lets the victim run and stops it again, until it stands inside a change of shared structures. */
 static void hunt(struct churn *c, unsigned engine)
 {
 	pid_t pid = c->engine[engine].pid;
 
-	for (int tries = 0; tries < HUNT_TRIES && intent_of(c, engine) == INTENT_NONE; tries++) {
+	for (int tries = 0; tries < HUNT_TRIES && intent_of(c, engine) == INTENT_NONE && !changes_block(c, engine);
+		tries++) {
 		uint64_t turns = atomic_load(&c->board->turns[engine]);
 
 		ptrace(PTRACE_CONT, pid, NULL, NULL);
@@ -317,15 +323,17 @@ static unsigned locks_of(const struct churn *c, unsigned engine)
 
 static void note_death(struct churn *c, unsigned engine)
 {
-	static char text[96];
+	static char text[128];
 	const struct intent *in = &actor_of(c->arena, engine)->intent;
 	enum intent_step step = intent_of(c, engine);
 	unsigned locks = locks_of(c, engine);
 
 	c->died_at[step]++;
 	c->died_locked += locks > 0;
-	snprintf(text, sizeof text, "engine %u died at %s of session %u, mapping %u, port %#llx, %u locks", engine,
-		step_name[step], in->session, in->mapping, (unsigned long long)atomic_load(&in->port), locks);
+	c->died_in_block += changes_block(c, engine);
+	snprintf(text, sizeof text, "engine %u died at %s of session %u, mapping %u, port %#llx, block %#llx, %u locks",
+		engine, step_name[step], in->session, in->mapping, (unsigned long long)atomic_load(&in->port),
+		(unsigned long long)atomic_load(&in->block), locks);
 	c->death = text;
 }
 
@@ -402,12 +410,15 @@ static void drain(struct churn *c)
 	check_exactly(c, &counts);
 	if (counts.sessions || counts.adoptions || counts.mappings || counts.references || counts.local_entries ||
 		counts.global_entries || counts.mapping_entries || counts.filter_entries || counts.ports[PORTS_TCP] ||
-		counts.ports[PORTS_OTHER])
+		counts.ports[PORTS_OTHER] || counts.blocks || counts.granules)
 		give_up(c,
-			"%llu sessions, %llu adoptions, %llu mappings, %llu ports are left after everything idled out",
+			"%llu sessions, %llu adoptions, %llu mappings, %llu ports, %llu blocks are left after "
+			"everything idled "
+			"out",
 			(unsigned long long)counts.sessions, (unsigned long long)counts.adoptions,
 			(unsigned long long)counts.mappings,
-			(unsigned long long)(counts.ports[PORTS_TCP] + counts.ports[PORTS_OTHER]));
+			(unsigned long long)(counts.ports[PORTS_TCP] + counts.ports[PORTS_OTHER]),
+			(unsigned long long)counts.blocks);
 	for (unsigned e = 0; e < ENGINES; e++)
 		if (counts.pages[e][SLAB_session] > 1)
 			give_up(c, "engine %u keeps %u empty pages", e, counts.pages[e][SLAB_session]);
@@ -426,13 +437,17 @@ static void report(const struct churn *c)
 	printf("%s  ok    %u kills; died at", isatty(STDOUT_FILENO) ? "\r" : "", c->killed);
 	for (unsigned s = 0; s <= INTENT_PINHOLE; s++)
 		printf(" %s %llu,", step_name[s], (unsigned long long)c->died_at[s]);
-	printf(" holding locks %llu\n        %llu turns made %llu sessions on %llu mappings, %llu adopted\n"
-	       "        %llu sessions began outside, %llu answers adopted, %llu packets turned round; "
-	       "%llu looks of the checker; longest turn %llu ms of processor time\n",
-		(unsigned long long)c->died_locked, turns_of(c), sum_of(c, COUNTER_sessions_created),
-		sum_of(c, COUNTER_mappings_created), sum_of(c, COUNTER_sessions_adopted),
-		verdicts_of(c, VERDICT_fwd_in_new), verdicts_of(c, VERDICT_fwd_out_adopted),
-		verdicts_of(c, VERDICT_fwd_hairpin), (unsigned long long)c->looks, (unsigned long long)c->slowest_ms);
+	printf(" holding locks %llu, changing a block %llu\n        %llu turns made %llu sessions on %llu mappings, "
+	       "%llu adopted\n"
+	       "        %llu sessions began outside, %llu answers adopted, %llu packets turned round\n        "
+	       "%llu port blocks made, %llu returned\n        %llu looks of the checker; longest turn %llu ms of "
+	       "processor time\n",
+		(unsigned long long)c->died_locked, (unsigned long long)c->died_in_block, turns_of(c),
+		sum_of(c, COUNTER_sessions_created), sum_of(c, COUNTER_mappings_created),
+		sum_of(c, COUNTER_sessions_adopted), verdicts_of(c, VERDICT_fwd_in_new),
+		verdicts_of(c, VERDICT_fwd_out_adopted), verdicts_of(c, VERDICT_fwd_hairpin),
+		sum_of(c, COUNTER_blocks_made), sum_of(c, COUNTER_blocks_returned), (unsigned long long)c->looks,
+		(unsigned long long)c->slowest_ms);
 }
 
 /* ---- main ---- */
@@ -454,9 +469,10 @@ static void churn_open(struct churn *c)
 	appliance_config(&(struct appliance){.engines = ENGINES,
 				 .sessions = CAPACITY,
 				 .addresses = 2,
-				 .ports = 6000,
+				 .ports = 6016,
 				 .idle_s = IDLE_S,
 				 .varied = true,
+				 .mixed = true,
 				 .fixed = true,
 				 .name = arena_name},
 		&c->config);

@@ -38,9 +38,9 @@ static void note_death(struct run *r)
 {
 	const struct intent *in = &actor_of(r->w->arena, r->scenario->dies)->intent;
 
-	snprintf(r->w->death, sizeof r->w->death, "%s of session %u, mapping %u, port %#llx",
-		step_name[atomic_load(&in->step)], in->session, in->mapping,
-		(unsigned long long)atomic_load(&in->port));
+	snprintf(r->w->death, sizeof r->w->death, "%s of session %u, mapping %u, port %#llx, block %#llx",
+		step_name[atomic_load(&in->step)], in->session, in->mapping, (unsigned long long)atomic_load(&in->port),
+		(unsigned long long)atomic_load(&in->block));
 }
 
 /* The others do not stop: their flows go on, and a new one is made or refused for a reason there is. */
@@ -175,6 +175,7 @@ static void run_scenario(const struct scenario *s, uint64_t seed, unsigned deep)
 		.sessions = s->sessions ? s->sessions : CAPACITY,
 		.addresses = ADDRESSES,
 		.ports = s->ports ? s->ports : PORTS,
+		.block = s->block,
 		.filtering = s->filtering,
 		.fixed = s->fixed,
 		.single = true,
@@ -209,8 +210,8 @@ static void run_scenario(const struct scenario *s, uint64_t seed, unsigned deep)
 int main(int argc, char **argv)
 {
 	unsigned seed = (unsigned)time(NULL), deep = 40;
-	const struct scenario *const lists[] = {
-		scenarios_outbound, scenarios_inbound, scenarios_pages, scenarios_pinholes, scenarios_subscribers};
+	const struct scenario *const lists[] = {scenarios_outbound, scenarios_inbound, scenarios_pages,
+		scenarios_pinholes, scenarios_subscribers, scenarios_blocks};
 	const char *only = NULL;
 	const struct arg args[] = {
 		{"seed", "N", "repeat a run", .number = &seed, .max = ~0u},

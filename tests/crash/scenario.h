@@ -15,6 +15,7 @@ struct scenario {
 	unsigned dies;     /* the engine, or ACTOR_MGMTD */
 	uint32_t sessions; /* tables are made for; 0: CAPACITY */
 	uint16_t ports;    /* 0: PORTS */
+	uint16_t block;    /* ports of a block; 0: no blocks */
 	uint32_t stride;   /* judge one change in so many: for what touches whole pages; 0: each one */
 	void (*prepare)(struct world *w);
 	void (*operate)(struct world *w);
@@ -24,6 +25,6 @@ struct scenario {
 };
 
 extern const struct scenario scenarios_outbound[], scenarios_inbound[], scenarios_pages[], scenarios_pinholes[],
-	scenarios_subscribers[];
+	scenarios_subscribers[], scenarios_blocks[];
 
 #endif

@@ -167,6 +167,9 @@ const struct scenario scenarios_subscribers[] = {
 	{.name = "subscriber_ends", .dies = 0, .prepare = idle_0, .operate = turn_0},
 	{.name = "part_ends", .dies = 1, .prepare = idle_1_not_0, .operate = turn_1},
 	{.name = "record_set_and_dropped", .dies = ACTOR_MGMTD, .prepare = named_before, .operate = named_for_a_while},
-	{.name = "record_of_one_there", .dies = ACTOR_MGMTD, .prepare = named_before_and_there, .operate = named_for_a_while},
+	{.name = "record_of_one_there",
+		.dies = ACTOR_MGMTD,
+		.prepare = named_before_and_there,
+		.operate = named_for_a_while},
 	{0},
 };

@@ -100,14 +100,16 @@ static inline unsigned tuple_engine(const struct steering *s, const struct tuple
 
 struct appliance {
 	unsigned engines;
-	uint32_t sessions;  /* what tables are sized for; may be smaller than the option's least */
+	uint32_t sessions;    /* what tables are sized for; may be smaller than the option's least */
 	uint32_t subscribers; /* the same; 0: 256 */
-	uint32_t addresses; /* of the pool */
-	uint16_t ports;     /* of each address */
-	uint32_t idle_s;    /* of every class; 0: as by default */
+	uint32_t addresses;   /* of the pool */
+	uint16_t ports;       /* of each address */
+	uint16_t block;       /* ports of a block; 0: no blocks */
+	uint32_t idle_s;      /* of every class; 0: as by default */
 	enum behaviour filtering;
 	bool fixed;       /* a static mapping: FIXED_INSIDE and FIXED_PORT to the pool's first address, same port */
 	bool varied;      /* restricted TCP; UDP mappings to port 81 depend on the remote address */
+	bool mixed;       /* with `varied`: UDP to port 80 has port blocks, of two addresses of their own */
 	bool single;      /* all replies land on engine 0; else by Toeplitz */
 	const char *name; /* of the arena */
 };
@@ -118,21 +120,30 @@ static inline void appliance_config(const struct appliance *w, struct config *c)
 	static const char rules[] = "{\"name\":\"tcp\",\"protocol\":\"tcp\",\"type\":\"restricted\"},"
 				    "{\"name\":\"81\",\"protocol\":\"udp\",\"port_first\":81,\"port_last\":81,"
 				    "\"mapping\":\"address-dependent\",\"filtering\":\"endpoint-independent\"}";
-	char text[2048], table[4 * ENGINE_MAX] = "";
+	static const char in_blocks[] = "{\"name\":\"80\",\"protocol\":\"udp\",\"port_first\":80,\"port_last\":80,"
+					"\"pool\":\"blocks\",\"ports\":\"blocks\"},";
+	static const char block_pool[] = ",{\"name\":\"blocks\",\"addresses\":[\"198.51.100.64-198.51.100.65\"],"
+					 "\"block_size\":64}";
+	char text[2048], table[4 * ENGINE_MAX] = "", blocks[96] = "";
+	unsigned first = w->block || w->mixed ? 2048 : 2000;
 	unsigned entries = 1;
 
 	while (entries < w->engines)
 		entries *= 2;
 	for (unsigned i = 0; i < entries; i++)
 		snprintf(table + strlen(table), sizeof table - strlen(table), "%s%u", i ? "," : "", i % w->engines);
+	if (w->block)
+		snprintf(blocks, sizeof blocks, ",\"block_size\":%u", w->block);
 	snprintf(text, sizeof text,
 		"{\"arena\":{\"name\":\"%s\",\"engines\":%u},"
 		"\"inside\":{\"interface\":\"in\",\"prefixes\":[\"100.64.0.0/10\"],\"rss\":{\"table\":[%s]}},"
 		"\"outside\":{\"interface\":\"out\",\"rss\":{\"mode\":\"%s\",\"table\":[%s]}},"
-		"\"pools\":[{\"name\":\"main\",\"addresses\":[\"198.51.100.0-198.51.100.%u\"]}],\"rules\":[%s],"
-		"\"nat\":{\"port_first\":2000,\"port_last\":%u}}",
+		"\"pools\":[{\"name\":\"main\",\"addresses\":[\"198.51.100.0-198.51.100.%u\"]%s}%s],\"rules\":[%s%s],"
+		"\"nat\":{\"ports\":\"%s\",\"port_first\":%u,\"port_last\":%u}}",
 		w->name ? w->name : "/corenat-test", w->engines, table, w->single ? "single" : "toeplitz",
-		w->single ? "0" : table, w->addresses - 1, w->varied ? rules : "", 1999u + w->ports);
+		w->single ? "0" : table, w->addresses - 1, blocks, w->mixed ? block_pool : "",
+		w->mixed ? in_blocks : "", w->varied ? rules : "", w->block ? "blocks" : "shuffled", first,
+		first - 1 + w->ports);
 	if (!config_parse(c, text, strlen(text), &err)) {
 		fprintf(stderr, "%s\n", err.text);
 		abort();
@@ -147,6 +158,11 @@ static inline void appliance_config(const struct appliance *w, struct config *c)
 		c->nat.udp_timeout_s = c->nat.icmp_timeout_s = w->idle_s;
 		c->nat.tcp_opening_timeout_s = c->nat.tcp_closing_timeout_s = w->idle_s;
 		c->nat.tcp_established_timeout_s = 2 * w->idle_s;
+	}
+	if (w->idle_s && w->mixed) {
+		c->nat.subscriber_idle_s = 2 * w->idle_s;
+		c->pools[1].block_hold_s = w->idle_s;
+		c->nat.hold_s = 1;
 	}
 }
 

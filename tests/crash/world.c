@@ -42,9 +42,8 @@ static void add_page(struct world *w, uint32_t number)
 
 static void find_spans(struct world *w)
 {
-	static const enum arena_region whole[] = {
-		ARENA_page_map, ARENA_sessions, ARENA_mappings, ARENA_filters, ARENA_subscribers, ARENA_pinholes, ARENA_locals,
-		ARENA_parts};
+	static const enum arena_region whole[] = {ARENA_page_map, ARENA_sessions, ARENA_mappings, ARENA_filters,
+		ARENA_subscribers, ARENA_pinholes, ARENA_locals, ARENA_parts};
 	const struct arena_header *h = w->arena->header;
 
 	add_span(w, actor_of(w->arena, 0), ENGINES * sizeof(struct actor));
@@ -267,8 +266,9 @@ void world_drain(struct world *w)
 	EXPECT(w, c.sessions == 0 && c.adoptions == 0 && c.mappings == 0 && c.references == 0);
 	EXPECT(w, c.local_entries == 0 && c.global_entries == 0);
 	EXPECT(w, c.mapping_entries == 0 && c.filter_entries == 0);
-	EXPECT(w, c.ports[PORTS_TCP] == 0 && c.ports[PORTS_OTHER] == 0);
+	EXPECT(w, c.ports[PORTS_TCP] == 0 && c.ports[PORTS_OTHER] == 0 && c.blocks == 0 && c.granules == 0);
 	EXPECT(w, c.subscribers == 0 && c.parts == 0 && c.part_entries == 0 && c.subscriber_entries == 0);
 	EXPECT(w, c.pages_free + c.pages[ACTOR_SHARED][SLAB_port_table] + c.pages[ACTOR_SHARED][SLAB_subscriber] +
-			      c.pages[ACTOR_SHARED][SLAB_record] == w->arena->header->geometry.pages);
+				  c.pages[ACTOR_SHARED][SLAB_record] ==
+			  w->arena->header->geometry.pages);
 }

@@ -41,7 +41,7 @@ struct world {
 	unsigned answering;            /* the engine its answer lands on */
 	const char *scenario;
 	long instruction, inner; /* where the operation stands, and the recovery from it; -1: not stepped */
-	char death[64];          /* the intent found */
+	char death[96];          /* the intent found */
 };
 
 struct world *world_make(const struct appliance *look, const char *scenario);

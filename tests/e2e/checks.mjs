@@ -121,6 +121,25 @@ async function sessionSearchRefusesNonsense({ page }) {
 	assert.equal(await page.getByLabel("Inside").getAttribute("aria-invalid"), "false");
 }
 
+/* The topmost are those the API names; the page of one shows what it uses of each limit. */
+async function subscribersShown({ page, api, traffic }) {
+	const { subscribers } = await api("subscribers?top=sessions&limit=20");
+	if (traffic)
+		assert.ok(subscribers.length > 0, "no subscriber although traffic flows");
+	if (subscribers.length === 0)
+		return;
+	const { inside } = subscribers[0];
+	await page.getByLabel("Find").fill(inside);
+	const row = page.locator("#subscribers-body tbody tr").filter({ hasText: inside });
+	await row.getByRole("button").click();
+	await page.locator("#subscriber-limits tbody tr").first().waitFor();
+	assert.match(await page.locator("#subscriber-name").textContent(), new RegExp(`^${inside}`));
+	assert.equal(await page.locator("#subscriber-limits tbody tr").count(), 6);
+	assert.match(await page.locator("#subscriber-where").textContent(), /^behind \d/);
+	await page.getByRole("button", { name: "Close" }).click();
+	await page.getByLabel("Find").fill("");
+}
+
 async function numbersMove({ page, api, traffic }) {
 	const clock = await page.locator("#clock").textContent();
 	await page.waitForFunction((old) => document.getElementById("clock").textContent !== old, clock, { timeout: TURN_MS });
@@ -177,6 +196,7 @@ export const CHECKS = [
 	["pools as the API says", poolsAgree],
 	["a session is found by its inside address", sessionsFound],
 	["session search refuses what is no address", sessionSearchRefusesNonsense],
+	["subscribers as the API says", subscribersShown],
 	["a chart is explored by keyboard", chartAnswersKeys],
 	["every control is reached by keyboard", keyboardReachesAll],
 ];

@@ -176,7 +176,8 @@ static enum model_fate filter_says(const struct model *m, int mapping, struct la
 {
 	const struct model_mapping *map = &m->maps[mapping];
 	enum model_scope scope = map->protocol == ICMP ? SAME_ENDPOINT : m->filtering;
-	enum model_fate fate = scope == SAME_ADDRESS && map->maker == remote.address ? MODEL_EITHER : MODEL_DROP;
+	bool made = map->maker == remote.address || map->former == remote.address;
+	enum model_fate fate = scope == SAME_ADDRESS && made ? MODEL_EITHER : MODEL_DROP;
 
 	for (unsigned i = 0; i < MODEL_MAX; i++) {
 		const struct model_session *s = &m->sessions[i];
@@ -195,6 +196,14 @@ bool model_is_of(const struct model *m, uint8_t protocol, struct lab_end nat, st
 	int map = mapping_at(m, protocol, nat);
 
 	return map >= 0 && lab_same(m->maps[map].inside, inside);
+}
+
+bool model_has_unseen(const struct model *m, uint8_t protocol)
+{
+	for (unsigned i = 0; i < MODEL_MAX; i++)
+		if (m->maps[i].used && !m->maps[i].seen && (m->maps[i].protocol == TCP) == (protocol == TCP))
+			return true;
+	return false;
 }
 
 bool model_conflicts(const struct model *m, uint8_t protocol, struct lab_end remote, struct lab_end nat)
@@ -287,6 +296,8 @@ static void judge(const struct model *m, const struct model_mapping *chosen)
 {
 	if (!model_in_pool(m, chosen->nat.address))
 		fail_msg("an address that is not of the pool was chosen");
+	if (chosen->nat.port < m->port_first)
+		fail_msg("port %u was chosen, which may not be", chosen->nat.port);
 	for (unsigned i = 0; i < MODEL_MAX; i++) {
 		const struct model_mapping *o = &m->maps[i];
 
@@ -296,6 +307,9 @@ static void judge(const struct model *m, const struct model_mapping *chosen)
 			fail_msg("a port was chosen that another mapping has");
 		if (o->inside.address == chosen->inside.address && o->nat.address != chosen->nat.address)
 			fail_msg("a host was given a second address");
+		if (m->block && o->inside.address != chosen->inside.address && o->nat.address == chosen->nat.address &&
+			o->nat.port / m->block == chosen->nat.port / m->block)
+			fail_msg("a port of another host's block was chosen");
 	}
 }
 
@@ -332,7 +346,7 @@ void model_learn(struct model *m, const struct model_word *w, struct lab_end nat
 
 		if (!old->used && old->seen && old->protocol == map->protocol && lab_same(old->inside, map->inside) &&
 			lab_same(old->nat, nat))
-			map->maker = old->maker;
+			map->former = old->maker;
 	}
 	if (w->side == SIDE_INSIDE)
 		learn_other_half(m, s, nat);

@@ -9,7 +9,7 @@
  * Use        model_age(m, now); struct model_word w = model_out(m, UDP, host, server); compare; model_learn(m, &w, seen.src);
  *
  * Which port a new mapping gets is the appliance's choice: a session is "unseen" until a packet of it came out. The model
- * judges the choice: of the pool, nobody else's, on the host's address.
+ * judges the choice: of the pool, nobody else's, on the host's address, in none of another host's blocks.
  */
 #ifndef CORENAT_TESTS_NAT_MODEL_H
 #define CORENAT_TESTS_NAT_MODEL_H
@@ -24,7 +24,8 @@ struct model_mapping {
 	bool used, seen; /* seen: nat holds */
 	uint8_t protocol;
 	struct lab_end inside, remote; /* remote: towards whom it was made */
-	uint32_t maker; /* remote's address; of the first, when it ended and was taken up again at once */
+	uint32_t maker;                /* remote's address */
+	uint32_t former; /* that of a mapping before, of the same ends: it may have been taken up again at once */
 	struct lab_end nat;
 };
 
@@ -42,6 +43,8 @@ struct model {
 	enum model_scope mapping, filtering;
 	double udp_s, icmp_s, opening_s, established_s;
 	uint32_t pool_first, pool_last;
+	uint32_t port_first; /* of what may be chosen */
+	uint32_t block;      /* this many ports in a row are one host's alone; 0: no such thing */
 	double now;
 	unsigned next; /* mapping to be made: those that ended stay to be looked at */
 	struct model_mapping maps[MODEL_MAX];
@@ -88,5 +91,7 @@ bool model_conflicts(const struct model *m, uint8_t protocol, struct lab_end rem
 /* True when it is the inside endpoint's own NAT end. */
 bool model_is_of(const struct model *m, uint8_t protocol, struct lab_end nat, struct lab_end inside);
 bool model_in_pool(const struct model *m, uint32_t address);
+/* True while a mapping of the protocol's ports may be at a NAT end that nobody knows. */
+bool model_has_unseen(const struct model *m, uint8_t protocol);
 
 #endif

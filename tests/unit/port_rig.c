@@ -1,8 +1,8 @@
 #include "tests/unit/port_rig.h"
 
-static const uint8_t customary[40] = {0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3,
-	0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a,
-	0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa};
+static const uint8_t customary[40] = {0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43,
+	0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2,
+	0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa};
 
 static void *table_room(size_t size)
 {
@@ -36,11 +36,12 @@ static void make_rules(struct rig *r, unsigned engine)
 	port_homes_of(&rules->homes, &rules->order, &r->steering, engine);
 	for (unsigned chunk = 0; chunk < N_CHUNKS; chunk++)
 		for (unsigned place = 0; place < CHUNK_PORTS; place++) {
-			uint32_t port = port_of_place(
-				&rules->order, (struct port_place){(uint16_t)chunk, (uint8_t)place});
+			uint32_t port =
+				port_of_place(&rules->order, (struct port_place){(uint16_t)chunk, (uint8_t)place});
 			bool low = chunk >= ORDER_CHUNKS;
 
-			if (port && (port < LOW_PORTS) == low && (low ? r->is.low : port >= r->is.first && port <= r->is.last))
+			if (port && (port < LOW_PORTS) == low &&
+				(low ? r->is.low : port >= r->is.first && port <= r->is.last))
 				rules->allowed[chunk] |= (uint16_t)(1u << place);
 		}
 	rules->engines = r->is.engines;
@@ -102,8 +103,8 @@ int rig_take(struct rig *r, unsigned engine, enum port_set set, const struct por
 
 bool rig_put(struct rig *r, unsigned engine, enum port_set set, uint16_t port, bool rest)
 {
-	return port_view_put(&r->view[engine], r->table, &r->rules[engine], set, port, rest,
-		(uint32_t)(r->now.ns / 1000000000u));
+	return port_view_put(
+		&r->view[engine], r->table, &r->rules[engine], set, port, rest, (uint32_t)(r->now.ns / 1000000000u));
 }
 
 void rig_wake(struct rig *r, unsigned engine)

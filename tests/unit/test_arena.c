@@ -400,7 +400,8 @@ static void test_header_noise(void **state)
 		struct rnd r = {seed};
 		uint32_t at = rnd_below(&r, offsetof(struct arena_header, config_generation));
 
-		for (uint32_t n = 1 + rnd_below(&r, 4); n && at < offsetof(struct arena_header, config_generation); n--, at++)
+		for (uint32_t n = 1 + rnd_below(&r, 4); n && at < offsetof(struct arena_header, config_generation);
+			n--, at++)
 			((uint8_t *)h)[at] = (uint8_t)rnd_next(&r);
 		if (arena_header_valid(h, a->bytes, &err)) {
 			accepted++;

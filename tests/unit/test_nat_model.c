@@ -30,10 +30,18 @@ enum { QUIET_S = 50, UDP_S = 325, ICMP_S = 75, OPENING_S = 225, ESTABLISHED_S = 
 #define NAT_OPTIONS                                                                                                    \
 	"\"udp_timeout_s\":325,\"icmp_timeout_s\":75,\"tcp_opening_timeout_s\":225,\"tcp_closing_timeout_s\":225,"     \
 	"\"tcp_established_timeout_s\":1425,\"syn_hold_s\":0,\"refusal\":\"off\",\"icmp_rate\":100000,"                \
-	"\"mapping\":\"%s\",\"filtering\":\"%s\""
+	"\"mapping\":\"%s\",\"filtering\":\"%s\",\"ports\":\"%s\""
+#define POOL_OF_BLOCKS                                                                                                 \
+	"[{\"name\":\"main\",\"addresses\":[\"198.51.100.0/"                                                           \
+	"30\"],\"block_size\":1024,\"blocks_max\":8,\"block_hold_s\":0}]"
 
 static const char *const scope_name[N_MODEL_SCOPES] = {
 	"endpoint-independent", "address-dependent", "address-and-port-dependent"};
+/* Ways of choosing ports, and how many ports in a row are one host's. */
+static const struct {
+	const char *name;
+	uint32_t block;
+} ways[] = {{"shuffled", 0}, {"ordered", 0}, {"blocks", 1024}};
 static const uint8_t protocols[] = {UDP, TCP, ICMP};
 
 struct duel {
@@ -280,7 +288,7 @@ static void step_inbound(struct duel *d)
 
 	if (!recent_nat(d, protocol, &nat))
 		return;
-	if (rnd_one_in(&d->rnd, 10))
+	if (rnd_one_in(&d->rnd, 10) && !model_has_unseen(d->model, protocol))
 		nat.port ^= 1;
 	bool first = !model_find_inbound(d->model, protocol, server, nat);
 	if (model_conflicts(d->model, protocol, server, nat) || (protocol == ICMP && first && !rnd_one_in(&d->rnd, 4)))
@@ -423,12 +431,12 @@ static unsigned number_from(const char *name, unsigned otherwise)
 	return text ? (unsigned)strtoul(text, NULL, 10) : otherwise;
 }
 
-static void prepare(struct duel *d, enum model_scope mapping, enum model_scope filtering)
+static void prepare(struct duel *d, enum model_scope mapping, enum model_scope filtering, unsigned way)
 {
 	char nat[512];
 
-	snprintf(nat, sizeof nat, NAT_OPTIONS, scope_name[mapping], scope_name[filtering]);
-	lab_configure(d->lab, &(struct lab_setup){.nat = nat});
+	snprintf(nat, sizeof nat, NAT_OPTIONS, scope_name[mapping], scope_name[filtering], ways[way].name);
+	lab_configure(d->lab, &(struct lab_setup){.nat = nat, .pools = POOL_OF_BLOCKS});
 	d->model = calloc(1, sizeof *d->model);
 	d->recent = calloc(RECENT, sizeof *d->recent);
 	assert_true(d->model && d->recent);
@@ -439,15 +447,17 @@ static void prepare(struct duel *d, enum model_scope mapping, enum model_scope f
 	d->model->established_s = ESTABLISHED_S;
 	d->model->pool_first = LAB_POOL;
 	d->model->pool_last = LAB_POOL + 3;
+	d->model->port_first = d->lab->config.nat.port_first;
+	d->model->block = ways[way].block;
 }
 
-static void duel(struct lab *l, enum model_scope mapping, enum model_scope filtering, uint64_t seed)
+static void duel(struct lab *l, enum model_scope mapping, enum model_scope filtering, unsigned way, uint64_t seed)
 {
 	struct duel d = {.lab = l, .seed = seed, .rnd = {seed}};
 	unsigned steps = number_from("MODEL_STEPS", STEPS);
 	struct check_counts counts;
 
-	prepare(&d, mapping, filtering);
+	prepare(&d, mapping, filtering, way);
 	for (d.step = 0; d.step < steps; d.step++)
 		step(&d);
 	lab_check(l, &counts);
@@ -460,24 +470,42 @@ static void duel(struct lab *l, enum model_scope mapping, enum model_scope filte
 	free(d.recent);
 }
 
-static void test_model(struct lab *l)
+static void test_way(struct lab *l, unsigned way, uint64_t seeds)
 {
 	unsigned only = number_from("MODEL_SEED", 0);
 
 	for (enum model_scope mapping = 0; mapping < N_MODEL_SCOPES; mapping++) {
 		for (enum model_scope filtering = 0; filtering < N_MODEL_SCOPES; filtering++) {
-			for (uint64_t seed = only ? only : 1; seed <= (only ? only : SEEDS); seed++) {
-				duel(l, mapping, filtering, seed);
+			for (uint64_t seed = only ? only : 1; seed <= (only ? only : seeds); seed++) {
+				duel(l, mapping, filtering, way, seed);
 				lab_drain(l);
 			}
 		}
 	}
 }
 
+static void test_model(struct lab *l)
+{
+	test_way(l, 0, SEEDS);
+}
+
+/* Which port it is makes no difference to anything else. */
+static void test_model_ordered(struct lab *l)
+{
+	test_way(l, 1, 1);
+}
+
+static void test_model_blocks(struct lab *l)
+{
+	test_way(l, 2, 1);
+}
+
 int main(void)
 {
 	static const struct lab_test tests[] = {
 		LAB_TEST(test_model),
+		LAB_TEST(test_model_ordered),
+		LAB_NOT_YET(test_model_blocks),
 	};
 
 	return LAB_TESTS(tests);

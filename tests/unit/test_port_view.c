@@ -89,7 +89,8 @@ static void run_model(const struct rig_setup *setup, uint64_t seed, uint64_t ste
 		} else if (kind < 3) { /* a successor begins with a view of its own */
 			unsigned e = rnd_below(&rnd, setup->engines);
 
-			port_view_make(&r->view[e], r->table, RIG_TABLE, &r->rules[e], (uint32_t)(r->now.ns / 1000000000u));
+			port_view_make(
+				&r->view[e], r->table, RIG_TABLE, &r->rules[e], (uint32_t)(r->now.ns / 1000000000u));
 		} else if (m->n_taken && kind < 45) {
 			step_put(r, m, &rnd, seed, step);
 		} else {
@@ -106,7 +107,8 @@ static void test_against_an_array(void **state)
 {
 	for (uint64_t seed = 1; seed <= 60; seed++) {
 		struct rnd r = {seed};
-		uint16_t first = (uint16_t)(LOW_PORTS + rnd_below(&r, 60000)), size = (uint16_t)(1 + rnd_below(&r, 300));
+		uint16_t first = (uint16_t)(LOW_PORTS + rnd_below(&r, 60000)),
+			 size = (uint16_t)(1 + rnd_below(&r, 300));
 		struct rig_setup setup = {.engines = 1 + rnd_below(&r, 8),
 			.table_len = rnd_below(&r, 4) ? 1u << rnd_below(&r, SLOT_BITS_MAX + 1) : 0,
 			.first = first,
@@ -125,8 +127,12 @@ static void test_against_an_array(void **state)
 /* Engines that want unevenly, one of them nearly everything: nobody is refused before every port is in use. */
 static void fill_skewed(unsigned engines, uint32_t own_share)
 {
-	struct rig *r = rig_open(&(struct rig_setup){
-		.engines = engines, .table_len = 128, .first = LOW_PORTS, .last = 65535, .own_share = own_share, .hold_percent = 100});
+	struct rig *r = rig_open(&(struct rig_setup){.engines = engines,
+		.table_len = 128,
+		.first = LOW_PORTS,
+		.last = 65535,
+		.own_share = own_share,
+		.hold_percent = 100});
 	struct rnd rnd = {engines};
 	_Atomic uint64_t intent = 0;
 	struct rig_flow flow;
@@ -195,8 +201,13 @@ static void test_replies_come_home(void **state)
 /* No port comes back before its time, every port comes back in two. */
 static void test_ports_rest(void **state)
 {
-	struct rig *r = rig_open(&(struct rig_setup){
-		.engines = 2, .table_len = 128, .first = 2000, .last = 2063, .own_share = 50, .hold_s = 120, .hold_percent = 100});
+	struct rig *r = rig_open(&(struct rig_setup){.engines = 2,
+		.table_len = 128,
+		.first = 2000,
+		.last = 2063,
+		.own_share = 50,
+		.hold_s = 120,
+		.hold_percent = 100});
 	_Atomic uint64_t intent = 0;
 	struct rnd rnd = {5};
 	struct rig_flow flow;
@@ -304,7 +315,7 @@ static void test_parity(void **state)
 enum { DRAWS = 20000, TILES = 64 };
 
 struct draws {
-	double chi;       /* of the tiles the ports lie in: about TILES when all ports are alike, DRAWS for half of them */
+	double chi; /* of the tiles the ports lie in: about TILES when all ports are alike, DRAWS for half of them */
 	uint32_t next_to; /* draws within 16 of the one before */
 	uint32_t again;   /* draws that a short history foretells: the same chunk of plain ports as the last one's */
 	uint32_t distinct;
@@ -391,8 +402,8 @@ static void test_unpredictable(void **state)
 		struct draws worse = look_at(r, engines, clustered), narrow = look_at(r, engines, from_half);
 
 		if (!looks_random(&mine, engines))
-			fail_msg("%u engines: chi %.0f, %u next to the last, %u in its sixteen, %u distinct", engines, mine.chi,
-				mine.next_to, mine.again, mine.distinct);
+			fail_msg("%u engines: chi %.0f, %u next to the last, %u in its sixteen, %u distinct", engines,
+				mine.chi, mine.next_to, mine.again, mine.distinct);
 		assert_false(looks_random(&bad, engines));
 		assert_false(looks_random(&worse, engines));
 		assert_false(looks_random(&narrow, engines));

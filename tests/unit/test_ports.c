@@ -26,8 +26,8 @@ static void step_take(struct rig *r, struct port_model m[CHUNK_PORTS], unsigned 
 	uint32_t mask = (uint32_t)rnd_next(rnd) & CHUNK_ALL, can = 0;
 	_Atomic uint64_t intent = 12345;
 	uint64_t word;
-	int place = chunk_take(r->table, RIG_TABLE, &r->rules[0].order, PORTS_TCP, chunk, mask, rnd_below(rnd, CHUNK_PORTS),
-		1, (uint8_t)epoch, &intent, &word);
+	int place = chunk_take(r->table, RIG_TABLE, &r->rules[0].order, PORTS_TCP, chunk, mask,
+		rnd_below(rnd, CHUNK_PORTS), 1, (uint8_t)epoch, &intent, &word);
 
 	for (unsigned i = 0; i < CHUNK_PORTS; i++)
 		can |= (uint32_t)(model_free(&m[i], epoch) && mask >> i & 1) << i;
@@ -36,7 +36,8 @@ static void step_take(struct rig *r, struct port_model m[CHUNK_PORTS], unsigned 
 		return;
 	CHECK_AT(seed, step, can >> place & 1);
 	CHECK_AT(seed, step, chunk_holder(word) == 1 && chunk_taken(word) >> place & 1);
-	CHECK_AT(seed, step, intent == port_name(RIG_TABLE, PORTS_TCP, (uint16_t)(chunk * CHUNK_PORTS + (unsigned)place)));
+	CHECK_AT(seed, step,
+		intent == port_name(RIG_TABLE, PORTS_TCP, (uint16_t)(chunk * CHUNK_PORTS + (unsigned)place)));
 	m[place] = (struct port_model){true, -1};
 }
 
@@ -111,7 +112,7 @@ static void exhaust(uint16_t first, uint16_t last, int odd, uint64_t seed)
 
 	for (uint32_t p = first; p <= last; p++)
 		size += odd < 0 || (int)(p & 1) == odd;
-	while ((port = ports_take_in(r->table, RIG_TABLE, o, PORTS_TCP, first, last, NULL, odd, false,
+	while ((port = ports_take_in(r->table, RIG_TABLE, o, PORTS_TCP, first, last, NULL, NULL, odd, false,
 			(uint32_t)rnd_next(&rnd), 0, &intent)) >= 0) {
 		CHECK_AT(seed, n, port >= first && port <= last && !had[port]);
 		CHECK_AT(seed, n, odd < 0 || (port & 1) == odd);
@@ -189,8 +190,8 @@ static void *engine_run(void *arg)
 			give_one_back(e, &r);
 			continue;
 		}
-		int port = ports_take_in(rig->table, RIG_TABLE, &rig->rules[0].order, PORTS_OTHER, FIRST, LAST, NULL, -1, false,
-			(uint32_t)rnd_next(&r), 0, &intent);
+		int port = ports_take_in(rig->table, RIG_TABLE, &rig->rules[0].order, PORTS_OTHER, FIRST, LAST, NULL,
+			NULL, -1, false, (uint32_t)rnd_next(&r), 0, &intent);
 
 		if (port < 0) {
 			e->full++;

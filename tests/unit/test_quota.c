@@ -84,8 +84,7 @@ static void check_sums(struct model *m, uint64_t step)
 			out += quota_have(p, QUOTA_udp_ports);
 			CHECK_AT(m->seed, step, quota_used(p, QUOTA_udp_ports) <= quota_have(p, QUOTA_udp_ports));
 			CHECK_AT(m->seed, step,
-				quota_used(p, QUOTA_udp_ports) ==
-					m->used[e][be32_host(s->inside) - 0x64400000u]);
+				quota_used(p, QUOTA_udp_ports) == m->used[e][be32_host(s->inside) - 0x64400000u]);
 		}
 		CHECK_AT(m->seed, step, out == s->out[QUOTA_udp_ports] && s->lock == 0);
 	}
@@ -224,7 +223,7 @@ static void test_model(void **state)
 	static const unsigned engines[] = {1, 2, 3, 4, 7, 16};
 
 	(void)state;
-	for (uint64_t seed = 1; seed <= 24; seed++)
+	for (uint64_t seed = 1; seed <= (UNDER_TSAN ? 6 : 24); seed++)
 		run_model(engines[seed % 6], seed % 4 == 0 ? 3 : 0, seed);
 }
 
@@ -360,6 +359,9 @@ static void run_threads(unsigned engines, uint32_t limit, uint64_t steps, bool c
 	pthread_t thread[ENGINES];
 	struct rnd r = {steps};
 
+	if (UNDER_TSAN)
+		steps /= 10;
+
 	set_limit(&t, limit);
 	for (unsigned e = 0; e < engines; e++) {
 		w[e] = (struct worker){subscribers_view(a, e), &t, e + 1, steps, t.generation, {0}};
@@ -457,7 +459,7 @@ static void test_processes_killed(void **state)
 		w[e] = (struct worker){subscribers_view(a, e), t, e + 1, UINT64_MAX, t->generation, {0}};
 		pid[e] = start(&w[e]);
 	}
-	for (unsigned n = 0; n < KILLS; n++) {
+	for (unsigned n = 0; n < (UNDER_TSAN ? 10 : KILLS); n++) {
 		unsigned e = rnd_below(&r, PROCESSES);
 
 		usleep(1000 + rnd_below(&r, 3000));

@@ -81,7 +81,8 @@ static struct answer send_as(const struct lab *lab, const char *method, const ch
 {
 	char request[512];
 
-	snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", method, path, host);
+	snprintf(
+		request, sizeof request, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", method, path, host);
 	return http_send(lab->port, request);
 }
 
@@ -165,7 +166,8 @@ static void test_top(void **state)
 	o = ask(s->lab, "/api/v1/subscribers?top=sessions", 200);
 	assert_int_equal(rows(o, "subscribers"), HOSTS);
 	for (size_t i = 1; i < HOSTS; i++)
-		assert_true(used(row(o, "subscribers", i - 1), "sessions") >= used(row(o, "subscribers", i), "sessions"));
+		assert_true(
+			used(row(o, "subscribers", i - 1), "sessions") >= used(row(o, "subscribers", i), "sessions"));
 	json_object_put(o);
 	assert_problem(s->lab, "/api/v1/subscribers?top=noise", 400, "give sessions, ports or refused");
 	scene_close(s);

@@ -499,6 +499,66 @@ static void test_4787_14a(struct lab *l)
 	in_parts(l, &in, orders[1], false);
 }
 
+/* ---- ports ---- */
+
+/* Ports below 1024 stay below it, and others above, whatever the protocol. */
+static void test_4787_3a(struct lab *l)
+{
+	for (unsigned i = 0; i < 40; i++) {
+		struct lab_packet syn = lab_tcp(lab_host(1 + i, (uint16_t)(600 + i)), lab_server(1, 80), LAB_SYN);
+
+		assert_in_range(mapped(l, lab_host(1 + i, (uint16_t)(1 + i)), lab_server(1, 53)).port, 1, 1023);
+		assert_in_range(mapped(l, lab_host(1 + i, (uint16_t)(1023 - i)), lab_server(1, 53)).port, 1, 1023);
+		assert_in_range(lab_ok(l, &syn).src.port, 1, 1023);
+		assert_in_range(mapped(l, lab_host(1 + i, (uint16_t)(1024 + i)), lab_server(1, 53)).port, 1024, 65535);
+		assert_in_range(mapped(l, lab_host(1 + i, (uint16_t)(60000 + i)), lab_server(1, 53)).port, 1024, 65535);
+	}
+}
+
+/* Even stays even and odd odd; while it lasts, as RFC 4787 says: a port of the other kind is better than none. */
+static void test_4787_4(struct lab *l)
+{
+	for (unsigned i = 0; i < 60; i++) {
+		uint16_t port = (uint16_t)(5000 + 7 * i);
+		struct lab_packet syn = lab_tcp(lab_host(1 + i, port), lab_server(1, 80), LAB_SYN);
+
+		assert_int_equal(mapped(l, lab_host(1 + i, port), lab_server(1, 53)).port & 1, port & 1);
+		assert_int_equal(lab_ok(l, &syn).src.port & 1, port & 1);
+	}
+}
+
+/* Eight ports, four of each kind: the fifth even one is given an odd port. With several engines perhaps an earlier one,
+ * too: another engine's chunk is looked into only when there is no port at all. */
+static void test_4787_4_short(struct lab *l)
+{
+	for (unsigned i = 0; i < 8; i++) {
+		unsigned odd = mapped(l, lab_host(1 + i, 5000), lab_server(1, 53)).port & 1;
+
+		if (l->engines == 1)
+			assert_int_equal(odd, i >= 4);
+	}
+}
+
+/* RTP and RTCP (RFC 4787 section 4.2.2): the neighbour's neighbour, whichever of the two speaks first. */
+static void test_4787_4_pair(struct lab *l)
+{
+	for (unsigned i = 0; i < 40; i++) {
+		uint16_t first = (uint16_t)(5000 + 2 * i + i % 2), second = first ^ 1;
+		struct lab_end rtp = mapped(l, lab_host(1 + i, first), lab_server(1, 53));
+		struct lab_end rtcp = mapped(l, lab_host(1 + i, second), lab_server(2, 54));
+
+		assert_int_equal(rtcp.address, rtp.address);
+		assert_int_equal(rtcp.port, rtp.port ^ 1);
+		assert_int_equal(rtp.port & 1, first & 1);
+	}
+}
+
+#define ONE "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0\"]}]"
+#define PRESERVE "\"port_parity\":\"preserve\","
+#define DEALT                                                                                                          \
+	"\"rules\":[{\"name\":\"homes\",\"inside\":[\"100.64.0.0/25\"],\"ports\":\"deterministic\"},"                  \
+	"{\"name\":\"no\",\"action\":\"drop\"}]"
+
 int main(void)
 {
 	static const struct lab_test tests[] = {
@@ -506,6 +566,17 @@ int main(void)
 		LAB_TEST(test_4787_2),
 		LAB_TEST(test_4787_3, .nat = "\"port_first\":2000,\"port_last\":2007",
 			.pools = "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0\"]}]"),
+		LAB_TEST(test_4787_3a, .nat = "\"port_range\":\"preserve\""),
+		LAB_TEST(test_4787_3a, .nat = "\"port_range\":\"preserve\",\"ports\":\"ordered\""),
+		LAB_TEST(test_4787_4, .nat = "\"port_parity\":\"preserve\""),
+		LAB_TEST(test_4787_4, .nat = PRESERVE "\"ports\":\"ordered\""),
+		LAB_TEST(test_4787_4, .nat = PRESERVE "\"ports\":\"blocks\""),
+		LAB_TEST(test_4787_4, .nat = PRESERVE "\"ports\":\"shuffled\"", .more = DEALT),
+		LAB_TEST(test_4787_4_short, .nat = PRESERVE "\"port_first\":2000,\"port_last\":2007", .pools = ONE),
+		LAB_TEST(test_4787_4_pair, .nat = "\"port_parity\":\"preserve\""),
+		LAB_TEST(test_4787_4_pair, .nat = PRESERVE "\"ports\":\"ordered\""),
+		LAB_TEST(test_4787_4_pair, .nat = PRESERVE "\"ports\":\"blocks\""),
+		LAB_TEST(test_4787_4_pair, .nat = PRESERVE "\"ports\":\"shuffled\"", .more = DEALT),
 		LAB_TEST(test_4787_5),
 		LAB_TEST(test_4787_5a,
 			.more = "\"rules\":[{\"name\":\"dns\",\"protocol\":\"udp\",\"port_first\":53,\"port_last\":53,"

@@ -234,6 +234,7 @@ static void test_6888_11d(struct lab *l)
 
 #define EIGHT "\"port_first\":2000,\"port_last\":2007"
 #define ONE "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0\"]}]"
+#define BLOCKS_OF_64 "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0/30\"],\"block_size\":64}]"
 #define STATICS                                                                                                        \
 	"\"static\":["                                                                                                 \
 	"{\"protocol\":\"tcp\",\"inside\":\"100.64.0.1\",\"inside_port\":80,\"nat\":\"198.51.100.1\",\"nat_port\":"    \
@@ -242,6 +243,111 @@ static void test_6888_11d(struct lab *l)
 	"7000,"                                                                                                        \
 	"\"ports\":10},"                                                                                               \
 	"{\"protocol\":\"any\",\"inside\":\"100.64.0.3\",\"nat\":\"198.51.100.3\"}]"
+
+/* ---- ports rest ---- */
+
+static unsigned refused_of_8(struct lab *l)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 8; i++)
+		n += refused(l, lab_host(20 + i, 5000), lab_server(1, 53));
+	return n;
+}
+
+/* A freed port rests for hold_s at least, and twice that at most. */
+static void test_6888_8(struct lab *l)
+{
+	struct lab_end nat[8];
+
+	fill(l, nat);
+	lab_pass(l, 300 + LAB_SWEEP_S);
+	for (unsigned i = 0; i < 9; i++) {
+		assert_int_equal(refused_of_8(l), 8);
+		lab_pass(l, 6);
+	}
+	lab_pass(l, 66 + LAB_SWEEP_S);
+	assert_int_equal(refused_of_8(l), 0);
+}
+
+/* No more than the share may rest: what is too much is woken by chunks, when there is need. Without a time nothing rests. */
+static void test_6888_8_share(struct lab *l)
+{
+	struct lab_end nat[8];
+
+	fill(l, nat);
+	lab_pass(l, 300 + LAB_SWEEP_S);
+	assert_in_range(refused_of_8(l), 0, 2);
+}
+
+static void test_6888_8_off(struct lab *l)
+{
+	struct lab_end nat[8];
+
+	fill(l, nat);
+	lab_pass(l, 300 + LAB_SWEEP_S);
+	assert_int_equal(refused_of_8(l), 0);
+}
+
+/* A connection that was seen to end has waited already. */
+static void test_6888_8_tcp(struct lab *l)
+{
+	for (unsigned i = 0; i < 8; i++) {
+		struct lab_packet p = lab_tcp(lab_host(1 + i, 5000), lab_server(1, 80), LAB_SYN), out = lab_ok(l, &p);
+		struct lab_packet back = lab_answer(&out);
+
+		back.flags = LAB_SYN | LAB_ACK;
+		lab_ok(l, &back);
+		p.flags = back.flags = LAB_FIN | LAB_ACK;
+		lab_ok(l, &p);
+		lab_ok(l, &back);
+	}
+	lab_pass(l, 240 + LAB_SWEEP_S);
+	for (unsigned i = 0; i < 8; i++) {
+		struct lab_packet p = lab_tcp(lab_host(20 + i, 5000), lab_server(1, 80), LAB_SYN);
+
+		lab_ok(l, &p);
+	}
+}
+
+/* ---- the trade between utilisation, volume of logs, and ports that cannot be guessed ---- */
+
+/* Every port there is is given before anybody is refused. */
+static void test_6888_13(struct lab *l)
+{
+	for (unsigned i = 0; i < 128; i++)
+		assert_false(refused(l, lab_host(1 + i, 5000), lab_server(1 + i % 9, 53)));
+	assert_true(refused(l, lab_host(200, 5000), lab_server(1, 53)));
+}
+
+/* What is logged is a block, not a mapping: 3 for 150 mappings. */
+static void test_6888_14(struct lab *l)
+{
+	uint64_t made = 0;
+
+	for (unsigned i = 0; i < 150; i++)
+		mapped(l, lab_host(1, (uint16_t)(5000 + i)), lab_server(1 + i % 9, 53));
+	for (unsigned e = 0; e < l->engines; e++)
+		made += counter_get(&actor_of(l->arena, e)->counters[COUNTER_blocks_made]);
+	assert_int_equal(made, 3);
+}
+
+/* Also within a block, the next port is not told by those before: no step between two of a row is frequent. */
+static void test_6888_15(struct lab *l)
+{
+	unsigned step[64] = {0};
+	uint16_t last = 0;
+
+	for (unsigned host = 1; host <= 6; host++)
+		for (unsigned i = 0; i < 60; i++) {
+			uint16_t port = mapped(l, lab_host(host, (uint16_t)(5000 + i)), lab_server(1, 53)).port;
+
+			step[(uint16_t)(port - last) % 64]++;
+			last = port;
+		}
+	for (unsigned i = 0; i < 64; i++)
+		assert_true(step[i] < 40);
+}
 
 /* ---- limits ---- */
 
@@ -370,10 +476,17 @@ int main(void)
 				"{\"name\":\"no\",\"destination\":[\"203.0.113.9/32\"],\"action\":\"drop\"}]",
 			.bypass = true),
 		LAB_TEST(test_6888_7),
+		LAB_TEST(test_6888_8, .nat = EIGHT ",\"hold_s\":60,\"hold_percent\":100", .pools = ONE),
+		LAB_TEST(test_6888_8_share, .nat = EIGHT ",\"hold_percent\":25", .pools = ONE),
+		LAB_TEST(test_6888_8_off, .nat = EIGHT ",\"hold_s\":0", .pools = ONE),
+		LAB_TEST(test_6888_8_tcp, .nat = EIGHT ",\"hold_percent\":100", .pools = ONE),
 		LAB_TEST(test_6888_9, .more = STATICS),
 		LAB_TEST(test_6888_11a, .nat = EIGHT, .pools = ONE),
 		LAB_TEST(test_6888_11b, .nat = EIGHT, .pools = ONE),
 		LAB_TEST(test_6888_11d, .nat = EIGHT, .pools = ONE),
+		LAB_TEST(test_6888_13, .nat = "\"port_first\":2000,\"port_last\":2127", .pools = ONE),
+		LAB_TEST(test_6888_14, .nat = "\"ports\":\"blocks\"", .pools = BLOCKS_OF_64),
+		LAB_TEST(test_6888_15, .nat = "\"ports\":\"blocks\"", .pools = BLOCKS_OF_64),
 	};
 
 	return LAB_TESTS(tests);

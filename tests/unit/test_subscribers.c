@@ -26,12 +26,13 @@ static unsigned passing(struct lab *l, unsigned host, uint16_t from, unsigned n)
 
 	for (unsigned i = 0; i < n; i++) {
 		struct lab_packet p = udp_from(host, (uint16_t)(from + i));
-		uint64_t refused = lab_verdicts(l, VERDICT_drop_limit_udp_ports) +
-				   lab_verdicts(l, VERDICT_drop_limit_sessions);
+		uint64_t refused =
+			lab_verdicts(l, VERDICT_drop_limit_udp_ports) + lab_verdicts(l, VERDICT_drop_limit_sessions);
 
 		lab_send(l, &p);
-		passed += lab_verdicts(l, VERDICT_drop_limit_udp_ports) + lab_verdicts(l, VERDICT_drop_limit_sessions) ==
-			  refused;
+		passed +=
+			lab_verdicts(l, VERDICT_drop_limit_udp_ports) + lab_verdicts(l, VERDICT_drop_limit_sessions) ==
+			refused;
 		lab_pass(l, 0.01); /* a turn: what others do not use comes back */
 		if (lab_verdicts(l, VERDICT_drop_limit_udp_ports) + lab_verdicts(l, VERDICT_drop_limit_sessions) !=
 			refused) {
@@ -107,8 +108,8 @@ static unsigned udp_limit(struct lab *l, struct lab_end host)
 /* The first group that holds a subscriber decides; what it does not say it inherits; who is in none has no limit. */
 static void test_groups(struct lab *l)
 {
-	assert_int_equal(udp_limit(l, lab_host(3, 0)), 3);       /* "few" */
-	assert_int_equal(udp_limit(l, lab_host(0x100, 0)), 12);  /* "some", which inherits from "few" its sessions */
+	assert_int_equal(udp_limit(l, lab_host(3, 0)), 3);        /* "few" */
+	assert_int_equal(udp_limit(l, lab_host(0x100, 0)), 12);   /* "some", which inherits from "few" its sessions */
 	assert_int_equal(udp_limit(l, lab_host(0x10000, 0)), 40); /* none */
 }
 
@@ -205,8 +206,8 @@ static void test_pools_pair_each(struct lab *l)
 
 	for (uint16_t port = 5000; port < 5060; port++)
 		for (unsigned pool = 0; pool < 6; pool++) {
-			struct lab_packet p = lab_udp(lab_host(1, (uint16_t)(port + 100 * pool)),
-				lab_server(1, (uint16_t)(1000 + pool)));
+			struct lab_packet p = lab_udp(
+				lab_host(1, (uint16_t)(port + 100 * pool)), lab_server(1, (uint16_t)(1000 + pool)));
 			uint32_t address = lab_ok(l, &p).src.address;
 
 			assert_int_equal(address >> 2 & 0x3f, pool); /* its four addresses */
@@ -238,8 +239,8 @@ static void test_idle_subscribers_go(struct lab *l)
 }
 
 #define RULE(n)                                                                                                        \
-	"{\"name\":\"r" #n "\",\"protocol\":\"udp\",\"port_first\":100" #n ",\"port_last\":100" #n                      \
-	",\"pool\":\"p" #n "\"}"
+	"{\"name\":\"r" #n "\",\"protocol\":\"udp\",\"port_first\":100" #n ",\"port_last\":100" #n ",\"pool\":\"p" #n  \
+	"\"}"
 #define POOL_OF(n, first) "{\"name\":\"p" #n "\",\"addresses\":[\"198.51.100." #first "/30\"]}"
 
 int main(void)
