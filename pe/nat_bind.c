@@ -251,8 +251,7 @@ enum verdict nat_bind(struct nat *n, uint32_t index, struct session *s, const st
 {
 	struct beside beside = wants_neighbour(n, s) ? endpoint_beside(n, s) : (struct beside){{0}, 0};
 	bool ahead = n->ahead && n->ahead->outbound;
-	struct global_pair pair =
-		ahead ? n->ahead->mapping : global_pair_of(&n->mappings, hash_of(n, mapping_key(s)));
+	struct global_pair pair = ahead ? n->ahead->mapping : global_pair_of(&n->mappings, hash_of(n, mapping_key(s)));
 
 	if (!global_lock_pair(&n->mappings, &pair))
 		return VERDICT_drop_lock_busy;

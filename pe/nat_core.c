@@ -43,8 +43,7 @@ static bool goes_straight(struct straight *h, struct packet *p, const struct flo
 	if (!f->plain || f->dir != DIR_OUTBOUND)
 		return false;
 	uint64_t e = atomic_load_explicit(place, memory_order_relaxed);
-	struct local_found found = {
-		.session = session_at(h->nat->arena, local_index(e)), .place = place, .entry = e};
+	struct local_found found = {.session = session_at(h->nat->arena, local_index(e)), .place = place, .entry = e};
 
 	return nat_hit(h, p, f, &found, DIR_OUTBOUND);
 }

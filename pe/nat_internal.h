@@ -12,30 +12,14 @@
 #define CORENAT_PE_NAT_INTERNAL_H
 
 #include "pe/nat.h"
+#include "pe/nat_foresee.h"
+#include "pe/nat_quota.h"
 #include "pe/quoted.h"
 
 /* ---- nat_core.c ---- */
 
 /* The place of the flow's session in the local table, comparing keys; NULL when absent. */
 local_place nat_find_local(const struct nat *n, enum dir dir, struct flow_key key, uint64_t hash);
-
-/* Notes an entry of this hash as made in this burst; whether there may be one; a new burst begins. */
-static inline void nat_note_made(struct nat *n, uint64_t hash)
-{
-	n->made.any = true;
-	n->made.bits[hash >> 6 & (MADE_WORDS - 1)] |= 1ull << (hash & 63);
-}
-
-static inline bool nat_may_be_made(const struct nat *n, uint64_t hash)
-{
-	return n->made.bits[hash >> 6 & (MADE_WORDS - 1)] >> (hash & 63) & 1;
-}
-
-static inline void nat_made_none(struct nat *n)
-{
-	if (n->made.any)
-		n->made = (struct nat_made){.any = false};
-}
 
 /* Both sides have been heard. */
 static inline bool tcp_is_open(uint8_t t)
@@ -90,39 +74,6 @@ uint32_t nat_behaviour_for(const struct snapshot_rule *rule);
 /* A packet without a session in the local table. Returns the place of one adopted or made for it, or NULL and why;
  * fwd_out_bypass: it is to go without one. */
 local_place nat_first_packet(struct nat *n, const struct flow *f, enum verdict *verdict);
-
-/* ---- nat_foresee.c ---- */
-
-/* What is known, before it is made, of an outbound packet's session: found out while fetching, and good as long as the
- * burst. Of an inbound packet's only `sessions`. */
-struct prospect {
-	struct global_pair sessions; /* of the packet's key */
-	bool outbound;               /* the rest is there */
-	bool sure;                   /* the port will be asked for on the address it was foreseen on */
-	uint16_t port;               /* that will most likely be its; 0: not known, nor `filter` and `reverse` */
-	uint32_t draw;               /* for the choice of a port */
-	struct global_pair mapping;
-	struct session s; /* as far as it is known: what it comes from, birth, NAT endpoint */
-	const struct snapshot_rule *rule;
-	struct subscriber_part *part; /* NULL: not found */
-	struct port_view *view; /* NULL: not known either */
-	uint32_t address;       /* in config.addresses */
-	struct port_wish wish;
-	struct port_aim aim;
-	struct global_pair filter; /* unless the session is its own */
-	uint64_t reverse;          /* hash of its inbound key */
-};
-
-/* Fetches what these packets of a burst, which have no session, are going to need, and leaves what it found in x[]. */
-void nat_foresee(struct nat *n, struct flow *flow, const unsigned *first, unsigned count, struct prospect *x);
-
-/* What is ahead, if the session got the very endpoint that was foreseen; else NULL. */
-static inline const struct prospect *nat_as_foreseen(const struct nat *n, const struct session *s)
-{
-	const struct prospect *x = n->ahead;
-
-	return x && x->port && x->s.nat.net == s->nat.net && x->s.nat_port.net == s->nat_port.net ? x : NULL;
-}
 
 /* ---- nat_translate.c ---- */
 
@@ -310,37 +261,6 @@ void nat_session_end(struct nat *n, uint32_t index);
 /* Lets an adopted session go. */
 void nat_session_let_go(struct nat *n, uint32_t index);
 void nat_pending_add(struct nat *n, uint32_t index);
-
-/* ---- nat_quota.c ---- */
-
-/* Takes what a new session of this subscriber costs, and notes the subscriber's part in n->part; `foreseen` is that part or
- * NULL. N_VERDICTS: taken. */
-enum verdict nat_quota_session(struct nat *n, const struct session *s, struct subscriber_part *foreseen);
-/* Gives it back. */
-void nat_quota_session_back(struct nat *n, const struct session *s);
-/* The same for the port of a mapping that the session in hand is to carry; pairs its subscriber if the rule wants it. */
-enum verdict nat_quota_port(struct nat *n, const struct session *s, const struct snapshot_rule *rule);
-void nat_quota_port_back(struct nat *n, const struct session *s);
-/* Sees to it that the subscriber has an address in the rule's pool that gives new mappings: the one it has, if that still
- * does, else another, which is its address from then on. False: busy. */
-bool nat_pair(struct nat *n, struct subscriber_part *p, const struct snapshot_rule *rule);
-/* Where the address stands in the pool, modulo its usable ones; of a subscriber not yet paired, where it will. */
-uint32_t nat_paired_place(const struct nat *n, const struct session *s, const struct snapshot_rule *rule);
-/* Whether the part, which may be NULL, has an address noted for the pool: it will be that one. */
-static inline bool nat_is_picked(const struct nat *n, const struct subscriber_part *p, uint32_t pool)
-{
-	uint32_t pick = p ? p->pick[pool % SUBSCRIBER_PAIRS] : 0;
-
-	return pick != 0 && p->picked_from == n->config.generation && pick >> 16 == pool;
-}
-/* The same of a pool that need not be a rule's. */
-uint32_t nat_paired_in(const struct nat *n, const struct session *s, uint32_t pool);
-/* The subscriber's part, if there is one. */
-struct subscriber_part *nat_part_of(const struct nat *n, const struct session *s);
-/* A turn: what others asked for is given back; a slice of the walk that takes limits over and ends what is idle. */
-void nat_quota_housekeep(struct nat *n);
-/* Counts an own session again, after a restart. */
-void nat_quota_count(struct nat *n, const struct session *s);
 
 /* ---- nat_clear.c ---- */
 

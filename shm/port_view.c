@@ -488,13 +488,8 @@ bool port_view_take_one(struct port_view *v, struct port_table *t, const struct 
 	uint16_t port, uint32_t now_s, _Atomic uint64_t *intent)
 {
 	struct port_wish w = {.port = port};
-	struct search s = {.v = v,
-		.t = t,
-		.r = r,
-		.w = &w,
-		.set = set,
-		.epoch = port_epoch(r->hold_s, now_s),
-		.intent = intent};
+	struct search s = {
+		.v = v, .t = t, .r = r, .w = &w, .set = set, .epoch = port_epoch(r->hold_s, now_s), .intent = intent};
 
 	return take_foreseen(&s) >= 0;
 }
@@ -533,8 +528,8 @@ int port_view_peek_at(struct port_aim aim, const struct port_view *v, const stru
 	return port_of_place(&r->order, p);
 }
 
-int port_view_peek(const struct port_view *v, const struct port_table *t, const struct port_rules *r,
-	enum port_set set, const struct port_wish *w, uint32_t now_s)
+int port_view_peek(const struct port_view *v, const struct port_table *t, const struct port_rules *r, enum port_set set,
+	const struct port_wish *w, uint32_t now_s)
 {
 	return port_view_peek_at(port_view_aim(v, t, r, set, w, now_s), v, t, r, set, w, now_s);
 }
