@@ -61,13 +61,10 @@ void fib_load(struct fib *f, const struct nexthop *nh)
 	build(f);
 }
 
-struct route fib_find(const struct fib *f, uint16_t realm, uint32_t address)
+uint32_t fib_interval_of(const struct fib *f, uint64_t place)
 {
-	uint64_t place = (uint64_t)realm << 32 | address;
 	uint32_t lo = 0, hi = f->n;
 
-	if (!f->n)
-		return (struct route){.kind = ROUTE_NONE};
 	while (hi - lo > 1) {
 		uint32_t mid = lo + (hi - lo) / 2;
 
@@ -76,6 +73,13 @@ struct route fib_find(const struct fib *f, uint16_t realm, uint32_t address)
 		else
 			hi = mid;
 	}
-	uint32_t route = f->interval[lo].route;
-	return route == FIB_NO_ROUTE ? (struct route){.kind = ROUTE_NONE} : f->set.route[route];
+	return lo;
+}
+
+struct route fib_find(const struct fib *f, uint16_t realm, uint32_t address)
+{
+	uint32_t near = 0;
+	const struct route *r = fib_find_near(f, realm, address, &near);
+
+	return r ? *r : (struct route){.kind = ROUTE_NONE};
 }

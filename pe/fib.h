@@ -30,4 +30,21 @@ void fib_load(struct fib *f, const struct nexthop *nh);
 /* kind ROUTE_NONE when nothing matches. */
 struct route fib_find(const struct fib *f, uint16_t realm, uint32_t address);
 
+/* The interval that holds a place; f->n > 0. */
+uint32_t fib_interval_of(const struct fib *f, uint64_t place);
+
+/* The same, for who asks time and again: `near` is where the last answer was, any number at first. NULL: nothing matches. */
+static inline const struct route *fib_find_near(const struct fib *f, uint16_t realm, uint32_t address, uint32_t *near)
+{
+	uint64_t place = (uint64_t)realm << 32 | address;
+	uint32_t at = *near;
+
+	if (!f->n)
+		return NULL;
+	if (at >= f->n || place < f->interval[at].first || (at + 1 < f->n && place >= f->interval[at + 1].first))
+		*near = at = fib_interval_of(f, place);
+	uint32_t route = f->interval[at].route;
+	return route == FIB_NO_ROUTE ? NULL : &f->set.route[route];
+}
+
 #endif

@@ -145,9 +145,7 @@ static enum verdict parse(struct flow *f, const struct packet *p)
 	f->tcp = 0;
 	f->opens = true;
 	f->plain = false;
-	f->draw = 0;
-	f->foreseen = 0;
-	f->part = NULL;
+	f->ahead = NULL;
 	f->port_at = FLOW_NO_PORT;
 	memcpy(&f->key.a, &ip->src, sizeof f->key.a); /* source and destination, like the session's pairs */
 	f->key.b = (uint64_t)f->l4 << 48 | (uint64_t)f->dir << 56;

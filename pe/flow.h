@@ -16,14 +16,13 @@
 
 enum { FLOW_NO_PORT = UINT8_MAX };
 
-struct subscriber_part;
+struct prospect;
 
 struct flow {
 	struct flow_key key; /* in the direction the packet travels */
 
 	uint16_t l4_at;      /* offset of the transport header */
 	uint16_t size;       /* IPv4 total length */
-	uint32_t draw;       /* for the choice of a port, when one was drawn already; 0: not yet */
 	uint8_t l4;          /* enum l4 */
 	uint8_t protocol;    /* as in the IPv4 header */
 	uint8_t dir;         /* enum dir */
@@ -35,8 +34,7 @@ struct flow {
 
 	/* Of those that have no session yet. */
 	uint64_t hash;
-	struct subscriber_part *part; /* of its subscriber, when it was looked for already and found; else NULL */
-	uint16_t foreseen;            /* the port that choice will most likely make; 0: not known */
+	const struct prospect *ahead; /* what is known of it (nat_internal.h); NULL: nothing */
 };
 
 /* Of who sent it; 0 from the outside. */

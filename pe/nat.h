@@ -84,6 +84,20 @@ struct older_orders {
 	unsigned n;
 };
 
+/* What was entered in the local tables in this burst, by a bit of its hash: what the burst's lookup did not find, and has no
+ * bit, is not there still. */
+enum { MADE_WORDS = 16 };
+struct nat_made {
+	bool any;
+	uint64_t bits[MADE_WORDS];
+};
+
+/* Where the last answer stood: hints, looked at first (nat_next_hop). */
+struct near_hop {
+	uint32_t interval;  /* of the routes */
+	uint32_t adjacency; /* of the gateway */
+};
+
 struct nat {
 	struct arena *arena;
 	struct actor *actor;
@@ -112,7 +126,7 @@ struct nat {
 	struct sweep sweep;
 	struct subscribers subscribers;
 	struct subscriber_part *part; /* of the session being made */
-	uint16_t foreseen;            /* its port, most likely; 0: not known */
+	const struct prospect *ahead; /* what was found out about it; NULL: nothing */
 	struct part_walk walk;
 	const struct clear_ring *clears;
 	struct clearing clearing;
@@ -124,7 +138,9 @@ struct nat {
 	struct fragments fragments;
 	uint16_t ip_id[IP_ID_COUNTERS]; /* next IPv4 identification, by addresses (RFC 6864 §5.3.1) */
 	uint16_t ip_id_step;            /* engines: each has its own numbers */
-	uint64_t verdicts[N_VERDICTS];  /* since the last nat_flush_counters */
+	struct nat_made made;
+	struct near_hop near[N_DIRS];
+	uint64_t verdicts[N_VERDICTS]; /* since the last nat_flush_counters */
 };
 
 /* Takes over engine `engine`'s part of the arena, settling what a predecessor left half-done. `random` seeds the choice

@@ -177,9 +177,10 @@ static bool shares_filter(const struct session *s)
  * also when the session dies right after. */
 static enum verdict enter_filter(struct nat *n, uint32_t index, struct session *s)
 {
-	struct global_pair pair;
+	const struct prospect *x = nat_as_foreseen(n, s);
+	struct global_pair pair = x ? x->filter : global_pair_of(&n->filters, hash_of(n, filter_key(s)));
 
-	if (!global_lock(&n->filters, hash_of(n, filter_key(s)), &pair))
+	if (!global_lock_pair(&n->filters, &pair))
 		return VERDICT_drop_lock_busy;
 	session_set(s, SESSION_FILTERS, 0);
 	bool entered = global_insert(&n->filters, &pair, index);
@@ -236,6 +237,11 @@ static enum verdict carry(struct nat *n, uint32_t index, struct session *s, cons
 	return refused;
 }
 
+static bool wants_neighbour(const struct nat *n, const struct session *s)
+{
+	return n->config.preserve_parity && s->l4 == L4_UDP && session_mapping(s) == ENDPOINT_INDEPENDENT;
+}
+
 /* The NAT endpoint beside that of the neighbouring inside port, for pairs of RTP and RTCP (RFC 4787 §4.2.2). */
 static struct beside endpoint_beside(struct nat *n, const struct session *s)
 {
@@ -243,8 +249,6 @@ static struct beside endpoint_beside(struct nat *n, const struct session *s)
 	struct beside beside = {{0}, 0};
 	struct global_pair pair;
 
-	if (!n->config.preserve_parity || s->l4 != L4_UDP || session_mapping(s) != ENDPOINT_INDEPENDENT)
-		return beside;
 	other.inside_port = be16_of(be16_host(s->inside_port) ^ 1);
 	struct flow_key key = mapping_key(&other);
 
@@ -262,13 +266,13 @@ static struct beside endpoint_beside(struct nat *n, const struct session *s)
 
 enum verdict nat_bind(struct nat *n, uint32_t index, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
-	struct flow_key key = mapping_key(s);
-	struct beside beside = endpoint_beside(n, s);
-	struct global_pair pair;
+	struct beside beside = wants_neighbour(n, s) ? endpoint_beside(n, s) : (struct beside){{0}, 0};
+	bool ahead = n->ahead && n->ahead->outbound;
+	struct global_pair pair = ahead ? n->ahead->mapping : global_pair_of(&n->mappings, hash_of(n, mapping_key(s)));
 
-	if (!global_lock(&n->mappings, hash_of(n, key), &pair))
+	if (!global_lock_pair(&n->mappings, &pair))
 		return VERDICT_drop_lock_busy;
-	uint32_t found = mapping_find(n, &pair, key);
+	uint32_t found = global_has_none(&n->mappings, &pair) ? 0 : mapping_find(n, &pair, mapping_key(s));
 	enum verdict refused = found ? join(n, index, s, found) : carry(n, index, s, &pair, rule, draw, beside);
 	global_unlock(&n->mappings, &pair);
 	return refused;

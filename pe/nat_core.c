@@ -31,18 +31,41 @@ struct burst {
 
 static const enum verdict hit_verdict[N_DIRS] = {VERDICT_fwd_out_hit, VERDICT_fwd_in_hit};
 
+/* True when the burst's lookup says all there is to say: no tag fitted, and nothing was entered since that could be it. */
+static bool is_absent(const struct nat *n, const struct flow *f, const struct local_found *found)
+{
+	return !found->session && !n->guest && !nat_may_be_made(n, f->hash);
+}
+
+/* A packet whose session is new goes the straight path like those to come, if it is as plain. */
+static bool goes_straight(struct straight *h, struct packet *p, const struct flow *f, local_place place)
+{
+	if (!f->plain || f->dir != DIR_OUTBOUND)
+		return false;
+	uint64_t e = atomic_load_explicit(place, memory_order_relaxed);
+	struct local_found found = {.session = session_at(h->nat->arena, local_index(e)), .place = place, .entry = e};
+
+	return nat_hit(h, p, f, &found, DIR_OUTBOUND);
+}
+
 /* A packet whose session is not in the local table, or was not when the burst was looked up. What comes to a subscriber's
  * own address has none. */
-static enum verdict first_packet(struct nat *n, struct packet *p, const struct flow *f)
+static enum verdict first_packet(
+	struct straight *h, struct packet *p, const struct flow *f, const struct local_found *found)
 {
+	struct nat *n = h->nat;
+
 	if (f->dir == DIR_INBOUND && nat_is_subscriber(n, 0, flow_ip4(p)->dst))
 		return nat_bypasses(n, f) ? nat_bypass(n, p, f) : VERDICT_drop_no_session;
 
-	local_place place = nat_find_hosted(&n, f);
+	local_place place = is_absent(n, f, found) ? NULL : nat_find_hosted(&n, f);
 	enum verdict verdict = hit_verdict[f->dir];
 
-	if (!place)
+	if (!place) {
 		place = nat_first_packet(n, f, &verdict);
+		if (place && goes_straight(h, p, f, place))
+			return verdict;
+	}
 	if (!place && verdict == VERDICT_fwd_out_bypass)
 		return nat_bypass(n, p, f);
 	if (!place && verdict == VERDICT_drop_no_session && f->dir == DIR_INBOUND)
@@ -127,18 +150,19 @@ static void burst_odd(struct nat *n, struct packet *burst, const unsigned *which
 }
 
 /* Those that have no session yet. */
-static void burst_first(struct nat *n, struct packet *burst, struct burst *b)
+static void burst_first(struct straight *h, struct packet *burst, struct burst *b)
 {
+	struct prospect ahead[BURST_MAX];
+
 	for (unsigned i = 0; i < b->n_first; i++) {
 		b->flow[b->first[i]].hash = b->hash[b->first[i]];
-		b->flow[b->first[i]].part = NULL;
-		b->flow[b->first[i]].foreseen = 0;
+		b->flow[b->first[i]].ahead = NULL;
 	}
-	nat_foresee(n, b->flow, b->first, b->n_first);
+	nat_foresee(h->nat, b->flow, b->first, b->n_first, ahead);
 	for (unsigned i = 0; i < b->n_first; i++) {
 		struct packet *p = &burst[b->first[i]];
 
-		p->verdict = (uint8_t)first_packet(n, p, &b->flow[b->first[i]]);
+		p->verdict = (uint8_t)first_packet(h, p, &b->flow[b->first[i]], &b->found[b->first[i]]);
 	}
 }
 
@@ -150,6 +174,7 @@ static inline __attribute__((always_inline)) void burst_in(
 	struct straight h = nat_straight(n, dir);
 	struct burst b;
 
+	nat_made_none(n);
 	burst_parse(n, &t, burst, &b, count, dir);
 	local_lookup_burst(n->arena, &t, b.hash, b.found, count);
 	b.n_left = b.n_first = 0;
@@ -166,7 +191,7 @@ static inline __attribute__((always_inline)) void burst_in(
 	if (dir == DIR_INBOUND && b.n_first)
 		b.n_first = nat_drop_unasked(n, burst, b.flow, b.found, b.first, b.n_first);
 	if (b.n_first)
-		burst_first(n, burst, &b);
+		burst_first(&h, burst, &b);
 	burst_odd(n, burst, b.left, b.n_left);
 	burst_odd(n, burst, b.first, b.n_first);
 }

@@ -11,17 +11,22 @@ static const enum side side_towards[N_DIRS] = {SIDE_OUTSIDE, SIDE_INSIDE};
 uint32_t nat_next_hop(struct nat *n, enum dir dir, uint16_t realm, be32_t destination, enum verdict *refused)
 {
 	uint16_t in = dir == DIR_INBOUND ? realm : 0;
-	struct route r = fib_find(&n->fib, in, be32_host(destination));
+	struct near_hop *near = &n->near[dir];
+	const struct route *r = fib_find_near(&n->fib, in, be32_host(destination), &near->interval);
 
 	*refused = VERDICT_drop_no_route;
-	if ((r.kind != ROUTE_GATEWAY && r.kind != ROUTE_ONLINK) || r.side != side_towards[dir])
+	if (!r || (r->kind != ROUTE_GATEWAY && r->kind != ROUTE_ONLINK) || r->side != side_towards[dir])
 		return ADJACENCY_NONE;
-	be32_t hop = r.kind == ROUTE_GATEWAY ? be32_of(r.gateway) : destination;
-	uint32_t i = nexthop_find(n->nexthop, r.side, in, hop);
+	be32_t hop = r->kind == ROUTE_GATEWAY ? be32_of(r->gateway) : destination;
+	if (nexthop_is(n->nexthop, near->adjacency, r->side, in, hop))
+		return near->adjacency;
+	uint32_t i = nexthop_find(n->nexthop, r->side, in, hop);
 	if (i == ADJACENCY_NONE) {
-		nexthop_request(n->nexthop, n->engine, r.side, in, hop);
+		nexthop_request(n->nexthop, n->engine, r->side, in, hop);
 		*refused = VERDICT_held;
+		return i;
 	}
+	near->adjacency = i;
 	return i;
 }
 
@@ -65,12 +70,19 @@ static bool insert_global(struct nat *n, uint32_t index, enum dir dir, uint64_t 
 	return ok;
 }
 
+static local_place enter_local(struct nat *n, uint32_t index, enum dir dir, uint64_t hash, enum timeout_class class)
+{
+	nat_note_made(n, hash);
+	return local_insert(&n->local[dir], hash, index, class, n->now_s);
+}
+
 /* The direction of the packet in hand last: once it is there, the owner finds the session. Its place, or NULL and why. */
 static local_place insert(struct nat *n, uint32_t index, struct session *s, const struct flow *f, enum verdict *refused)
 {
 	enum dir reverse = dir_reverse(f->dir);
 	enum timeout_class class = session_class(s);
-	uint64_t hash = flow_key_hash(session_key(s, reverse), n->seed);
+	const struct prospect *x = nat_as_foreseen(n, s);
+	uint64_t hash = x ? x->reverse : flow_key_hash(session_key(s, reverse), n->seed);
 
 	session_set(s, SESSION_FLOW, 0);
 	nat_counter(n, COUNTER_sessions_created, 1);
@@ -78,10 +90,10 @@ static local_place insert(struct nat *n, uint32_t index, struct session *s, cons
 	if (session_has(s, SESSION_AWAY)) {
 		if (!insert_global(n, index, reverse, hash, refused))
 			return NULL;
-	} else if (!local_insert(&n->local[reverse], hash, index, class, n->now_s)) {
+	} else if (!enter_local(n, index, reverse, hash, class)) {
 		return NULL;
 	}
-	return local_insert(&n->local[f->dir], f->hash, index, class, n->now_s);
+	return enter_local(n, index, f->dir, f->hash, class);
 }
 
 /* ---- creating, either direction ---- */
@@ -109,7 +121,7 @@ struct session *nat_session_begin(struct nat *n, const struct session *want, str
 static struct session *session_begin(
 	struct nat *n, const struct flow *f, const struct session *want, uint32_t *index, enum verdict *refused)
 {
-	struct session *s = nat_session_begin(n, want, f->part, index, refused);
+	struct session *s = nat_session_begin(n, want, f->ahead ? f->ahead->part : NULL, index, refused);
 
 	if (s)
 		atomic_store_explicit(&s->tcp, f->tcp, memory_order_relaxed);
@@ -169,7 +181,7 @@ static enum verdict may_create(
 		return VERDICT_drop_no_config;
 	if (!nat_is_subscriber(n, want->realm, want->inside))
 		return VERDICT_drop_not_subscriber;
-	*rule = nat_rule_for(n, want);
+	*rule = f->ahead && f->ahead->outbound ? f->ahead->rule : nat_rule_for(n, want);
 	if ((*rule)->action == ACTION_BYPASS && nat_bypasses(n, f))
 		return VERDICT_fwd_out_bypass;
 	if (!f->opens)
@@ -247,10 +259,12 @@ static local_place create_outbound(struct nat *n, const struct flow *f, enum ver
 	atomic_store_explicit(&s->life, life_of(timeout_of(rule, f->l4)), memory_order_relaxed);
 	s->birth = birth_of(n->now_s, nat_behaviour_for(rule));
 	intent_begin(n, INTENT_BUILD, index);
-	n->foreseen = f->foreseen;
-	enum verdict refused = bind_outbound(n, index, s, rule, fixed, f->draw);
-	n->foreseen = 0;
-	return session_finish(n, f, index, refused, VERDICT_fwd_out_new, verdict);
+	n->ahead = f->ahead;
+	uint32_t draw = f->ahead && f->ahead->outbound ? f->ahead->draw : 0;
+	enum verdict refused = bind_outbound(n, index, s, rule, fixed, draw);
+	local_place place = session_finish(n, f, index, refused, VERDICT_fwd_out_new, verdict);
+	n->ahead = NULL;
+	return place;
 }
 
 /* ---- from the outside ---- */
@@ -388,12 +402,12 @@ static const enum verdict adopted_verdict[N_DIRS] = {VERDICT_fwd_out_adopted, VE
 /* The session whose reverse direction this is; N_VERDICTS when there is none. */
 static local_place adopt(struct nat *n, const struct flow *f, enum verdict *verdict)
 {
-	struct global_pair pair;
+	struct global_pair pair = f->ahead ? f->ahead->sessions : global_pair_of(&n->sessions, f->hash);
 
 	*verdict = N_VERDICTS;
-	if (!global_may_have(&n->sessions, f->hash))
+	if (!global_may_have(&n->sessions, &pair))
 		return NULL;
-	if (!global_lock(&n->sessions, f->hash, &pair)) {
+	if (!global_lock_pair(&n->sessions, &pair)) {
 		*verdict = VERDICT_drop_lock_busy;
 		return NULL;
 	}
@@ -407,7 +421,7 @@ static local_place adopt(struct nat *n, const struct flow *f, enum verdict *verd
 	if (!index)
 		return NULL;
 	enum timeout_class class = session_class(session_at(n->arena, index));
-	local_place place = local_insert(&n->local[f->dir], f->hash, index, class, n->now_s);
+	local_place place = enter_local(n, index, f->dir, f->hash, class);
 	if (!place) {
 		nat_session_let_go(n, index);
 		*verdict = VERDICT_drop_table_full;

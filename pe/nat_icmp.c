@@ -51,11 +51,11 @@ uint32_t nat_find_in_tables(
 
 static uint32_t find_global(struct nat *n, enum dir dir, struct flow_key key, uint64_t hash, struct session *out)
 {
+	struct global_pair pair = global_pair_of(&n->sessions, hash);
 	unsigned cursor = 0;
-	struct global_pair pair;
 	uint32_t index;
 
-	if (!global_may_have(&n->sessions, hash) || !global_lock(&n->sessions, hash, &pair))
+	if (!global_may_have(&n->sessions, &pair) || !global_lock_pair(&n->sessions, &pair))
 		return 0;
 	while ((index = global_next(&n->sessions, &pair, &cursor)))
 		if (copy_if(n, index, dir, key, out))

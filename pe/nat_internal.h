@@ -12,6 +12,8 @@
 #define CORENAT_PE_NAT_INTERNAL_H
 
 #include "pe/nat.h"
+#include "pe/nat_foresee.h"
+#include "pe/nat_quota.h"
 #include "pe/quoted.h"
 
 /* ---- nat_core.c ---- */
@@ -72,11 +74,6 @@ uint32_t nat_behaviour_for(const struct snapshot_rule *rule);
 /* A packet without a session in the local table. Returns the place of one adopted or made for it, or NULL and why;
  * fwd_out_bypass: it is to go without one. */
 local_place nat_first_packet(struct nat *n, const struct flow *f, enum verdict *verdict);
-
-/* ---- nat_foresee.c ---- */
-
-/* Fetches what these packets of a burst, which have no session, are going to need; draws for their ports. */
-void nat_foresee(struct nat *n, struct flow *flow, const unsigned *first, unsigned count);
 
 /* ---- nat_translate.c ---- */
 
@@ -201,30 +198,6 @@ void nat_session_end(struct nat *n, uint32_t index);
 /* Lets an adopted session go. */
 void nat_session_let_go(struct nat *n, uint32_t index);
 void nat_pending_add(struct nat *n, uint32_t index);
-
-/* ---- nat_quota.c ---- */
-
-/* Takes what a new session of this subscriber costs, and notes the subscriber's part in n->part; `foreseen` is that part or
- * NULL. N_VERDICTS: taken. */
-enum verdict nat_quota_session(struct nat *n, const struct session *s, struct subscriber_part *foreseen);
-/* Gives it back. */
-void nat_quota_session_back(struct nat *n, const struct session *s);
-/* The same for the port of a mapping that the session in hand is to carry; pairs its subscriber if the rule wants it. */
-enum verdict nat_quota_port(struct nat *n, const struct session *s, const struct snapshot_rule *rule);
-void nat_quota_port_back(struct nat *n, const struct session *s);
-/* Sees to it that the subscriber has an address in the rule's pool that gives new mappings: the one it has, if that still
- * does, else another, which is its address from then on. False: busy. */
-bool nat_pair(struct nat *n, struct subscriber_part *p, const struct snapshot_rule *rule);
-/* Where the address stands in the pool, modulo its usable ones; of a subscriber not yet paired, where it will. */
-uint32_t nat_paired_place(const struct nat *n, const struct session *s, const struct snapshot_rule *rule);
-/* The same of a pool that need not be a rule's. */
-uint32_t nat_paired_in(const struct nat *n, const struct session *s, uint32_t pool);
-/* The subscriber's part, if there is one. */
-struct subscriber_part *nat_part_of(const struct nat *n, const struct session *s);
-/* A turn: what others asked for is given back; a slice of the walk that takes limits over and ends what is idle. */
-void nat_quota_housekeep(struct nat *n);
-/* Counts an own session again, after a restart. */
-void nat_quota_count(struct nat *n, const struct session *s);
 
 /* ---- nat_clear.c ---- */
 

@@ -329,15 +329,31 @@ static int take_of(struct nat *n, uint32_t index, const struct port_rules *r, co
 	const struct port_bar *bar = nat_port_bar(&barring, n, a, &r->order, s->l4);
 	struct port_view *v = view_of(n, index, r);
 
-	w.port = n->foreseen;
+	w.port = n->ahead && n->ahead->outbound ? n->ahead->port : 0;
 	return v ? port_view_take(v, port_table_at(n->arena, a->ports), r, bar, port_set_of(s->l4), &w, n->now,
 			   &n->actor->intent.port)
 		 : -1;
 }
 
+/* The very port that was foreseen, where the choice would begin with it anyway. */
+static bool take_foreseen(struct nat *n, struct session *s, const struct snapshot_rule *rule)
+{
+	const struct prospect *x = n->ahead;
+
+	if (!x || !x->sure || !x->port || n->config.n_static || n->config.addresses[x->address].older[0] ||
+		!port_view_take_one(x->view, port_table_at(n->arena, x->view->table), rules_of(n, rule),
+			port_set_of(s->l4), x->port, n->now_s, &n->actor->intent.port))
+		return false;
+	s->nat = x->s.nat;
+	s->nat_port = x->s.nat_port;
+	return true;
+}
+
 /* On another address than the first only when that one is full. */
 static enum verdict take_shared(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
+	if (take_foreseen(n, s, rule))
+		return N_VERDICTS;
 	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
 	const struct port_rules *r = rules_of(n, rule);
 	uint32_t pick = first_pick(n, s, rule, draw);
@@ -425,23 +441,43 @@ enum verdict nat_take_wanted(struct nat *n, struct session *s, const struct snap
 	return take_given(n, s, rule);
 }
 
-bool nat_foresee_port(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+void nat_aim_port(struct nat *n, struct prospect *x)
 {
+	const struct snapshot_rule *rule = x->rule;
 	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
 
+	x->view = NULL;
 	if (!pool->usable || rule->ports == PORTS_BLOCKS || rule->ports == PORTS_DETERMINISTIC)
-		return false;
-	uint32_t index = pool->first + first_pick(n, s, rule, draw) % pool->usable;
-	const struct snapshot_address *a = &n->config.addresses[index];
-	struct port_wish w = wish_of(n, s, a->address, draw);
-	struct port_view *v = view_of(n, index, rules_of(n, rule));
-	int port = v ? port_view_peek(v, port_table_at(n->arena, a->ports), rules_of(n, rule), port_set_of(s->l4), &w,
-			       n->now_s)
-		     : -1;
+		return;
+	bool picked = rule->pooling != POOLING_ARBITRARY && nat_is_picked(n, x->part, rule->pool);
+	uint32_t pick = picked ? (x->part->pick[rule->pool % SUBSCRIBER_PAIRS] & UINT16_MAX) - 1
+			       : first_pick(n, &x->s, rule, x->draw);
+	const struct port_rules *r = rules_of(n, rule);
 
-	s->nat = a->address;
-	s->nat_port = be16_of((uint16_t)port);
-	return port >= 0;
+	x->sure = picked || rule->pooling == POOLING_ARBITRARY;
+	x->address = pool->first + (pick < pool->usable ? pick : pick % pool->usable);
+	const struct snapshot_address *a = &n->config.addresses[x->address];
+	x->wish = wish_of(n, &x->s, a->address, x->draw);
+	x->view = view_of(n, x->address, r);
+	if (x->view)
+		x->aim = port_view_aim(
+			x->view, port_table_at(n->arena, a->ports), r, port_set_of(x->s.l4), &x->wish, n->now_s);
+}
+
+bool nat_foresee_port(const struct nat *n, struct prospect *x)
+{
+	if (!x->view)
+		return false;
+	const struct snapshot_address *a = &n->config.addresses[x->address];
+	int port = port_view_peek_at(x->aim, x->view, port_table_at(n->arena, a->ports), rules_of(n, x->rule),
+		port_set_of(x->s.l4), &x->wish, n->now_s);
+
+	if (port < 0)
+		return false;
+	x->s.nat = a->address;
+	x->s.nat_port = be16_of((uint16_t)port);
+	x->port = (uint16_t)port;
+	return true;
 }
 
 /* ---- whose port it is ---- */
@@ -457,8 +493,10 @@ bool nat_port_is_idle(const struct nat *n, const struct flow *f)
 		return false;
 	const struct nat_address *at = find_address(n, address[1]);
 
+	struct global_pair pair = global_pair_of(&n->sessions, f->hash);
+
 	/* A session whose static mapping was removed lives on, and its replies may not have come by here yet. */
-	if (!at || (at->fixed && global_may_have(&n->sessions, f->hash)))
+	if (!at || (at->fixed && global_may_have(&n->sessions, &pair)))
 		return false;
 	const struct snapshot_address *a = &n->config.addresses[at->index];
 	const struct port_table *t = port_table_at(n->arena, a->ports);

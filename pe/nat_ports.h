@@ -11,6 +11,7 @@
 #define CORENAT_PE_NAT_PORTS_H
 
 #include "pe/nat.h"
+#include "pe/nat_foresee.h"
 
 /* ---- nat_ports.c ---- */
 
@@ -53,8 +54,10 @@ struct barring {
 const struct port_bar *nat_port_bar(
 	struct barring *x, struct nat *n, const struct snapshot_address *a, const struct port_order *o, enum l4 l4);
 
-/* The endpoint it would most likely get, into s->nat and s->nat_port; false: not known. Fetches the words on the way. */
-bool nat_foresee_port(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw);
+/* Where its port would most likely be looked for first: fetches the word. */
+void nat_aim_port(struct nat *n, struct prospect *x);
+/* The endpoint it would most likely get, into x; false: not known. nat_aim_port came before. */
+bool nat_foresee_port(const struct nat *n, struct prospect *x);
 /* Names the port of an own session in the intent; frees it. */
 void nat_intend_port(struct nat *n, const struct session *s);
 void nat_free_port(struct nat *n, const struct session *s);

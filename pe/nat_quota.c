@@ -86,6 +86,8 @@ enum verdict nat_quota_session(struct nat *n, const struct session *s, struct su
 	if (!p)
 		return refused;
 	p->touched_s = n->now_s;
+	if (quota_take_session(p))
+		return N_VERDICTS;
 	refused = take(n, p, QUOTA_rate, 1, false);
 	if (refused != N_VERDICTS)
 		return refused;
@@ -136,7 +138,7 @@ enum verdict nat_quota_port(struct nat *n, const struct session *s, const struct
 	struct subscriber_part *p = n->part;
 
 	assert(p && part_is_of(p, key_of(s)) && s->l4 != L4_OTHER);
-	if (rule->pooling == POOLING_PAIRED && !nat_pair(n, p, rule))
+	if (rule->pooling == POOLING_PAIRED && !nat_is_picked(n, p, rule->pool) && !nat_pair(n, p, rule))
 		return VERDICT_drop_lock_busy;
 	return take(n, p, quota_of(s), 1, is_listed(n, p, s));
 }
@@ -215,19 +217,12 @@ static uint32_t find_pair(const struct nat *n, struct subscriber *s, const struc
 	return at;
 }
 
-static bool is_picked(const struct nat *n, const struct subscriber_part *p, uint32_t pool)
-{
-	uint32_t pick = p->pick[pool % SUBSCRIBER_PAIRS];
-
-	return p->picked_from == n->config.generation && pick != 0 && pick >> 16 == pool;
-}
-
 bool nat_pair(struct nat *n, struct subscriber_part *p, const struct snapshot_rule *rule)
 {
 	struct subscriber *s = subscriber_at(n->arena, p->subscriber);
 	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
 
-	if (is_picked(n, p, rule->pool) || pool->usable == 0)
+	if (nat_is_picked(n, p, rule->pool) || pool->usable == 0)
 		return true;
 	if (!subscriber_lock(&n->subscribers, s))
 		return false;
@@ -244,7 +239,7 @@ uint32_t nat_paired_in(const struct nat *n, const struct session *s, uint32_t po
 {
 	const struct subscriber_part *p = n->part && part_is_of(n->part, key_of(s)) ? n->part : nat_part_of(n, s);
 
-	if (p && is_picked(n, p, pool))
+	if (nat_is_picked(n, p, pool))
 		return (p->pick[pool % SUBSCRIBER_PAIRS] & UINT16_MAX) - 1;
 	return (uint32_t)subscriber_hash(n->arena, key_of(s));
 }

@@ -1,5 +1,4 @@
 #include "shm/global_table.h"
-#include "shm/tags.h"
 
 static struct global_table table_of(const struct arena *a, enum arena_region region, uint32_t n, unsigned actor)
 {
@@ -21,46 +20,19 @@ struct global_table global_filters(const struct arena *a, unsigned actor)
 	return table_of(a, ARENA_filters, a->header->geometry.mapping_buckets, actor);
 }
 
-/* The other bucket of an entry: an involution (local_table.h). */
-static uint32_t other_of(const struct global_table *t, uint32_t bucket, uint32_t tag)
-{
-	uint32_t sum = (uint32_t)((uint64_t)(tag * 0x9e3779b1u) * t->n >> 32);
-
-	return sum >= bucket ? sum - bucket : sum + t->n - bucket;
-}
-
-struct global_pair global_pair_of(const struct global_table *t, uint64_t hash)
-{
-	uint32_t tag = (uint32_t)hash;
-	uint32_t a = (uint32_t)((hash >> 32) * t->n >> 32), b = other_of(t, a, tag);
-
-	return (struct global_pair){.first = a < b ? a : b, .second = a < b ? b : a, .tag = tag};
-}
-
 /* ---- without locks ---- */
-
-/* Which entries of a bucket have the tag, as a set of bits. Word 0 is the lock, and an entry that is empty names nothing. */
-static unsigned bucket_match(const struct global_table *t, uint32_t bucket, uint32_t tag)
-{
-	const struct global_bucket *b = &t->bucket[bucket];
-
-	return (tags_match_high(&b->lock, tag) & ~tags_match_low(&b->lock, 0, 0)) >> 1;
-}
-_Static_assert(offsetof(struct global_bucket, entry) == 8 && GLOBAL_ENTRIES == TAGS_WORDS - 1, "one word before them");
 
 static bool bucket_has_tag(const struct global_table *t, uint32_t bucket, uint32_t tag)
 {
-	return bucket_match(t, bucket, tag) != 0;
+	return global_match(t, bucket, tag) != 0;
 }
 
 /* An entry that moves is in its new bucket before it leaves the old one: looking at the first bucket again after the
  * second misses none, whichever way it goes. */
-bool global_may_have(const struct global_table *t, uint64_t hash)
+bool global_may_have(const struct global_table *t, const struct global_pair *p)
 {
-	struct global_pair p = global_pair_of(t, hash);
-
-	return bucket_has_tag(t, p.first, p.tag) || bucket_has_tag(t, p.second, p.tag) ||
-	       bucket_has_tag(t, p.first, p.tag);
+	return bucket_has_tag(t, p->first, p->tag) || bucket_has_tag(t, p->second, p->tag) ||
+	       bucket_has_tag(t, p->first, p->tag);
 }
 
 /* ---- locks ---- */
@@ -90,9 +62,8 @@ static void bucket_unlock(struct global_table *t, uint32_t bucket)
 	atomic_store_explicit(&t->bucket[bucket].lock, 0, memory_order_release);
 }
 
-bool global_lock(struct global_table *t, uint64_t hash, struct global_pair *pair)
+bool global_lock_pair(struct global_table *t, const struct global_pair *pair)
 {
-	*pair = global_pair_of(t, hash);
 	if (!bucket_lock(t, pair->first))
 		return false;
 	if (pair->second == pair->first || bucket_lock(t, pair->second))
@@ -128,7 +99,7 @@ static void undo_half_move(struct global_table *t, uint32_t bucket)
 	for (unsigned i = 0; i < GLOBAL_ENTRIES; i++) {
 		_Atomic uint64_t *place = &t->bucket[bucket].entry[i];
 		uint64_t e = atomic_load_explicit(place, memory_order_relaxed);
-		uint32_t other = other_of(t, bucket, (uint32_t)(e >> 32));
+		uint32_t other = global_other(t, bucket, (uint32_t)(e >> 32));
 
 		if (!e || other == bucket || !bucket_held(t, other))
 			continue;
@@ -173,7 +144,7 @@ uint32_t global_next(const struct global_table *t, const struct global_pair *pai
 	while (*cursor < places(pair)) {
 		unsigned from = *cursor % GLOBAL_ENTRIES;
 		uint32_t bucket = *cursor < GLOBAL_ENTRIES ? pair->first : pair->second;
-		unsigned fits = bucket_match(t, bucket, pair->tag) >> from;
+		unsigned fits = global_match(t, bucket, pair->tag) >> from;
 
 		if (fits) {
 			*cursor += (unsigned)__builtin_ctz(fits) + 1;
@@ -199,7 +170,7 @@ static _Atomic uint64_t *make_room(struct global_table *t, uint32_t bucket, int 
 	for (unsigned i = 0; i < GLOBAL_ENTRIES; i++) {
 		_Atomic uint64_t *from = &t->bucket[bucket].entry[i], *to;
 		uint64_t e = atomic_load_explicit(from, memory_order_relaxed);
-		uint32_t other = other_of(t, bucket, (uint32_t)(e >> 32));
+		uint32_t other = global_other(t, bucket, (uint32_t)(e >> 32));
 		unsigned room;
 
 		if (!bucket_try(t, other)) /* the pair's own buckets too: they are full */

@@ -23,6 +23,7 @@
 #define CORENAT_SHM_GLOBAL_TABLE_H
 
 #include "shm/session.h"
+#include "shm/tags.h"
 
 enum { GLOBAL_ENTRIES = 7, GLOBAL_SPINS = 2000 };
 
@@ -48,16 +49,56 @@ struct global_table global_sessions(const struct arena *a, unsigned actor);
 struct global_table global_mappings(const struct arena *a, unsigned actor);
 struct global_table global_filters(const struct arena *a, unsigned actor);
 
+/* The other bucket of an entry: an involution (local_table.h). */
+static inline uint32_t global_other(const struct global_table *t, uint32_t bucket, uint32_t tag)
+{
+	uint32_t sum = (uint32_t)((uint64_t)(tag * 0x9e3779b1u) * t->n >> 32);
+
+	return sum >= bucket ? sum - bucket : sum + t->n - bucket;
+}
+
 /* Where a key's entry may be, and its tag. Locks nothing. */
-struct global_pair global_pair_of(const struct global_table *t, uint64_t hash);
+static inline struct global_pair global_pair_of(const struct global_table *t, uint64_t hash)
+{
+	uint32_t tag = (uint32_t)hash;
+	uint32_t a = (uint32_t)((hash >> 32) * t->n >> 32), b = global_other(t, a, tag);
+
+	return (struct global_pair){.first = a < b ? a : b, .second = a < b ? b : a, .tag = tag};
+}
+
+/* Which entries of a bucket have the tag, as a set of bits. Word 0 is the lock, and an entry that is empty names nothing:
+ * its tag is 0. */
+static inline unsigned global_match(const struct global_table *t, uint32_t bucket, uint32_t tag)
+{
+	const struct global_bucket *b = &t->bucket[bucket];
+	unsigned fits = tags_match_high(&b->lock, tag) & ~1u;
+
+	if (fits)
+		fits &= ~tags_match_low(&b->lock, 0, 0);
+	return fits >> 1;
+}
+_Static_assert(offsetof(struct global_bucket, entry) == 8 && GLOBAL_ENTRIES == TAGS_WORDS - 1, "one word before them");
 
 /* False when surely no entry of the key is there: without the locks, for those who mostly find nothing. */
-bool global_may_have(const struct global_table *t, uint64_t hash);
+bool global_may_have(const struct global_table *t, const struct global_pair *pair);
 
-bool global_lock(struct global_table *t, uint64_t hash, struct global_pair *pair);
+bool global_lock_pair(struct global_table *t, const struct global_pair *pair);
+
+static inline bool global_lock(struct global_table *t, uint64_t hash, struct global_pair *pair)
+{
+	*pair = global_pair_of(t, hash);
+	return global_lock_pair(t, pair);
+}
+
 void global_unlock(struct global_table *t, const struct global_pair *pair);
 
 /* With the pair locked. */
+
+/* True when no tag fits: there is nothing to walk. */
+static inline bool global_has_none(const struct global_table *t, const struct global_pair *pair)
+{
+	return (global_match(t, pair->first, pair->tag) | global_match(t, pair->second, pair->tag)) == 0;
+}
 
 /* Walks indexes whose tag fits, from cursor 0; 0 at the end. The caller compares keys. */
 uint32_t global_next(const struct global_table *t, const struct global_pair *pair, unsigned *cursor);

@@ -70,13 +70,6 @@ void local_lookup_burst(const struct arena *a, const struct local_table *t, cons
 
 /* ---- owner ---- */
 
-static local_place empty_in(struct local_table *t, uint32_t bucket)
-{
-	unsigned empty = tags_match_low(t->bucket[bucket].entry, LOCAL_SEEN_BITS, 0); /* no tag is 0 */
-
-	return empty ? &t->bucket[bucket].entry[__builtin_ctz(empty)] : NULL;
-}
-
 /* Frees a place in `bucket` by moving one entry to its other bucket, or, `depth` permitting, by first making room there. */
 static local_place make_room(struct local_table *t, uint32_t bucket, int depth)
 {
@@ -84,7 +77,7 @@ static local_place make_room(struct local_table *t, uint32_t bucket, int depth)
 		local_place from = &t->bucket[bucket].entry[i];
 		uint64_t e = atomic_load_explicit(from, memory_order_relaxed);
 		uint32_t other = local_other(t, bucket, local_tag(e));
-		local_place to = other == bucket ? NULL : empty_in(t, other);
+		local_place to = other == bucket ? NULL : local_empty(t, other);
 
 		if (!to && depth > 0 && other != bucket)
 			to = make_room(t, other, depth - 1);
@@ -92,7 +85,7 @@ static local_place make_room(struct local_table *t, uint32_t bucket, int depth)
 			continue;
 		/* A deeper move may have come back through this bucket and changed the entry. */
 		if (atomic_load_explicit(from, memory_order_relaxed) != e)
-			return empty_in(t, bucket);
+			return local_empty(t, bucket);
 		atomic_store_explicit(to, e, memory_order_release);
 		atomic_store_explicit(from, 0, memory_order_release);
 		return from;
@@ -100,20 +93,15 @@ static local_place make_room(struct local_table *t, uint32_t bucket, int depth)
 	return NULL;
 }
 
-local_place local_insert(struct local_table *t, uint64_t hash, uint32_t index, unsigned class, uint32_t now_s)
+local_place local_make_place(struct local_table *t, uint64_t hash)
 {
-	uint32_t tag = local_hash_tag(hash);
-	uint32_t first = local_first(t, hash), other = local_other(t, first, tag);
-	local_place place = empty_in(t, first);
+	uint32_t first = local_first(t, hash), other = local_other(t, first, local_hash_tag(hash));
+	local_place place = local_empty(t, other);
 
-	if (!place)
-		place = empty_in(t, other);
 	if (!place)
 		place = make_room(t, first, 1);
 	if (!place)
 		place = make_room(t, other, 1);
-	if (place)
-		atomic_store_explicit(place, local_entry(index, class, tag, now_s), memory_order_release);
 	return place;
 }
 

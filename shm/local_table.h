@@ -188,8 +188,30 @@ static inline void local_mark(local_place place, uint32_t index, uint32_t seen_s
 			memory_order_relaxed);
 }
 
+/* An empty entry of the bucket; NULL: it is full. */
+static inline local_place local_empty(struct local_table *t, uint32_t bucket)
+{
+	unsigned empty = tags_match_low(t->bucket[bucket].entry, LOCAL_SEEN_BITS, 0); /* no tag is 0 */
+
+	return empty ? &t->bucket[bucket].entry[__builtin_ctz(empty)] : NULL;
+}
+
+/* An empty entry for a hash whose first bucket is full, if need be by moving others; NULL: there is none. */
+local_place local_make_place(struct local_table *t, uint64_t hash);
+
 /* Where it was put; NULL when there is no room. */
-local_place local_insert(struct local_table *t, uint64_t hash, uint32_t index, unsigned class, uint32_t now_s);
+static inline local_place local_insert(
+	struct local_table *t, uint64_t hash, uint32_t index, unsigned class, uint32_t now_s)
+{
+	local_place place = local_empty(t, local_first(t, hash));
+
+	if (!place)
+		place = local_make_place(t, hash);
+	if (place)
+		atomic_store_explicit(
+			place, local_entry(index, class, local_hash_tag(hash), now_s), memory_order_release);
+	return place;
+}
 
 /* The place of exactly this session, or NULL. */
 local_place local_find(const struct local_table *t, uint64_t hash, uint32_t index);

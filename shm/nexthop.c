@@ -60,6 +60,15 @@ uint32_t nexthop_find(const struct nexthop *nh, enum side side, uint16_t realm, 
 	return i;
 }
 
+bool nexthop_is(const struct nexthop *nh, uint32_t index, enum side side, uint16_t realm, be32_t address)
+{
+	const struct adjacency *a = &nh->adjacency[index];
+	struct link_header link = link_load(a);
+
+	return index != ADJACENCY_NONE && link.state != ADJACENCY_FREE && link.side == side && link.vlan == realm &&
+	       atomic_load_explicit(&a->address_word, memory_order_relaxed) == address.net;
+}
+
 static void adjacency_write(struct adjacency *a, be32_t address, const struct link_header *link)
 {
 	uint32_t seq = atomic_load_explicit(&a->seq, memory_order_relaxed) | 1;

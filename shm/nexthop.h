@@ -141,6 +141,8 @@ static inline void nexthop_use(struct adjacency *a)
 
 /* The index of a neighbour, whatever its state; ADJACENCY_NONE when mgmtd has not heard of it. */
 uint32_t nexthop_find(const struct nexthop *nh, enum side side, uint16_t realm, be32_t address);
+/* Whether adjacency `index`, where a neighbour once was found, is this one: neighbours keep their places. */
+bool nexthop_is(const struct nexthop *nh, uint32_t index, enum side side, uint16_t realm, be32_t address);
 /* A consistent copy; state is UNRESOLVED when the writer is (or died) in the middle of it. */
 struct link_header nexthop_read(const struct nexthop *nh, uint32_t index);
 

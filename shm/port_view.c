@@ -484,20 +484,54 @@ int port_view_take(struct port_view *v, struct port_table *t, const struct port_
 	return port;
 }
 
-int port_view_peek(const struct port_view *v, const struct port_table *t, const struct port_rules *r, enum port_set set,
-	const struct port_wish *w, uint32_t now_s)
+bool port_view_take_one(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
+	uint16_t port, uint32_t now_s, _Atomic uint64_t *intent)
 {
-	struct search s = {(struct port_view *)v, (struct port_table *)t, r, NULL, w, set, port_epoch(r->hold_s, now_s),
-		STAGE_LOW, w->odd, w->draw, NULL, 0};
+	struct port_wish w = {.port = port};
+	struct search s = {
+		.v = v, .t = t, .r = r, .w = &w, .set = set, .epoch = port_epoch(r->hold_s, now_s), .intent = intent};
+
+	return take_foreseen(&s) >= 0;
+}
+
+static struct search glance(const struct port_view *v, const struct port_table *t, const struct port_rules *r,
+	enum port_set set, const struct port_wish *w, uint32_t now_s)
+{
+	return (struct search){(struct port_view *)v, (struct port_table *)t, r, NULL, w, set,
+		port_epoch(r->hold_s, now_s), STAGE_LOW, w->odd, w->draw, NULL, 0};
+}
+
+struct port_aim port_view_aim(const struct port_view *v, const struct port_table *t, const struct port_rules *r,
+	enum port_set set, const struct port_wish *w, uint32_t now_s)
+{
+	struct search s = glance(v, t, r, set, w, now_s);
 	int chunk = choose(&s);
-	uint32_t free = chunk < 0 ? 0
-				  : chunk_free(chunk_in_epoch(chunk_read(t, set, (unsigned)chunk), s.epoch)) &
-					    mask_for(&s, (unsigned)chunk);
+
+	if (chunk >= 0)
+		__builtin_prefetch(&t->chunk[set][chunk], 1);
+	return (struct port_aim){chunk, s.random};
+}
+
+int port_view_peek_at(struct port_aim aim, const struct port_view *v, const struct port_table *t,
+	const struct port_rules *r, enum port_set set, const struct port_wish *w, uint32_t now_s)
+{
+	if (aim.chunk < 0)
+		return -1;
+	struct search s = glance(v, t, r, set, w, now_s);
+	unsigned chunk = (unsigned)aim.chunk;
+	uint32_t free = chunk_free(chunk_in_epoch(chunk_read(t, set, chunk), s.epoch)) & mask_for(&s, chunk);
 
 	if (!free)
 		return -1;
+	s.random = aim.random;
 	struct port_place p = {(uint16_t)chunk, (uint8_t)chunk_first(free, draw(&s, CHUNK_PORTS))};
 	return port_of_place(&r->order, p);
+}
+
+int port_view_peek(const struct port_view *v, const struct port_table *t, const struct port_rules *r, enum port_set set,
+	const struct port_wish *w, uint32_t now_s)
+{
+	return port_view_peek_at(port_view_aim(v, t, r, set, w, now_s), v, t, r, set, w, now_s);
 }
 
 /* ---- giving back ---- */

@@ -89,9 +89,24 @@ void port_view_make(
 int port_view_take(struct port_view *v, struct port_table *t, const struct port_rules *r, const struct port_bar *bar,
 	enum port_set set, const struct port_wish *w, mono_t now, _Atomic uint64_t *intent);
 
+/* The port that peek found, as take would: false when it is no longer to be had. Nothing may be barred. The intent is the
+ * caller's to end when that is all it tries. */
+bool port_view_take_one(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
+	uint16_t port, uint32_t now_s, _Atomic uint64_t *intent);
+
 /* The port that take would most likely find now, for who wants to fetch what goes with it; -1: none at first glance. */
 int port_view_peek(const struct port_view *v, const struct port_table *t, const struct port_rules *r, enum port_set set,
 	const struct port_wish *w, uint32_t now_s);
+
+/* The same in two steps, for who asks for many: the first fetches the word that the second reads. */
+struct port_aim {
+	int chunk; /* -1: none */
+	uint64_t random;
+};
+struct port_aim port_view_aim(const struct port_view *v, const struct port_table *t, const struct port_rules *r,
+	enum port_set set, const struct port_wish *w, uint32_t now_s);
+int port_view_peek_at(struct port_aim aim, const struct port_view *v, const struct port_table *t,
+	const struct port_rules *r, enum port_set set, const struct port_wish *w, uint32_t now_s);
 
 /* Gives a port back, to rest or at once; false when it was not taken. `v` may be NULL. */
 bool port_view_put(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,

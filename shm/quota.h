@@ -72,6 +72,22 @@ static inline enum quota_result quota_take(
 	return QUOTA_TAKEN;
 }
 
+/* Takes a session's units of all three quotas, when there is plenty of each; false: nothing taken, ask one by one. */
+static inline bool quota_take_session(struct subscriber_part *p)
+{
+	enum { TIGHT = 1 << QUOTA_rate | 1 << QUOTA_sessions | 1 << QUOTA_memory };
+	uint32_t rate = quota_used(p, QUOTA_rate) + 1, sessions = quota_used(p, QUOTA_sessions) + 1;
+	uint32_t memory = quota_used(p, QUOTA_memory) + QUOTA_SESSION_MEMORY;
+
+	if ((atomic_load_explicit(&p->tight, memory_order_relaxed) & TIGHT) || rate > quota_have(p, QUOTA_rate) ||
+		sessions > quota_have(p, QUOTA_sessions) || memory > quota_have(p, QUOTA_memory))
+		return false;
+	atomic_store_explicit(&p->amount[QUOTA_rate].used, rate, memory_order_relaxed);
+	atomic_store_explicit(&p->amount[QUOTA_sessions].used, sessions, memory_order_relaxed);
+	atomic_store_explicit(&p->amount[QUOTA_memory].used, memory, memory_order_relaxed);
+	return true;
+}
+
 /* Gives all units back that the part does not use, of every quota, or of one. False: busy. */
 bool quota_hand_back(struct subscribers *v, struct subscriber_part *p);
 void quota_return(struct subscribers *v, struct subscriber_part *p, enum quota q);

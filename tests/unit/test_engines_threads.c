@@ -177,6 +177,7 @@ static void test_engines_as_threads(void **state)
 	(void)state;
 	appliance_config(&(struct appliance){.engines = ENGINES,
 				 .sessions = 8192,
+				 .subscribers = SUBSCRIBER_MAX,
 				 .addresses = 2,
 				 .ports = 3000,
 				 .idle_s = IDLE_S,
