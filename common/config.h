@@ -60,12 +60,17 @@ struct port_range {
 
 /* How a NIC spreads packets over its queues; queue N is engine N (architecture: steering). */
 enum rss_mode {
-	RSS_SINGLE,   /* everything to queue 0 */
-	RSS_TOEPLITZ, /* Toeplitz over source and destination address, and ports for TCP and UDP */
+	RSS_SINGLE,      /* everything to queue 0 */
+	RSS_TOEPLITZ,    /* Toeplitz over source and destination address, and the ports of RSS_PORTS_* */
+	RSS_DESTINATION, /* Toeplitz over the destination address alone */
 };
+
+/* Of which protocols' packets the ports are hashed, too (ethtool -n DEV rx-flow-hash). */
+enum rss_ports { RSS_PORTS_TCP_UDP, RSS_PORTS_TCP, RSS_PORTS_UDP, RSS_PORTS_NONE };
 
 struct rss {
 	enum rss_mode mode;
+	enum rss_ports ports; /* mode Toeplitz only */
 	uint8_t key[RSS_KEY_SIZE];
 	uint16_t key_size;            /* bytes; 40 or 52 */
 	uint16_t table_len;           /* entries, a power of two, 1..RSS_TABLE_MAX */

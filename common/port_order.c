@@ -94,7 +94,8 @@ static void settle_parity(uint16_t port[PORT_BITS], unsigned rank)
 void port_order_shuffle(struct port_basis *b, const struct rss *rss)
 {
 	enum { PLACE_BITS = 4 };
-	uint32_t mask = rss->mode == RSS_SINGLE ? 0 : rss->table_len - 1u;
+	bool by_ports = rss_hashes_ports(rss, IPPROTO_TCP) || rss_hashes_ports(rss, IPPROTO_UDP);
+	uint32_t mask = by_ports ? rss->table_len - 1u : 0;
 	uint16_t port[PORT_BITS];
 	struct toeplitz t;
 

@@ -20,25 +20,43 @@
 
 struct steering {
 	struct toeplitz hash;
+	uint32_t sources;             /* all ones: source addresses count; 0: mode destination */
+	bool tcp, udp;                /* their ports count */
 	uint32_t mask;                /* table length - 1 */
 	uint8_t table[RSS_TABLE_MAX]; /* engine of each entry; mode single: one entry, 0 */
 };
 
 int steering_init(struct steering *s, const struct rss *rss, unsigned engines);
 
+/* Whether an interface's hash has the ports of that protocol in it. */
+static inline bool rss_hashes_ports(const struct rss *rss, uint8_t proto)
+{
+	return rss->mode == RSS_TOEPLITZ &&
+	       (rss->ports == RSS_PORTS_TCP_UDP ||
+		       rss->ports == (proto == IPPROTO_TCP ? RSS_PORTS_TCP : RSS_PORTS_UDP));
+}
+
 /* By addresses alone: ICMP, fragments, every protocol but TCP and UDP. */
 static inline unsigned steering_engine_addresses(const struct steering *s, be32_t src, be32_t dst)
 {
+	src.net &= s->sources;
 	return s->table[toeplitz_addresses(&s->hash, src, dst) & s->mask];
+}
+
+/* Whether a packet's queue depends on its ports. */
+static inline bool steering_by_ports(const struct steering *s, uint8_t proto)
+{
+	return (proto == IPPROTO_TCP && s->tcp) || (proto == IPPROTO_UDP && s->udp);
 }
 
 /* Fields as in the packet that arrives. Fragments: steering_engine_addresses. */
 static inline unsigned steering_engine(
 	const struct steering *s, uint8_t proto, be32_t src, be32_t dst, be16_t sport, be16_t dport)
 {
+	src.net &= s->sources;
 	uint32_t hash = toeplitz_addresses(&s->hash, src, dst);
 
-	if (proto == IPPROTO_TCP || proto == IPPROTO_UDP)
+	if (steering_by_ports(s, proto))
 		hash ^= toeplitz_ports(&s->hash, sport, dport);
 	return s->table[hash & s->mask];
 }

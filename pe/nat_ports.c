@@ -162,11 +162,30 @@ static const struct nat_address *find_address(const struct nat *n, be32_t addres
 	return lo < n->n_addresses && n->address[lo].host == host ? &n->address[lo] : NULL;
 }
 
+/* Where packets are spread by their destination alone, the NAT address decides who gets the replies. */
+uint32_t nat_place_home(const struct nat *n, const struct snapshot_pool *pool, uint32_t from)
+{
+	const struct steering *s = &n->steering[SIDE_OUTSIDE];
+
+	for (uint32_t i = 0; s->sources == 0 && i < pool->usable; i++) {
+		uint32_t at = (from + i) % pool->usable;
+
+		if (steering_engine_addresses(s, (be32_t){0}, n->config.addresses[pool->first + at].address) ==
+			n->engine)
+			return at;
+	}
+	return from % pool->usable;
+}
+
 /* Paired: the subscriber's address, the same for all its mappings (RFC 4787 REQ-2). Arbitrary: any. */
 static uint32_t first_pick(
 	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
-	return rule->pooling == POOLING_ARBITRARY ? draw * 0x9e3779b1u >> 16 : nat_paired_place(n, s, rule);
+	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
+
+	if (rule->pooling == POOLING_ARBITRARY && pool->usable)
+		return nat_place_home(n, pool, draw * 0x9e3779b1u >> 16);
+	return nat_paired_place(n, s, rule);
 }
 
 /* ---- the orders of tables ---- */
@@ -237,7 +256,9 @@ static struct port_view *view_of(struct nat *n, uint32_t index, const struct por
 
 static bool hashes_ports(const struct nat *n, enum l4 l4)
 {
-	return n->config.rss[SIDE_OUTSIDE].mode == RSS_TOEPLITZ && (l4 == L4_TCP || l4 == L4_UDP);
+	const struct steering *s = &n->steering[SIDE_OUTSIDE];
+
+	return (l4 == L4_TCP && s->tcp) || (l4 == L4_UDP && s->udp);
 }
 
 static struct port_wish wish_of(const struct nat *n, const struct session *s, be32_t nat, uint32_t draw)

@@ -35,6 +35,9 @@ enum verdict nat_take_port(
 enum verdict nat_take_wanted(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw);
 /* Pieces of it. One that the chooser does not know of: static mappings', or in use in another order. */
 bool nat_port_is_barred(struct nat *n, const struct snapshot_address *a, enum l4 l4, uint16_t port);
+/* The place in the pool, from `from` on, of an address whose replies come home to this engine; if that cannot be told by the
+ * address alone, or none does, `from`'s. The pool has usable addresses. */
+uint32_t nat_place_home(const struct nat *n, const struct snapshot_pool *pool, uint32_t from);
 /* The address that is tried first; NULL: the pool has none. */
 const struct snapshot_address *nat_first_address(
 	const struct nat *n, const struct session *s, const struct snapshot_rule *rule, uint32_t draw);

@@ -209,7 +209,7 @@ static uint32_t find_pair(const struct nat *n, struct subscriber *s, const struc
 			at = place_in(n, pool, pair_at(s, i));
 	if (at < pool->usable)
 		return at;
-	at = choice(n, (struct subscriber_key){s->inside, s->realm}, pool->usable);
+	at = nat_place_home(n, pool, choice(n, (struct subscriber_key){s->inside, s->realm}, pool->usable));
 	unsigned place = pair_place(n, s, pool);
 	if (place < SUBSCRIBER_PAIRS)
 		atomic_store_explicit(

@@ -235,6 +235,49 @@ static void flows_spread_evenly(void **state)
 		assert_in_range(seen[i], 8500, 11500);
 }
 
+/* Fields that do not count change nothing; those that do change what they should. */
+static void test_fields(void **state)
+{
+	static const struct {
+		enum rss_mode mode;
+		enum rss_ports ports;
+		bool source, tcp, udp;
+	} rows[] = {
+		{RSS_TOEPLITZ, RSS_PORTS_TCP_UDP, true, true, true},
+		{RSS_TOEPLITZ, RSS_PORTS_TCP, true, true, false},
+		{RSS_TOEPLITZ, RSS_PORTS_UDP, true, false, true},
+		{RSS_TOEPLITZ, RSS_PORTS_NONE, true, false, false},
+		{RSS_DESTINATION, RSS_PORTS_TCP_UDP, false, false, false},
+		{RSS_SINGLE, RSS_PORTS_TCP_UDP, false, false, false},
+	};
+
+	for (unsigned row = 0; row < sizeof rows / sizeof rows[0]; row++) {
+		struct rss rss = {.mode = rows[row].mode, .ports = rows[row].ports, .key_size = 40, .table_len = 128};
+		bool source = false, tcp = false, udp = false;
+		struct steering s;
+		be32_t dst = {7};
+
+		for (unsigned i = 0; i < 40; i++)
+			rss.key[i] = (uint8_t)(i * 37 + 11);
+		for (unsigned i = 0; i < rss.table_len; i++)
+			rss.table[i] = (uint8_t)(i % 8);
+		assert_int_equal(steering_init(&s, &rss, 8), 0);
+		for (uint16_t i = 1; i < 200; i++) {
+			be32_t a = {i}, b = {i * 7919u};
+			be16_t p = {i}, q = {(uint16_t)(i * 31)};
+
+			source |= steering_engine_addresses(&s, a, dst) != steering_engine_addresses(&s, b, dst);
+			tcp |= steering_engine(&s, IPPROTO_TCP, a, dst, p, q) !=
+			       steering_engine(&s, IPPROTO_TCP, a, dst, q, p);
+			udp |= steering_engine(&s, IPPROTO_UDP, a, dst, p, q) !=
+			       steering_engine(&s, IPPROTO_UDP, a, dst, q, p);
+		}
+		assert_int_equal(source, rows[row].source);
+		assert_int_equal(tcp, rows[row].tcp);
+		assert_int_equal(udp, rows[row].udp);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +289,7 @@ int main(void)
 		cmocka_unit_test(single_is_always_engine_0),
 		cmocka_unit_test(wrong_tables_are_refused),
 		cmocka_unit_test(flows_spread_evenly),
+		cmocka_unit_test(test_fields),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
