@@ -13,6 +13,7 @@
 #ifndef CORENAT_CONFIG_H
 #define CORENAT_CONFIG_H
 
+#include "common/rss.h"
 #include "common/units.h"
 
 #include <stddef.h>
@@ -36,9 +37,7 @@ enum {
 	CONFIG_REALMS_MAX = 64,
 	CONFIG_REALM_PREFIXES_MAX = 16, /* of one realm */
 	VLAN_MIN = 1,
-	VLAN_MAX = 4094,      /* IEEE 802.1Q: 0 is no VLAN, 4095 reserved */
-	RSS_KEY_SIZE = 52,    /* bytes; 40 is usual, some NICs take 52 */
-	RSS_TABLE_MAX = 2048, /* entries of the indirection table */
+	VLAN_MAX = 4094, /* IEEE 802.1Q: 0 is no VLAN, 4095 reserved */
 };
 
 /* Names no realm can have: what is not tagged, and, in a rule, all of them. */
@@ -56,25 +55,6 @@ struct address_range {
 
 struct port_range {
 	uint16_t first, last; /* host order, inclusive */
-};
-
-/* How a NIC spreads packets over its queues; queue N is engine N (architecture: steering). */
-enum rss_mode {
-	RSS_SINGLE,      /* everything to queue 0 */
-	RSS_TOEPLITZ,    /* Toeplitz over source and destination address, and the ports of RSS_PORTS_* */
-	RSS_DESTINATION, /* Toeplitz over the destination address alone */
-};
-
-/* Of which protocols' packets the ports are hashed, too (ethtool -n DEV rx-flow-hash). */
-enum rss_ports { RSS_PORTS_TCP_UDP, RSS_PORTS_TCP, RSS_PORTS_UDP, RSS_PORTS_NONE };
-
-struct rss {
-	enum rss_mode mode;
-	enum rss_ports ports; /* mode Toeplitz only */
-	uint8_t key[RSS_KEY_SIZE];
-	uint16_t key_size;            /* bytes; 40 or 52 */
-	uint16_t table_len;           /* entries, a power of two, 1..RSS_TABLE_MAX */
-	uint8_t table[RSS_TABLE_MAX]; /* queue of each entry */
 };
 
 struct config_interface {

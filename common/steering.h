@@ -28,14 +28,6 @@ struct steering {
 
 int steering_init(struct steering *s, const struct rss *rss, unsigned engines);
 
-/* Whether an interface's hash has the ports of that protocol in it. */
-static inline bool rss_hashes_ports(const struct rss *rss, uint8_t proto)
-{
-	return rss->mode == RSS_TOEPLITZ &&
-	       (rss->ports == RSS_PORTS_TCP_UDP ||
-		       rss->ports == (proto == IPPROTO_TCP ? RSS_PORTS_TCP : RSS_PORTS_UDP));
-}
-
 /* By addresses alone: ICMP, fragments, every protocol but TCP and UDP. */
 static inline unsigned steering_engine_addresses(const struct steering *s, be32_t src, be32_t dst)
 {

@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/service.h"
+#include "mgmtd/alarms.h"
 #include "mgmtd/book.h"
 #include "mgmtd/commit.h"
 #include "mgmtd/feed.h"
@@ -32,6 +33,7 @@ struct mgmtd {
 	struct mirror *mirror;
 	struct history *history;
 	struct versions *versions;
+	struct alarms alarms; /* the feed's */
 	struct feed *feed;
 	struct book *book;
 	struct api api;
@@ -97,9 +99,14 @@ static bool start_mirror(struct mgmtd *m)
 	return m->mirror != NULL;
 }
 
-static void store_sample(void *context, int64_t unix_ms, const struct engine_report *appliance)
+/* What the appliance counted goes into its history, and may be worth an alarm. */
+static void take_report(void *context, int64_t unix_ms, const struct engine_report *appliance)
 {
-	history_add(context, unix_ms, appliance); /* tells by itself what goes wrong */
+	struct mgmtd *m = context;
+
+	if (m->history)
+		history_add(m->history, unix_ms, appliance); /* tells by itself what goes wrong */
+	alarms_look(&m->alarms, unix_ms, appliance);
 }
 
 /* Without a history everything else works; /health says so. */
@@ -112,9 +119,11 @@ static bool start_feed(struct mgmtd *m)
 	if (!m->history)
 		log_error("history: %s", wrong.text);
 
-	struct feed_sink sink = {store_sample, m->history};
+	struct feed_sink sink = {take_report, m};
 
-	m->feed = feed_open(c->system.runtime_dir, c->statistics.interval_ms, m->history ? &sink : NULL);
+	alarms_init(&m->alarms, alarms_log, NULL);
+
+	m->feed = feed_open(c->system.runtime_dir, c->statistics.interval_ms, &sink);
 	if (!m->feed)
 		log_error("cannot start to ask the aggregator: %s", strerror(errno));
 	return m->feed != NULL;
