@@ -17,6 +17,7 @@ struct work {
 	struct nat nat[ENGINES];
 	_Atomic unsigned turns; /* bits of the engines whose loops turn */
 	_Atomic bool stop;
+	struct arena *arena;
 	pthread_t thread;
 };
 
@@ -26,7 +27,7 @@ static void *turn(void *context)
 
 	for (; !w->stop; usleep(500))
 		for (unsigned e = 0; e < ENGINES; e++) {
-			atomic_store(&w->nat[e].actor->heartbeat_ns, mono_now().ns);
+			atomic_store(&actor_of(w->arena, e)->heartbeat_ns, mono_now().ns);
 			if (w->turns >> e & 1)
 				nat_housekeep(&w->nat[e], mono_now());
 		}
@@ -50,6 +51,7 @@ static struct work *work_start(struct lab *lab)
 	for (unsigned e = 0; e < ENGINES; e++)
 		start_engine(lab, w, e);
 	w->turns = 3;
+	w->arena = lab->arena;
 	assert_int_equal(pthread_create(&w->thread, NULL, turn, w), 0);
 	return w;
 }
