@@ -12,6 +12,7 @@
 
 #include "common/args.h"
 #include "shm/shared_slab.h"
+#include "shm/snapshot_internal.h"
 
 #include <time.h>
 
@@ -130,10 +131,17 @@ static void at_recovery(void *context, long instruction)
 	world_restore(r->w, r->recovery);
 }
 
+/* Private, long, and made anew by whoever comes next: not stepped through. Of a recovery, also what is only read, and what is
+ * repeated from the start. */
+#define COMPUTES                                                                                                       \
+	(const void *)port_view_make, (const void *)snapshot_add_values, (const void *)snapshot_add_rules,             \
+		(const void *)snapshot_add_statics, (const void *)snapshot_add_limits,                                 \
+		(const void *)snapshot_add_subscribers, (const void *)snapshot_add_deterministic
+static const void *const computes[] = {COMPUTES, NULL};
+
 static void step_recovery(struct run *r)
 {
-	/* Private to the successor, long, and repeated from the start by whoever comes next; read-only. */
-	static const void *const over[] = {(const void *)slab_attach, (const void *)slab_next_live,
+	static const void *const over[] = {COMPUTES, (const void *)slab_attach, (const void *)slab_next_live,
 		(const void *)nat_configure, (const void *)nat_load_routes, NULL};
 	const struct stepper s = {.operate = recover, .at = at_recovery, .context = r, .over = over};
 
@@ -181,9 +189,7 @@ static void run_scenario(const struct scenario *s, uint64_t seed, unsigned deep)
 		.single = true,
 	};
 	struct run r = {.w = world_make(&look, s->name), .scenario = s, .pick = seed, .deep = deep};
-	/* Private, long, and made anew by whoever comes next. */
-	static const void *const over[] = {(const void *)port_view_make, NULL};
-	struct stepper stepper = {.operate = operate, .at = at_operation, .context = &r, .over = over};
+	struct stepper stepper = {.operate = operate, .at = at_operation, .context = &r, .over = computes};
 	size_t bytes = world_bytes(r.w);
 
 	world_make_bystanders(r.w);

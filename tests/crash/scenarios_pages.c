@@ -56,13 +56,15 @@ static void last_of_its_page(struct world *w)
 
 static void compile(struct world *w, uint32_t addresses)
 {
-	struct config c = w->config;
+	struct address_range *pool = &w->config.pools[0].ranges[0]; /* a copy of it all would be stepped through */
 	struct snapshot *s = calloc(1, sizeof *s);
 	struct config_error err = {"no memory"};
+	uint32_t was = pool->last;
 
-	c.pools[0].ranges[0].last = c.pools[0].ranges[0].first + addresses - 1;
-	if (!s || !snapshot_compile(w->arena, &c, s, &err))
+	pool->last = pool->first + addresses - 1;
+	if (!s || !snapshot_compile(w->arena, &w->config, s, &err))
 		world_fail(w, "%s", err.text);
+	pool->last = was;
 	free(s);
 }
 
