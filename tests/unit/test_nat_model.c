@@ -20,7 +20,11 @@ enum {
 	RECENT = 32, /* packets that came out, to be answered and complained about */
 	STEPS = 2500,
 	STEP_PACKETS = 8, /* a burst counts as a step more for so many */
+#ifdef __SANITIZE_ADDRESS__
+	SEEDS = 1, /* each step takes three times as long */
+#else
 	SEEDS = 2,
+#endif
 	PARTS_MAX = 6,
 	CUT_MAX = 6, /* of a burst: fewer than may wait */
 	FRAMES_MAX = BURST_MAX + CUT_MAX * PARTS_MAX,
