@@ -2,6 +2,7 @@
 #include "pe/nat_internal.h"
 #include "pe/nat_ports.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -150,7 +151,7 @@ static void settle_port(struct nat *n)
 	if (!port_order_of(&o, &t->basis))
 		return;
 	for (int spin = 0; spin < PORT_SPINS && port_is_intended(n, name); spin++)
-		__builtin_ia32_pause();
+		sched_yield(); /* it may be waiting for this very processor */
 	/* NOLINTNEXTLINE(misc-redundant-expression) */
 	if (port_is_lost(n, t, &o, name) && port_is_lost(n, t, &o, name))
 		ports_put(t, &o, (enum port_set)(name >> 16 & 1), (uint16_t)name);

@@ -202,7 +202,7 @@ class Rest(LabCase):
         self.assertTrue(kind.startswith("text/plain; version=0.0.4"), kind)
         types, seen = {}, set()
         for line in body.splitlines():
-            if m := re.fullmatch(r"# TYPE ([a-z_]+) (counter|gauge)", line):
+            if m := re.fullmatch(r"# TYPE ([a-z0-9_]+) (counter|gauge)", line):
                 self.assertNotIn(m[1], types)
                 types[m[1]] = m[2]
             elif not line.startswith("# HELP "):

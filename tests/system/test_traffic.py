@@ -75,7 +75,7 @@ class Traffic(LabCase):
         self.out("sub2", ["ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", "-t", "42", services.HTTP[0]])
         self.assertEqual(len(self.captured(wire)), 3)
 
-    def test_both_engines_carry_both_ways_and_replies_that_land_elsewhere_are_translated(self):
+    def test_both_engines_carry_both_ways_and_replies_come_home(self):
         before, sent = self.settled(), 0
         for sub in self.SUBS:
             flows = self.flows(sub, 50)
@@ -87,9 +87,9 @@ class Traffic(LabCase):
             for names in WAYS:
                 for name in names:
                     self.assertGreater(c[name], 20, f"engine {engine}: {name}")
-            self.assertGreater(c["fwd_in_adopted"], 0, f"engine {engine}")
-            self.assertGreater(c["sessions_adopted"], 0, f"engine {engine}")
-            self.assertGreater(c["fwd_in_hit"], c["fwd_in_adopted"], f"engine {engine}")
+        # Ports are chosen so that replies land where the first packet did; test_ports.py has ways that do not.
+        self.assertLessEqual(sum(c["replies_away"] for c in moved), 20)
+        self.assertEqual(sum(c["replies_home"] + c["replies_away"] for c in moved), 200)
         self.assertEqual(sum(c["sessions_created"] for c in moved), 200)
         # A first packet that had to wait for its next hop finds its session when it moves.
         self.assertEqual(sum(c["fwd_out_new"] + c["fwd_out_hit"] + c["fwd_out_adopted"] for c in moved), sent)
@@ -112,7 +112,7 @@ class Traffic(LabCase):
             self.assertEqual(s["owner"], owner)
             self.assertEqual(s["adopters"], [] if reply == owner else [reply])
             away += reply != owner
-        self.assertTrue(10 < away < 90, f"{away} of 100 replies landed on the other engine")
+        self.assertLessEqual(away, 10, f"{away} of 100 replies landed on the other engine")
 
     def test_one_mapping_for_all_destinations(self):
         """RFC 4787 REQ-1: the same inside address and port keep their NAT address and port."""
