@@ -174,7 +174,7 @@ uint32_t nat_place_home(const struct nat *n, const struct snapshot_pool *pool, u
 			n->engine)
 			return at;
 	}
-	return from % pool->usable;
+	return pool->usable ? from % pool->usable : 0;
 }
 
 /* Paired: the subscriber's address, the same for all its mappings (RFC 4787 REQ-2). Arbitrary: any. */
