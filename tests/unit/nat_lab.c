@@ -263,6 +263,15 @@ uint64_t lab_verdicts(const struct lab *l, enum verdict v)
 	return sum;
 }
 
+uint64_t lab_counted(const struct lab *l, enum counter c)
+{
+	uint64_t sum = 0;
+
+	for (unsigned e = 0; e < l->engines; e++)
+		sum += counter_get(&actor_of(l->arena, e)->counters[c]);
+	return sum;
+}
+
 /* ---- expecting ---- */
 
 /* Which verdicts the last packet got, for messages. */
@@ -317,6 +326,31 @@ struct lab_packet lab_refused_at(struct lab *l, const struct lab_packet *p, cons
 		!lab_quotes(&l->out[0], &l->sent))
 		fail_msg("%s:%d: the ICMP error is not for the sender, or about another packet", file, line);
 	return *e;
+}
+
+struct lab_end lab_mapped(struct lab *l, unsigned host, uint16_t port)
+{
+	struct lab_packet p = lab_udp(lab_host(host, port), lab_server(1 + port % 5, 53));
+
+	return lab_ok(l, &p).src;
+}
+
+struct lab_end lab_mapped_tcp(struct lab *l, unsigned host, uint16_t port)
+{
+	struct lab_packet p = lab_tcp(lab_host(host, port), lab_server(1 + port % 5, 80), LAB_SYN);
+
+	return lab_ok(l, &p).src;
+}
+
+void lab_unmapped(struct lab *l, unsigned host, uint16_t port, enum verdict why)
+{
+	struct lab_packet p = lab_udp(lab_host(host, port), lab_server(1, 53));
+	uint64_t before = lab_verdicts(l, why);
+	struct lab_packet e = lab_refused(l, &p);
+
+	assert_int_equal(lab_verdicts(l, why), before + 1);
+	assert_int_equal(e.type, LAB_UNREACHABLE);
+	assert_int_equal(e.code, LAB_CODE_HOST);
 }
 
 bool lab_reaches(struct lab *l, uint8_t protocol, struct lab_end from, struct lab_end to)

@@ -111,6 +111,8 @@ unsigned lab_pass(struct lab *l, double seconds);
 
 /* How many packets ended in this verdict so far, all engines together. */
 uint64_t lab_verdicts(const struct lab *l, enum verdict v);
+/* The sum of a counter over all engines. */
+uint64_t lab_counted(const struct lab *l, enum counter c);
 
 /* Gives a packet of which exactly one must come out that is no error: returns it. */
 struct lab_packet lab_ok_at(struct lab *l, const struct lab_packet *p, const char *file, int line);
@@ -121,6 +123,13 @@ void lab_none_at(struct lab *l, const struct lab_packet *p, const char *file, in
 /* Gives a packet upon which its sender must get exactly one ICMP error: returns it. */
 struct lab_packet lab_refused_at(struct lab *l, const struct lab_packet *p, const char *file, int line);
 #define lab_refused(l, p) lab_refused_at(l, p, __FILE__, __LINE__)
+
+/* A datagram or SYN of an inside host begins a session: its outside end. */
+struct lab_end lab_mapped(struct lab *l, unsigned host, uint16_t port);
+struct lab_end lab_mapped_tcp(struct lab *l, unsigned host, uint16_t port);
+
+/* Its datagram is refused with this verdict, and it is told: host unreachable. */
+void lab_unmapped(struct lab *l, unsigned host, uint16_t port, enum verdict why);
 
 /* Gives an inbound packet from `from` to NAT endpoint `to`: true when it came out inside. */
 bool lab_reaches(struct lab *l, uint8_t protocol, struct lab_end from, struct lab_end to);

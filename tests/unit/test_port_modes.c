@@ -7,43 +7,6 @@
 
 enum { UDP = 17, BLOCK = 64 };
 
-/* ---- what is sent ---- */
-
-static struct lab_end mapped(struct lab *l, unsigned host, uint16_t port)
-{
-	struct lab_packet p = lab_udp(lab_host(host, port), lab_server(1 + port % 5, 53));
-
-	return lab_ok(l, &p).src;
-}
-
-static struct lab_end mapped_tcp(struct lab *l, unsigned host, uint16_t port)
-{
-	struct lab_packet p = lab_tcp(lab_host(host, port), lab_server(1 + port % 5, 80), LAB_SYN);
-
-	return lab_ok(l, &p).src;
-}
-
-/* Refused with this verdict, and told so. */
-static void refused(struct lab *l, unsigned host, uint16_t port, enum verdict why)
-{
-	struct lab_packet p = lab_udp(lab_host(host, port), lab_server(1, 53));
-	uint64_t before = lab_verdicts(l, why);
-	struct lab_packet e = lab_refused(l, &p);
-
-	assert_int_equal(lab_verdicts(l, why), before + 1);
-	assert_int_equal(e.type, LAB_UNREACHABLE);
-	assert_int_equal(e.code, LAB_CODE_HOST);
-}
-
-static uint64_t counted(const struct lab *l, enum counter c)
-{
-	uint64_t sum = 0;
-
-	for (unsigned e = 0; e < l->engines; e++)
-		sum += counter_get(&actor_of(l->arena, e)->counters[c]);
-	return sum;
-}
-
 static void check(struct lab *l)
 {
 	struct check_counts counts;
@@ -63,7 +26,8 @@ static void takes_all_but_reserved(struct lab *l)
 	bool seen[2][128] = {{false}};
 
 	for (unsigned i = 0; i < 117; i++) {
-		struct lab_end is[2] = {mapped(l, 1, (uint16_t)(5000 + i)), mapped_tcp(l, 1, (uint16_t)(5000 + i))};
+		struct lab_end is[2] = {
+			lab_mapped(l, 1, (uint16_t)(5000 + i)), lab_mapped_tcp(l, 1, (uint16_t)(5000 + i))};
 
 		for (int k = 0; k < 2; k++) {
 			assert_in_range(is[k].port, 2048, 2175);
@@ -72,7 +36,7 @@ static void takes_all_but_reserved(struct lab *l)
 			seen[k][is[k].port - 2048] = true;
 		}
 	}
-	refused(l, 1, 9000, l->config.nat.ports == PORTS_BLOCKS ? VERDICT_drop_block_limit : VERDICT_drop_no_port);
+	lab_unmapped(l, 1, 9000, l->config.nat.ports == PORTS_BLOCKS ? VERDICT_drop_block_limit : VERDICT_drop_no_port);
 	check(l);
 }
 
@@ -85,22 +49,22 @@ static void takes_all_but_reserved(struct lab *l)
 static void blocks_grow_to_their_limit(struct lab *l)
 {
 	bool used[1024] = {false};
-	uint32_t address = mapped(l, 1, 4999).address;
+	uint32_t address = lab_mapped(l, 1, 4999).address;
 	unsigned n = 1;
 
-	used[(mapped(l, 1, 4999).port) / BLOCK] = true;
+	used[(lab_mapped(l, 1, 4999).port) / BLOCK] = true;
 	for (unsigned i = 1; i < 3 * BLOCK; i++) {
-		struct lab_end is = mapped(l, 1, (uint16_t)(5000 + i));
+		struct lab_end is = lab_mapped(l, 1, (uint16_t)(5000 + i));
 
 		assert_int_equal(is.address, address);
 		n += !used[is.port / BLOCK];
 		used[is.port / BLOCK] = true;
 		assert_int_equal(n, i / BLOCK + 1);
-		assert_true(used[mapped_tcp(l, 1, (uint16_t)(5000 + i)).port / BLOCK]);
+		assert_true(used[lab_mapped_tcp(l, 1, (uint16_t)(5000 + i)).port / BLOCK]);
 	}
-	refused(l, 1, 9000, VERDICT_drop_block_limit);
-	assert_int_equal(counted(l, COUNTER_blocks_made), 3);
-	assert_false(used[mapped(l, 2, 5000).port / BLOCK]); /* another's is another */
+	lab_unmapped(l, 1, 9000, VERDICT_drop_block_limit);
+	assert_int_equal(lab_counted(l, COUNTER_blocks_made), 3);
+	assert_false(used[lab_mapped(l, 2, 5000).port / BLOCK]); /* another's is another */
 	check(l);
 }
 
@@ -110,15 +74,15 @@ static void blocks_are_a_subscribers_alone(struct lab *l)
 	bool used[1024] = {false};
 
 	for (unsigned host = 1; host <= 8; host++) {
-		struct lab_end is = mapped(l, host, 5000);
+		struct lab_end is = lab_mapped(l, host, 5000);
 
 		assert_false(used[is.port / BLOCK]);
 		used[is.port / BLOCK] = true;
 	}
-	refused(l, 9, 5000, VERDICT_drop_no_block);
+	lab_unmapped(l, 9, 5000, VERDICT_drop_no_block);
 	for (unsigned i = 1; i < BLOCK; i++)
-		mapped(l, 1, (uint16_t)(5000 + i));
-	refused(l, 1, 6000, VERDICT_drop_no_block);
+		lab_mapped(l, 1, (uint16_t)(5000 + i));
+	lab_unmapped(l, 1, 6000, VERDICT_drop_no_block);
 	check(l);
 }
 
@@ -126,16 +90,16 @@ static void blocks_are_a_subscribers_alone(struct lab *l)
 static void blocks_rest_and_go_back(struct lab *l)
 {
 	for (unsigned host = 1; host <= 8; host++)
-		mapped(l, host, 5000);
+		lab_mapped(l, host, 5000);
 	lab_pass(l, 300 + LAB_SWEEP_S); /* sessions have ended; ports rest for 30 s to 60 s, blocks for 200 s more */
 	for (unsigned i = 0; i < 11; i++) {
 		lab_pass(l, 20);
-		refused(l, 9, 5000, VERDICT_drop_no_block);
+		lab_unmapped(l, 9, 5000, VERDICT_drop_no_block);
 	}
 	lab_pass(l, 60);
-	assert_int_equal(counted(l, COUNTER_blocks_returned), 8);
+	assert_int_equal(lab_counted(l, COUNTER_blocks_returned), 8);
 	for (unsigned host = 11; host <= 18; host++)
-		mapped(l, host, 5000);
+		lab_mapped(l, host, 5000);
 	check(l);
 }
 
@@ -145,19 +109,19 @@ static void blocks_are_rotated(struct lab *l)
 	struct lab_end is[4];
 
 	for (unsigned i = 0; i < 4; i++) {
-		is[i] = mapped(l, 1, (uint16_t)(5000 + i));
+		is[i] = lab_mapped(l, 1, (uint16_t)(5000 + i));
 		for (unsigned k = 0; k < i; k++) {
-			assert_true(lab_same(mapped(l, 1, (uint16_t)(5000 + k)), is[k]));
+			assert_true(lab_same(lab_mapped(l, 1, (uint16_t)(5000 + k)), is[k]));
 			if (i < 3)
 				assert_true(is[i].port / BLOCK != is[k].port / BLOCK);
 		}
 		for (unsigned step = 0; step < 4; step++) { /* kept alive */
 			lab_pass(l, 160);
 			for (unsigned k = 0; k <= i; k++)
-				mapped(l, 1, (uint16_t)(5000 + k));
+				lab_mapped(l, 1, (uint16_t)(5000 + k));
 		}
 	}
-	assert_int_equal(counted(l, COUNTER_blocks_made), 3);
+	assert_int_equal(lab_counted(l, COUNTER_blocks_made), 3);
 	assert_true(is[3].port / BLOCK == is[0].port / BLOCK || is[3].port / BLOCK == is[1].port / BLOCK ||
 		    is[3].port / BLOCK == is[2].port / BLOCK);
 	check(l);
@@ -167,15 +131,15 @@ static void blocks_are_rotated(struct lab *l)
 
 static void a_drained_pool_says_so(struct lab *l)
 {
-	struct lab_end before = mapped(l, 1, 5000);
+	struct lab_end before = lab_mapped(l, 1, 5000);
 	struct lab_setup drained = l->setup;
 
 	drained.pools = "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0/30\"],\"block_size\":64,"
 			"\"drain\":[\"198.51.100.0/30\"]}]";
 	lab_configure(l, &drained);
-	refused(l, 2, 5000, VERDICT_drop_draining);
-	refused(l, 1, 5001, VERDICT_drop_draining);
-	assert_true(lab_same(mapped(l, 1, 5000), before));
+	lab_unmapped(l, 2, 5000, VERDICT_drop_draining);
+	lab_unmapped(l, 1, 5001, VERDICT_drop_draining);
+	assert_true(lab_same(lab_mapped(l, 1, 5000), before));
 	assert_true(lab_reaches(l, UDP, lab_server(9, 9), before));
 	check(l);
 }
@@ -209,7 +173,7 @@ static void live(struct lab *l)
 
 static void add(unsigned host, uint16_t port)
 {
-	struct lab_end is = mapped(living.lab, host, port);
+	struct lab_end is = lab_mapped(living.lab, host, port);
 
 	for (unsigned i = 0; i < living.n; i++)
 		assert_false(lab_same(living.at[i].nat, is));
@@ -222,7 +186,7 @@ static void add(unsigned host, uint16_t port)
 static void still_there(void)
 {
 	for (unsigned i = 0; i < living.n; i++) {
-		assert_true(lab_same(mapped(living.lab, living.at[i].host, living.at[i].port), living.at[i].nat));
+		assert_true(lab_same(lab_mapped(living.lab, living.at[i].host, living.at[i].port), living.at[i].nat));
 		assert_true(lab_reaches(living.lab, UDP, lab_server(1 + living.at[i].port % 5, 53), living.at[i].nat));
 	}
 	check(living.lab);
@@ -259,19 +223,19 @@ static void modes_change_under_living_sessions(struct lab *l)
 static void drained_ports_become_blocks(struct lab *l)
 {
 	for (unsigned i = 0; i < 512; i++)
-		mapped(l, 1 + i % 4, (uint16_t)(5000 + i));
+		lab_mapped(l, 1 + i % 4, (uint16_t)(5000 + i));
 	change_to(l, RANGE_512 BLOCKS "\"hold_s\":30", ONE, NULL);
-	refused(l, 20, 5000, VERDICT_drop_no_block);
+	lab_unmapped(l, 20, 5000, VERDICT_drop_no_block);
 	lab_pass(l, 300 + LAB_SWEEP_S);
 	lab_pass(l, 60 + LAB_SWEEP_S);
 	for (unsigned host = 11; host <= 18; host++)
-		mapped(l, host, 5000);
+		lab_mapped(l, host, 5000);
 	check(l);
 	change_to(l, RANGE_512 "\"ports\":\"ordered\",\"hold_s\":30", ONE, NULL);
 	lab_pass(l, 300 + LAB_SWEEP_S);
 	lab_pass(l, 60 + 120 + 2 * LAB_SWEEP_S); /* and the block's time */
 	for (unsigned i = 0; i < 512; i++)
-		mapped(l, 1 + i % 4, (uint16_t)(5000 + i));
+		lab_mapped(l, 1 + i % 4, (uint16_t)(5000 + i));
 	check(l);
 }
 
@@ -289,13 +253,13 @@ static void block_sizes_change_under_living_sessions(struct lab *l)
 		for (unsigned i = 0; i < 10; i++)
 			add(host, (uint16_t)(6000 + i));
 	still_there();
-	assert_int_equal(counted(l, COUNTER_blocks_made), 8);
+	assert_int_equal(lab_counted(l, COUNTER_blocks_made), 8);
 	for (unsigned round = 0; round < 4; round++) { /* only the second half is kept alive */
 		lab_pass(l, 160);
 		for (unsigned i = 40; i < living.n; i++)
-			mapped(l, living.at[i].host, living.at[i].port);
+			lab_mapped(l, living.at[i].host, living.at[i].port);
 	}
-	assert_int_equal(counted(l, COUNTER_blocks_returned), 4);
+	assert_int_equal(lab_counted(l, COUNTER_blocks_returned), 4);
 	check(l);
 }
 
@@ -355,11 +319,11 @@ static void range_and_parity_are_kept(struct lab *l)
 		change_to(l, nat, NULL, NULL);
 		for (unsigned i = 0; i < 40; i++) {
 			uint16_t low = (uint16_t)(300 + 50 * w + i), high = (uint16_t)(5000 + 50 * w + i);
-			struct lab_end is = mapped(l, 1 + i, low);
+			struct lab_end is = lab_mapped(l, 1 + i, low);
 
 			assert_true(is.port < 1024 || w == 2); /* a block's ports are from 1024 up */
 			assert_int_equal(is.port & 1, low & 1);
-			is = mapped(l, 1 + i, high);
+			is = lab_mapped(l, 1 + i, high);
 			assert_true(is.port >= 1024);
 			assert_int_equal(is.port & 1, high & 1);
 		}

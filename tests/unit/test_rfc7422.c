@@ -5,41 +5,6 @@
 
 enum { BLOCK = 64 };
 
-static struct lab_end mapped(struct lab *l, unsigned host, uint16_t port)
-{
-	struct lab_packet p = lab_udp(lab_host(host, port), lab_server(1 + port % 5, 53));
-
-	return lab_ok(l, &p).src;
-}
-
-static struct lab_end mapped_tcp(struct lab *l, unsigned host, uint16_t port)
-{
-	struct lab_packet p = lab_tcp(lab_host(host, port), lab_server(1 + port % 5, 80), LAB_SYN);
-
-	return lab_ok(l, &p).src;
-}
-
-/* Refused with this verdict, and told so. */
-static void refused(struct lab *l, unsigned host, uint16_t port, enum verdict why)
-{
-	struct lab_packet p = lab_udp(lab_host(host, port), lab_server(1, 53));
-	uint64_t before = lab_verdicts(l, why);
-	struct lab_packet e = lab_refused(l, &p);
-
-	assert_int_equal(lab_verdicts(l, why), before + 1);
-	assert_int_equal(e.type, LAB_UNREACHABLE);
-	assert_int_equal(e.code, LAB_CODE_HOST);
-}
-
-static uint64_t counted(const struct lab *l, enum counter c)
-{
-	uint64_t sum = 0;
-
-	for (unsigned e = 0; e < l->engines; e++)
-		sum += counter_get(&actor_of(l->arena, e)->counters[c]);
-	return sum;
-}
-
 static void check(struct lab *l)
 {
 	struct check_counts counts;
@@ -74,8 +39,8 @@ static void test_7422_ae(struct lab *l)
 	for (unsigned host = 1; host < 16; host += 3) {
 		assert_true(deterministic_forward(&computed, LAB_HOSTS + host, &p));
 		for (unsigned i = 0; i < p.usable; i++) {
-			struct lab_end is = i % 2 ? mapped_tcp(l, host, (uint16_t)(5000 + i))
-						  : mapped(l, host, (uint16_t)(5000 + i));
+			struct lab_end is = i % 2 ? lab_mapped_tcp(l, host, (uint16_t)(5000 + i))
+						  : lab_mapped(l, host, (uint16_t)(5000 + i));
 
 			given++;
 			assert_int_equal(is.address, p.nat);
@@ -85,8 +50,8 @@ static void test_7422_ae(struct lab *l)
 			assert_int_equal(who, LAB_HOSTS + host);
 		}
 		for (unsigned i = 1; i < p.usable; i += 2) /* all of the other kind's, too */
-			mapped(l, host, (uint16_t)(5000 + i));
-		refused(l, host, 9000, VERDICT_drop_no_port);
+			lab_mapped(l, host, (uint16_t)(5000 + i));
+		lab_unmapped(l, host, 9000, VERDICT_drop_no_port);
 	}
 	assert_true(given >= 5 * 22);
 	check(l);
@@ -100,12 +65,12 @@ static void test_7422_ao(struct lab *l)
 	assert_int_equal(deterministic_of_rule(&l->config, 0, &computed), 0);
 	assert_true(deterministic_forward(&computed, LAB_HOSTS + 1, &p));
 	for (unsigned i = 0; i < p.usable; i++)
-		assert_int_equal(mapped(l, 1, (uint16_t)(5000 + i)).address, p.nat);
-	assert_int_equal(counted(l, COUNTER_blocks_made), 0);
+		assert_int_equal(lab_mapped(l, 1, (uint16_t)(5000 + i)).address, p.nat);
+	assert_int_equal(lab_counted(l, COUNTER_blocks_made), 0);
 	for (unsigned i = 0; i < 2 * BLOCK; i++)
-		assert_int_equal(mapped(l, 1, (uint16_t)(7000 + i)).address, LAB_POOL + 2);
-	assert_int_equal(counted(l, COUNTER_blocks_made), 2);
-	refused(l, 1, 9000, VERDICT_drop_block_limit);
+		assert_int_equal(lab_mapped(l, 1, (uint16_t)(7000 + i)).address, LAB_POOL + 2);
+	assert_int_equal(lab_counted(l, COUNTER_blocks_made), 2);
+	lab_unmapped(l, 1, 9000, VERDICT_drop_block_limit);
 	check(l);
 }
 
