@@ -2,21 +2,12 @@
 #include "common/log.h"
 #include "mgmtd/ctl/ctl.h"
 #include "mgmtd/ctl/rest_call.h"
+#include "mgmtd/ctl/rows.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static const char *text_of(struct json_object *row, const char *key)
-{
-	struct json_object *v;
-
-	return json_object_object_get_ex(row, key, &v) && v ? json_object_get_string(v) : "-";
-}
-
-static const struct {
-	const char *key, *title;
-	int width; /* negative: to the left */
-} columns[] = {
+static const struct rows_column columns[] = {
 	{"rank", "rank", 4},
 	{"basis", "basis", -8},
 	{"kind", "kind", -13},
@@ -32,13 +23,6 @@ static const struct {
 };
 enum { N_COLUMNS = sizeof columns / sizeof columns[0] };
 
-static void print_row(struct json_object *row)
-{
-	for (int i = 0; i < N_COLUMNS; i++)
-		printf("%*s%c", columns[i].width, row ? text_of(row, columns[i].key) : columns[i].title,
-			i + 1 < N_COLUMNS ? ' ' : '\n');
-}
-
 static size_t list_of(struct json_object *answer, const char *key, struct json_object **list)
 {
 	if (!json_object_object_get_ex(answer, key, list) || !json_object_is_type(*list, json_type_array))
@@ -52,18 +36,18 @@ static void print_answer(struct json_object *answer)
 	size_t n = list_of(answer, "candidates", &rows), n_bad = list_of(answer, "unreadable", &bad);
 
 	if (n > 0)
-		print_row(NULL);
+		rows_titles(columns, N_COLUMNS);
 	for (size_t i = 0; i < n; i++)
-		print_row(json_object_array_get_idx(rows, i));
+		rows_print(columns, N_COLUMNS, json_object_array_get_idx(rows, i));
 	printf("%zu candidates at %s (skew %s s; sessions made up to %s s before may have lived on)\n", n,
-		text_of(answer, "time"), text_of(answer, "skew_s"), text_of(answer, "earlier_s"));
+		rows_text(answer, "time"), rows_text(answer, "skew_s"), rows_text(answer, "earlier_s"));
 	if (json_object_object_get_ex(answer, "known", &known) && !json_object_get_boolean(known))
 		printf("no configuration of that time is kept\n");
 	for (size_t i = 0; i < n_bad; i++) {
 		struct json_object *row = json_object_array_get_idx(bad, i);
 
-		printf("configuration %s cannot be read by this version: %s\n", text_of(row, "version"),
-			text_of(row, "problem"));
+		printf("configuration %s cannot be read by this version: %s\n", rows_text(row, "version"),
+			rows_text(row, "problem"));
 	}
 }
 

@@ -1,6 +1,7 @@
 /* corenatctl pinholes: lists, opens and closes mappings with a lifetime, by way of the API. */
 #include "mgmtd/ctl/ctl.h"
 #include "mgmtd/ctl/rest_call.h"
+#include "mgmtd/ctl/rows.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -8,10 +9,7 @@
 static const char path[] = "/api/v1/pinholes";
 static const char page[] = "1000"; /* pinholes in one answer */
 
-static const struct {
-	const char *key, *title;
-	int width; /* negative: to the left */
-} columns[] = {
+static const struct rows_column columns[] = {
 	{"protocol", "protocol", -8},
 	{"realm", "realm", 5},
 	{"inside", "inside", -21},
@@ -21,28 +19,12 @@ static const struct {
 };
 enum { N_COLUMNS = sizeof columns / sizeof columns[0] };
 
-static const char *text_of(struct json_object *row, const char *key)
-{
-	struct json_object *v;
-
-	return json_object_object_get_ex(row, key, &v) && v ? json_object_get_string(v) : "-";
-}
-
-static void print_titles(void)
-{
-	for (int i = 0; i < N_COLUMNS; i++)
-		printf("%*s%c", columns[i].width, columns[i].title, i + 1 < N_COLUMNS ? ' ' : '\n');
-}
-
 static void print_row(struct json_object *row, bool json)
 {
-	if (json) {
-		printf("%s\n",
-			json_object_to_json_string_ext(row, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-		return;
-	}
-	for (int i = 0; i < N_COLUMNS; i++)
-		printf("%*s%c", columns[i].width, text_of(row, columns[i].key), i + 1 < N_COLUMNS ? ' ' : '\n');
+	if (json)
+		rows_json(row);
+	else
+		rows_print(columns, N_COLUMNS, row);
 }
 
 int ctl_pinholes_list(const struct config *c, const struct ctl_options *o)
@@ -58,11 +40,11 @@ int ctl_pinholes_list(const struct config *c, const struct ctl_options *o)
 		if (!answer)
 			return CTL_FAILED;
 		if (!o->json && strcmp(next, "0") == 0)
-			print_titles();
+			rows_titles(columns, N_COLUMNS);
 		json_object_object_get_ex(answer, "pinholes", &rows);
 		for (size_t i = 0; rows && i < json_object_array_length(rows); i++, n++)
 			print_row(json_object_array_get_idx(rows, i), o->json);
-		snprintf(next, sizeof next, "%s", text_of(answer, "next"));
+		snprintf(next, sizeof next, "%s", rows_text(answer, "next"));
 		json_object_put(answer);
 	} while (strcmp(next, "-") != 0);
 	if (!o->json)
@@ -79,7 +61,7 @@ static int change(const struct config *c, const struct ctl_options *o, const cha
 	if (!row)
 		return CTL_FAILED;
 	if (!o->json)
-		print_titles();
+		rows_titles(columns, N_COLUMNS);
 	print_row(row, o->json);
 	json_object_put(row);
 	return 0;

@@ -2,6 +2,7 @@
 #include "common/log.h"
 #include "mgmtd/ctl/ctl.h"
 #include "mgmtd/ctl/rest_call.h"
+#include "mgmtd/ctl/rows.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -9,19 +10,9 @@
 static const char path[] = "/api/v1/sessions";
 static const char page[] = "1000"; /* sessions in one answer */
 
-static const char *text_of(struct json_object *row, const char *key)
-{
-	struct json_object *v;
-
-	return json_object_object_get_ex(row, key, &v) && v ? json_object_get_string(v) : "-";
-}
-
 /* ---- list ---- */
 
-static const struct {
-	const char *key, *title;
-	int width; /* negative: to the left */
-} columns[] = {
+static const struct rows_column columns[] = {
 	{"protocol", "protocol", -8},
 	{"realm", "realm", 5},
 	{"inside", "inside", -21},
@@ -34,21 +25,9 @@ static const struct {
 };
 enum { N_COLUMNS = sizeof columns / sizeof columns[0] };
 
-static void print_titles(void)
-{
-	for (int i = 0; i < N_COLUMNS; i++)
-		printf("%*s%c", columns[i].width, columns[i].title, i + 1 < N_COLUMNS ? ' ' : '\n');
-}
-
 static void print_row(struct json_object *row)
 {
-	for (int i = 0; i < N_COLUMNS; i++)
-		printf("%*s%c", columns[i].width, text_of(row, columns[i].key), i + 1 < N_COLUMNS ? ' ' : '\n');
-}
-
-static void print_json(struct json_object *o)
-{
-	printf("%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	rows_print(columns, N_COLUMNS, row);
 }
 
 /* Returns how many there were. */
@@ -60,7 +39,7 @@ static size_t print_page(struct json_object *answer, bool json)
 	if (json_object_object_get_ex(answer, "sessions", &rows) && json_object_is_type(rows, json_type_array))
 		n = json_object_array_length(rows);
 	for (size_t i = 0; i < n; i++)
-		(json ? print_json : print_row)(json_object_array_get_idx(rows, i));
+		(json ? rows_json : print_row)(json_object_array_get_idx(rows, i));
 	return n;
 }
 
@@ -77,9 +56,9 @@ int ctl_sessions_list(const struct config *c, const struct ctl_options *o)
 		if (!answer)
 			return CTL_FAILED;
 		if (!o->json && strcmp(next, "0") == 0)
-			print_titles();
+			rows_titles(columns, N_COLUMNS);
 		n += print_page(answer, o->json);
-		snprintf(next, sizeof next, "%s", text_of(answer, "next"));
+		snprintf(next, sizeof next, "%s", rows_text(answer, "next"));
 		json_object_put(answer);
 	} while (strcmp(next, "-") != 0);
 	if (!o->json)
@@ -109,9 +88,9 @@ int ctl_sessions_clear(const struct config *c, const struct ctl_options *o)
 	if (!answer)
 		return CTL_FAILED;
 	if (o->json) {
-		print_json(answer);
+		rows_json(answer);
 	} else {
-		printf("%s sessions cleared\n", text_of(answer, "cleared"));
+		printf("%s sessions cleared\n", rows_text(answer, "cleared"));
 		print_engines(answer, "engines_at_work", "is still at it");
 		print_engines(answer, "engines_down", "is down: it ends its own when it is started again");
 	}

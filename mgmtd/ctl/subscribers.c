@@ -2,6 +2,7 @@
 #include "common/log.h"
 #include "mgmtd/ctl/ctl.h"
 #include "mgmtd/ctl/rest_call.h"
+#include "mgmtd/ctl/rows.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,18 +19,6 @@ static struct json_object *member(struct json_object *o, const char *key)
 	return o && json_object_object_get_ex(o, key, &v) ? v : NULL;
 }
 
-static const char *text_of(struct json_object *o, const char *key)
-{
-	struct json_object *v = member(o, key);
-
-	return v ? json_object_get_string(v) : "-";
-}
-
-static void print_json(struct json_object *o)
-{
-	printf("%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-}
-
 /* "17/100", or "17" without a limit. */
 static void print_use(struct json_object *row, const char *what, int width)
 {
@@ -37,9 +26,9 @@ static void print_use(struct json_object *row, const char *what, int width)
 	char text[48];
 
 	if (member(use, "limit"))
-		snprintf(text, sizeof text, "%s/%s", text_of(use, "used"), text_of(use, "limit"));
+		snprintf(text, sizeof text, "%s/%s", rows_text(use, "used"), rows_text(use, "limit"));
 	else
-		snprintf(text, sizeof text, "%s", text_of(use, "used"));
+		snprintf(text, sizeof text, "%s", rows_text(use, "used"));
 	printf("%*s ", width, text);
 }
 
@@ -64,7 +53,7 @@ static uint64_t refused(struct json_object *row)
 
 static void print_row(struct json_object *row)
 {
-	printf("%-15s %5s %-20s %-15s ", text_of(row, "inside"), text_of(row, "realm"), text_of(row, "name"),
+	printf("%-15s %5s %-20s %-15s ", rows_text(row, "inside"), rows_text(row, "realm"), rows_text(row, "name"),
 		first_address(row));
 	print_use(row, "sessions", 13);
 	print_use(row, "tcp_ports", 13);
@@ -80,7 +69,7 @@ static size_t print_page(struct json_object *answer, bool json)
 	size_t n = rows ? json_object_array_length(rows) : 0;
 
 	for (size_t i = 0; i < n; i++)
-		(json ? print_json : print_row)(json_object_array_get_idx(rows, i));
+		(json ? rows_json : print_row)(json_object_array_get_idx(rows, i));
 	return n;
 }
 
@@ -100,7 +89,7 @@ int ctl_subscribers_list(const struct config *c, const struct ctl_options *o)
 			printf("%-15s %5s %-20s %-15s %13s %13s %13s %9s\n", "inside", "realm", "name", "address",
 				"sessions", "tcp ports", "udp ports", "refused");
 		n += print_page(answer, o->json);
-		snprintf(next, sizeof next, "%s", text_of(answer, "next"));
+		snprintf(next, sizeof next, "%s", rows_text(answer, "next"));
 		json_object_put(answer);
 	} while (strcmp(next, "-") != 0);
 	if (!o->json)
@@ -122,17 +111,17 @@ static void print_list(struct json_object *row, const char *key, const char *tit
 
 static void print_one(struct json_object *row)
 {
-	printf("%-20s %s\n%-20s %s\n%-20s %s\n", "inside", text_of(row, "inside"), "realm", text_of(row, "realm"),
-		"name", text_of(row, "name"));
+	printf("%-20s %s\n%-20s %s\n%-20s %s\n", "inside", rows_text(row, "inside"), "realm", rows_text(row, "realm"),
+		"name", rows_text(row, "name"));
 	print_list(row, "addresses", "addresses");
 	print_list(row, "own_limits", "limits of its own");
 	json_object_object_foreach (member(row, "use"), what, use) {
-		printf("%-20s %s of %s\n", what, text_of(use, "used"),
-			member(use, "limit") ? text_of(use, "limit") : "any number");
+		printf("%-20s %s of %s\n", what, rows_text(use, "used"),
+			member(use, "limit") ? rows_text(use, "limit") : "any number");
 	}
 	json_object_object_foreach (member(row, "refused"), reason, r) {
-		printf("refused for %s: %s times, since %s s ago, last %s s ago\n", reason, text_of(r, "count"),
-			text_of(r, "since_s_ago"), text_of(r, "last_s_ago"));
+		printf("refused for %s: %s times, since %s s ago, last %s s ago\n", reason, rows_text(r, "count"),
+			rows_text(r, "since_s_ago"), rows_text(r, "last_s_ago"));
 	}
 }
 
@@ -155,7 +144,7 @@ static int call_one(const struct config *c, const struct ctl_options *o, const c
 	if (!answer)
 		return CTL_FAILED;
 	if (o->json)
-		print_json(answer);
+		rows_json(answer);
 	else if (member(answer, "forgotten"))
 		printf("forgotten\n");
 	else
