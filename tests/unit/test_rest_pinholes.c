@@ -15,7 +15,8 @@
 /* The engines' cores over the lab's arena, turned by one thread. */
 struct work {
 	struct nat nat[ENGINES];
-	_Atomic unsigned turns; /* bits of the engines whose loops turn */
+	pthread_mutex_t turning; /* held during a turn: who has it may touch nat, and turns */
+	unsigned turns;          /* bits of the engines whose loops turn */
 	_Atomic bool stop;
 	struct arena *arena;
 	pthread_t thread;
@@ -25,13 +26,24 @@ static void *turn(void *context)
 {
 	struct work *w = context;
 
-	for (; !w->stop; usleep(500))
+	for (; !w->stop; usleep(500)) {
+		pthread_mutex_lock(&w->turning);
 		for (unsigned e = 0; e < ENGINES; e++) {
 			atomic_store(&actor_of(w->arena, e)->heartbeat_ns, mono_now().ns);
 			if (w->turns >> e & 1)
 				nat_housekeep(&w->nat[e], mono_now());
 		}
+		pthread_mutex_unlock(&w->turning);
+	}
 	return NULL;
+}
+
+/* From here on these engines turn; the others stand still. */
+static void turn_only(struct work *w, unsigned engines)
+{
+	pthread_mutex_lock(&w->turning);
+	w->turns = engines;
+	pthread_mutex_unlock(&w->turning);
 }
 
 static void start_engine(struct lab *lab, struct work *w, unsigned e)
@@ -50,6 +62,7 @@ static struct work *work_start(struct lab *lab)
 	assert_true(miniature_fill(lab->arena, &lab->config));
 	for (unsigned e = 0; e < ENGINES; e++)
 		start_engine(lab, w, e);
+	pthread_mutex_init(&w->turning, NULL);
 	w->turns = 3;
 	w->arena = lab->arena;
 	assert_int_equal(pthread_create(&w->thread, NULL, turn, w), 0);
@@ -60,6 +73,7 @@ static void work_end(struct work *w)
 {
 	w->stop = true;
 	pthread_join(w->thread, NULL);
+	pthread_mutex_destroy(&w->turning);
 	free(w);
 }
 
@@ -218,16 +232,16 @@ static void test_engines_that_do_not_answer(void **state)
 	struct work *w = work_start(lab);
 	const char *query = "?protocol=udp&inside=100.64.0.1:1&lifetime_s=600"; /* engine 1's by its address */
 
-	w->turns = 1;
+	turn_only(w, 1);
 	json_object_put(call(lab, "POST", query, 503));
 	assert_int_equal(listed(lab, ""), 0);
 	nat_init(&w->nat[1], lab->arena, 1, 9, mono_now());
 	nat_configure(&w->nat[1]);
-	w->turns = 3;
+	turn_only(w, 3);
 	for (int tries = 0; tries < 100 && listed(lab, "") == 0; tries++)
 		usleep(100000);
 	assert_int_equal(listed(lab, ""), 1);
-	w->turns = 1;
+	turn_only(w, 1);
 	for (unsigned i = 1; i < PINHOLE_SLOTS; i++)
 		assert_true(pinhole_post(lab->arena, 1, &(struct pinhole_request){.action = PINHOLE_CLOSE}) > 0);
 	json_object_put(call(lab, "POST", query, 503));
