@@ -9,6 +9,7 @@
 #include "mgmtd/feed.h"
 #include "mgmtd/history.h"
 #include "mgmtd/mirror.h"
+#include "mgmtd/nic.h"
 #include "mgmtd/rest.h"
 #include "mgmtd/versions.h"
 #include "shm/shared_slab.h"
@@ -24,7 +25,7 @@
 enum { COMMIT_RETRY_MS = 100, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 
 struct mgmtd {
-	struct config config;
+	struct config config, resolved; /* as it was given, and with what interfaces say */
 	struct arena *arena;
 	struct actor *self;
 	struct commit commit;
@@ -80,7 +81,8 @@ static bool take_config(struct mgmtd *m)
 		log_warning("the arena was made for %u engines, arena.engines says %u: remove it with "
 			    "`corenatctl arena remove` for that to take effect",
 			engines, m->config.arena.engines);
-	if (commit_open(&m->commit, m->arena, &m->config, mono_now(), &wrong))
+	m->resolved = m->config;
+	if (nic_read_rss(&m->resolved, &wrong) && commit_open(&m->commit, m->arena, &m->resolved, mono_now(), &wrong))
 		return true;
 	log_error("%s", wrong.text);
 	return false;

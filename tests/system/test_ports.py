@@ -140,6 +140,18 @@ class HomeByAddress(PortsCase):
         received = [c["rx_outside_packets"] for c in self.counters()]
         self.assertTrue(all(received), f"both engines are home to some: {received}")
 
+    def test_an_interface_whose_rss_cannot_be_read_is_named(self):
+        """A veth pair has none."""
+        document = json.loads((self.lab.state.dir / "config.json").read_text())
+        document["outside"]["rss"] = {"mode": "nic"}
+        (self.tmp / "nic.json").write_text(json.dumps(document))
+        self.lab.kill("mgmtd", signal.SIGTERM)
+        done = self.command("corenat-mgmtd", config=self.tmp / "nic.json")
+        self.restart("mgmtd")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("cgn-out: its RSS cannot be read (Operation not supported); rss.mode 'nic' needs a driver that shows it: "
+                      "give `rss.key` and `rss.table` with mode 'toeplitz', or mode 'single'\n", done.stderr.replace('"', "'"))
+
 
 class Removed(PortsCase):
     """NAT addresses that are taken out of the configuration while programs use them."""
