@@ -253,10 +253,16 @@ def several(e, wanted):
                 r = m[name.partition(".")[2]]
                 yield Figure.of(name, r["ratio"], one=r["alone"], first_of_two=r["first"], second_of_two=r["second"],
                                 least=r["least"], most=r["most"], sessions=MIDDLE, source=r["source"],
-                                **({"adopting": m["adopt"]["cycles"]} if name == "G12.replies" else {}))
+                                **(away(m) if name == "G12.replies" else {}))
     for name in ENGINE_ROWS:
         if name in wanted:
             yield in_turn(e, name)
+
+
+def away(m):
+    lines = m["replies_lines"]
+    return {"adopting": m["adopt"]["cycles"], "lines_changed_per_packet": lines["lines_changed"],
+            "lines_of_two_engines": int(lines["lines_of_two"])}
 
 
 def in_turn(e, name):
@@ -264,7 +270,7 @@ def in_turn(e, name):
     n = int(name.partition(".")[2])
     m = e.engines(engines=n, sessions=IN_TURN, blocks=max(4, 400 // n))
     out, back = m["outbound"], m["inbound"]
-    return Figure.of(name, e.engines_instructions(n, IN_TURN, "outbound"), cycles=out["cycles"],
+    return Figure.of(name, e.engines_instructions(n, SMALL, "outbound"), cycles=out["cycles"],
                      inbound_cycles=back["cycles"], create_cycles=m["create"]["cycles"],
                      create_instructions=e.engines_instructions(n, SMALL, "create"),
                      replies_home_percent=m["create"]["replies_home_percent"],
