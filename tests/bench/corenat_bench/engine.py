@@ -6,6 +6,7 @@ import re
 import subprocess
 import tempfile
 
+from .pages import Pages
 from .rows import Figure
 
 SMALL, MIDDLE, LARGE = 1 << 16, 1 << 20, 1 << 24
@@ -16,6 +17,7 @@ BLOCK = 512  # packets, as in workload.h
 COUNTED_BLOCKS = 32  # instructions hardly vary: little is counted, since counting is slow
 COUNTED = 1 << 18  # sessions meanwhile: what a packet executes does not depend on how many there are
 LIMIT_S = 300
+SMALL_PAGES = "pages.4k"
 LARGE_BYTES = 5 << 30  # memory that 16 M sessions and their generator take, with room to spare
 
 
@@ -124,7 +126,18 @@ def figures(build, cpu, wanted):
         for name, make in MAKE.items():
             if LAST[name] == sessions and name in wanted:
                 yield make(e, name, got)
+    if wanted.any(SMALL_PAGES):
+        yield on_small_pages(e, got.get(LARGE))
     yield from several(e, wanted)
+
+
+def on_small_pages(e, huge):
+    """What huge pages are worth: the same as G3 without them."""
+    with Pages(huge=False):
+        m = e.measure(LARGE, ["hit", "inbound"], runs=3)
+    compared = {"with_huge_pages": huge["hit"]["cycles"]} if huge and "hit" in huge else {}
+    return Figure.of(SMALL_PAGES, m["hit"]["cycles"], sessions=LARGE, inbound=m["inbound"]["cycles"], arena=clock(m)["memory"],
+                     **compared, **clock(m))
 
 
 def clock(m):
