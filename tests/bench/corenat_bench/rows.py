@@ -20,6 +20,7 @@ ROWS = {
     "G1": Row("engine only, sessions found, 64-byte UDP, 1 M sessions: instructions per packet", "instructions", 250),
     "G2": Row("same: cycles per packet, flows in random order", "cycles", 160),
     "G3": Row("same at 16 M sessions", "cycles", 260),
+    "pages.4k": Row("as G3, but on 4 KiB pages: cycles per packet", "cycles"),
     "G4.1m": Row("flatness: cycles at 1 M ÷ at 64 K sessions", "ratio"),
     "G4": Row("flatness: cycles at 16 M ÷ at 64 K sessions", "ratio", 2.2),
     "G5.1m": Row("batching: cycles at burst 1 ÷ burst 32, 1 M sessions", "ratio", None, True),
