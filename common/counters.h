@@ -35,6 +35,7 @@
 	C(bursts, SUM, "bursts", "Receive bursts that held at least one packet")                                       \
 	C(idle_waits, SUM, "waits", "Times the engine slept because nothing arrived")                                  \
 	C(kicks, SUM, "calls", "System calls that asked the kernel to transmit")                                       \
+	C(polls, SUM, "calls", "System calls that woke or polled reception")                                           \
 	C(rx_ring_drops, SUM, "packets", "Packets the kernel dropped: receive or fill ring full")                      \
 	C(xdp_no_engine, SUM, "packets", "Packets dropped on this queue while no engine was there")                    \
 	C(xdp_to_kernel, SUM, "packets", "Packets of this queue given to the kernel")                                  \

@@ -108,6 +108,8 @@ static bool open_io(struct live *l)
 		.ring_size = c->engine.ring_size,
 		.mode = c->engine.xdp,
 		.zero_copy = c->engine.zero_copy,
+		.busy_poll = c->engine.busy_poll,
+		.busy_poll_budget = c->engine.busy_poll_budget,
 		.realms = c->n_realms > 0,
 	};
 
@@ -184,6 +186,7 @@ static void report(struct live *l, mono_t now)
 
 	l->io->ops->stats(l->io, &stats);
 	counter_add(&actor->counters[COUNTER_kicks], stats.kicks - l->reported.kicks);
+	counter_add(&actor->counters[COUNTER_polls], stats.polls - l->reported.polls);
 	counter_add(&actor->counters[COUNTER_rx_ring_drops], stats.rx_ring_drops - l->reported.rx_ring_drops);
 	counter_set(&actor->counters[COUNTER_xdp_no_engine], stats.xdp_no_engine);
 	counter_set(&actor->counters[COUNTER_xdp_to_kernel], stats.xdp_to_kernel);
