@@ -190,10 +190,10 @@ struct config {
 	struct {
 		enum xdp_mode xdp;
 		enum zero_copy zero_copy;
-		uint32_t ring_size;       /* descriptors of each ring; a power of two */
+		uint32_t ring_size; /* descriptors of each ring; a power of two */
 		enum busy_poll busy_poll;
 		uint32_t busy_poll_budget; /* packets a driver may take in one call */
-		uint8_t cpus[ENGINE_MAX]; /* CPU of engine N; n_cpus 0 means engine N on CPU N */
+		uint8_t cpus[ENGINE_MAX];  /* CPU of engine N; n_cpus 0 means engine N on CPU N */
 		uint32_t n_cpus;
 	} engine;
 	struct {

@@ -49,7 +49,8 @@
 	C(turns_500us, SUM, "turns", "Turns of more than that, up to 500 microseconds")                                \
 	C(turns_1ms, SUM, "turns", "Turns of more than that, up to a millisecond")                                     \
 	C(turns_longer, SUM, "turns", "Turns of more than a millisecond, whoever had the processor")                   \
-	C(stalls, SUM, "turns", "Turns that took more than a millisecond of the processor's time themselves")
+	C(stalls, SUM, "turns", "Turns of which the engine's own work took more than a millisecond")                   \
+	C(stalls_in_calls, SUM, "turns", "Turns of which its system calls did, and the engine's own work did not")
 
 enum counter_kind { COUNTER_SUM, COUNTER_GAUGE };
 

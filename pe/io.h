@@ -49,6 +49,7 @@ struct io_ops {
 /* First member of every backend's own struct. */
 struct io {
 	const struct io_ops *ops;
+	span_t kernel; /* spent in flush's system calls since it was opened; */
 };
 
 #endif

@@ -148,20 +148,28 @@ static uint32_t unsent(const struct port *p)
 	return p->tx.cached_prod - __atomic_load_n(p->tx.consumer, __ATOMIC_ACQUIRE);
 }
 
+/* A turn tells what it spent in calls from what was its own doing. */
+static void time_call(struct io_afxdp *a, mono_t from)
+{
+	a->io.kernel.ns += mono_since(mono_now(), from).ns;
+}
+
 /* EAGAIN after progress is the kernel's budget per call, or a full completion ring: reclaim and go on. The
  * others are the device's state, and pass; what was not taken stays in the ring for the next turn. */
 static void kick(struct io_afxdp *a, struct port *p)
 {
 	uint32_t before, left = unsent(p);
+	mono_t from = mono_now();
 
 	do {
 		before = left;
 		a->stats.kicks++;
 		if (!sendto(p->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) || errno != EAGAIN)
-			return;
+			break;
 		reclaim(a, p);
 		left = unsent(p);
 	} while (left && left < before);
+	time_call(a, from);
 }
 
 static void send_written(struct io_afxdp *a, struct port *p)
@@ -200,8 +208,11 @@ static void wake_receive(struct io_afxdp *a, struct port *p)
 {
 	if (!p->in_rx || !(xsk_ring_prod__needs_wakeup(&p->fill) || (p->busy_poll && p->idle)))
 		return;
+	mono_t from = mono_now();
+
 	a->stats.polls++;
 	recvfrom(p->fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
+	time_call(a, from);
 }
 
 static void afxdp_flush(struct io *io)

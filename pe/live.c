@@ -244,7 +244,7 @@ static void loop(struct live *l)
 			l->last_packet = now;
 		between_turns(l, now);
 		then = mono_now();
-		turns_count(&l->turns, l->engine.nat.actor, now, then, turns_cpu);
+		turns_count(&l->turns, l->engine.nat.actor, now, then, l->io->kernel, turns_cpu);
 		if (!idle || mono_since(then, l->last_packet).ns < awake_for.ns)
 			continue;
 		rest(l);
