@@ -42,13 +42,6 @@ struct live {
 
 /* ---- opening ---- */
 
-static unsigned cpu_of(const struct config *c, unsigned engine)
-{
-	if (c->engine.n_cpus)
-		return c->engine.cpus[engine];
-	return engine % (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
-}
-
 /* Onto its core, and ahead of what else may run there: while an engine waits for the processor its ring fills. */
 static void pin(struct live *l, unsigned cpu)
 {
@@ -274,7 +267,10 @@ static bool run(struct live *l)
 
 	if (!open_arena(l) || !open_mailbox(l))
 		return false;
-	pin(l, cpu_of(l->config, l->number));
+	unsigned cpu = config_engine_cpu(l->config, l->number);
+
+	pin(l, cpu);
+	arena_settle(l->arena, cpu);
 	if (!open_io(l) || getrandom(&random, sizeof random, 0) != sizeof random)
 		return false;
 	uint32_t sessions = engine_init(&l->engine, l->arena, l->number, l->io, random, now);
