@@ -275,29 +275,47 @@ static unsigned visit(struct nat *n, struct subscriber_part *p)
 	return looks + LOOKS_REFRESH;
 }
 
-static void fetch_bucket(const struct nat *n, uint32_t bucket)
+static struct subscriber_part *part_in(const struct nat *n, uint32_t bucket, unsigned place)
+{
+	const struct local_bucket *b = &n->subscribers.parts.bucket[bucket];
+	uint32_t index = local_index(atomic_load_explicit(&b->entry[place], memory_order_relaxed));
+
+	return index ? part_at(n->arena, index) : NULL;
+}
+
+static void fetch_lines(const void *object, size_t from, size_t to)
+{
+	for (size_t at = from; at < to; at += CACHE_LINE)
+		__builtin_prefetch((const uint8_t *)object + at, 1);
+}
+
+/* Two buckets ahead the parts, one ahead the subscribers of those that will have to lock them: the walk meets cold memory
+ * only, and its misses overlap. */
+static void fetch_ahead(const struct nat *n, uint32_t bucket)
 {
 	const struct local_table *t = &n->subscribers.parts;
 
-	for (unsigned i = 0; bucket < t->n && i < LOCAL_ENTRIES; i++) {
-		uint32_t index = local_index(atomic_load_explicit(&t->bucket[bucket].entry[i], memory_order_relaxed));
+	for (unsigned i = 0; bucket + 2 < t->n && i < LOCAL_ENTRIES; i++) {
+		const struct subscriber_part *later = part_in(n, bucket + 2, i), *next = part_in(n, bucket + 1, i);
 
-		if (index)
-			__builtin_prefetch(part_at(n->arena, index));
+		if (later)
+			fetch_lines(later, 0, offsetof(struct subscriber_part, refused));
+		if (next && next->configured != n->config.generation)
+			fetch_lines(subscriber_at(n->arena, next->subscriber), offsetof(struct subscriber, lock),
+				offsetof(struct subscriber, block));
 	}
 }
 
 static unsigned visit_bucket(struct nat *n, uint32_t bucket)
 {
-	const struct local_table *t = &n->subscribers.parts;
 	unsigned looks = 1;
 
-	fetch_bucket(n, bucket + 1);
+	fetch_ahead(n, bucket);
 	for (unsigned i = 0; i < LOCAL_ENTRIES; i++) {
-		uint32_t index = local_index(atomic_load_explicit(&t->bucket[bucket].entry[i], memory_order_relaxed));
+		struct subscriber_part *p = part_in(n, bucket, i);
 
-		if (index)
-			looks += visit(n, part_at(n->arena, index));
+		if (p)
+			looks += visit(n, p);
 	}
 	return looks;
 }
