@@ -35,7 +35,8 @@ struct pending {
 struct sweep {
 	enum dir dir;
 	uint32_t bucket;
-	mono_t started; /* of the pass */
+	mono_t started;   /* of the pass */
+	uint64_t created; /* sessions, when the last slice ended */
 };
 
 /* The same over this engine's parts of subscribers. */

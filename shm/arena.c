@@ -1,5 +1,6 @@
 #include "shm/arena.h"
 
+#include "shm/arena_spread.h"
 #include "shm/clear.h"
 #include "shm/engine.h"
 #include "shm/fragments.h"
@@ -190,8 +191,8 @@ bool arena_header_valid(const struct arena_header *h, uint64_t mapped, struct ar
 	if (h->bytes != mapped)
 		return refuse(err, "arena is truncated: %llu bytes where its header says %llu",
 			(unsigned long long)mapped, (unsigned long long)h->bytes);
-	if (!geometry_valid(&h->geometry) || layout_regions(&h->geometry, span) != mapped ||
-		memcmp(span, h->region, sizeof span) != 0)
+	if (!geometry_valid(&h->geometry) || h->nodes < 1 || h->nodes > NUMA_NODES ||
+		layout_regions(&h->geometry, span) != mapped || memcmp(span, h->region, sizeof span) != 0)
 		return refuse(err, "arena header contradicts itself: remove it with "
 				   "`corenatctl arena remove`");
 	return true;
@@ -228,14 +229,26 @@ static bool is_huge(const struct arena *a)
 	return strncmp(a->backing, "huge", 4) == 0;
 }
 
+/* Said with the backing. */
+static void tell_nodes(struct arena *a)
+{
+	size_t used = strlen(a->backing_text);
+
+	if (a->nodes > 1 && !strchr(a->backing_text, ','))
+		snprintf(a->backing_text + used, sizeof a->backing_text - used, ", spread over %u nodes", a->nodes);
+}
+
 /* What is copied out of a header that is sound: nobody who writes to it later can lead this process astray. */
 static void note_pages(struct arena *a)
 {
 	a->pages = arena_region(a, ARENA_pages);
 	a->pages_bytes = a->header->region[ARENA_pages].bytes;
+	a->nodes = a->header->nodes;
+	tell_nodes(a);
 }
 
-static void header_fill(struct arena_header *h, const struct arena_geometry *g, uint64_t bytes, uint64_t seed)
+static void header_fill(
+	struct arena_header *h, const struct arena_geometry *g, uint64_t bytes, uint64_t seed, uint32_t nodes)
 {
 	struct timespec now;
 
@@ -245,6 +258,7 @@ static void header_fill(struct arena_header *h, const struct arena_geometry *g, 
 	h->layout = arena_layout();
 	h->bytes = bytes;
 	h->seed = seed;
+	h->nodes = nodes;
 	h->geometry = *g;
 	h->created_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	layout_regions(g, h->region);
@@ -293,10 +307,12 @@ static bool populate(struct arena *a, enum huge_pages huge, struct arena_error *
 	return true;
 }
 
-static bool make(
-	struct arena *a, const struct arena_geometry *g, uint64_t seed, enum huge_pages huge, struct arena_error *err)
+/* `c`: of engines that run for real; NULL: nobody says where. */
+static bool make(struct arena *a, const struct arena_geometry *g, const struct config *c, uint64_t seed,
+	enum huge_pages huge, struct arena_error *err)
 {
 	struct arena_span span[N_ARENA_REGIONS];
+	struct numa numa = {.n = 1};
 
 	a->bytes = layout_regions(g, span);
 	if (a->fd >= 0 && (ftruncate(a->fd, 0) != 0 || ftruncate(a->fd, (off_t)a->bytes) != 0))
@@ -307,9 +323,12 @@ static bool make(
 		return refuse(err, "cannot map %llu MiB for the arena: %s", (unsigned long long)MIB(a->bytes),
 			strerror(errno));
 	a->header = (struct arena_header *)a->base;
+	if (c)
+		numa_look(&numa, NUMA_SYSFS);
+	uint32_t nodes = arena_spread(a->base, g, span, c, &numa, NUMA_SYSFS);
 	if (!populate(a, huge, err))
 		return false;
-	header_fill(a->header, g, a->bytes, seed);
+	header_fill(a->header, g, a->bytes, seed, nodes);
 	note_pages(a);
 	return true;
 }
@@ -395,7 +414,7 @@ struct arena *arena_open(const struct config *c, struct arena_error *err)
 	if (ok && has_magic(fd))
 		ok = map_existing(a, (uint64_t)st.st_size, err) && backing_right(a, c->arena.huge_pages, err);
 	else if (ok)
-		ok = getrandom(&seed, sizeof seed, 0) == sizeof seed && make(a, &g, seed, c->arena.huge_pages, err);
+		ok = getrandom(&seed, sizeof seed, 0) == sizeof seed && make(a, &g, c, seed, c->arena.huge_pages, err);
 	if (!ok && ours && !has_magic(fd))
 		(void)!ftruncate(fd, 0); /* what cannot be finished takes no room */
 	flock(fd, LOCK_UN);
@@ -446,10 +465,20 @@ struct arena *arena_open_private(const struct arena_geometry *g, uint64_t seed, 
 {
 	struct arena *a = arena_new("private", -1);
 
-	if (make(a, g, seed, HUGE_AUTO, err))
+	if (make(a, g, NULL, seed, HUGE_AUTO, err))
 		return a;
 	arena_close(a);
 	return NULL;
+}
+
+void arena_settle(struct arena *a, unsigned cpu)
+{
+	struct numa numa;
+
+	numa_look(&numa, NUMA_SYSFS);
+	if (a->nodes == numa.n)
+		a->node = numa_of_cpu(&numa, NUMA_SYSFS, cpu);
+	madvise(a->base, a->bytes, MADV_POPULATE_WRITE);
 }
 
 void arena_close(struct arena *a)

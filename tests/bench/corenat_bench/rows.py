@@ -55,6 +55,8 @@ ROWS = {
     "G15.100k": Row("same, 100 K flows", "ratio", 0.85, True),
     "G16.1k": Row("lab: CoreNAT ÷ Linux nft NAT, packets/s, 1 K flows", "ratio", 1.5, True),
     "G16.100k": Row("same, 100 K flows", "ratio", 2.0, True),
+    "calls.usual": Row("lab: system calls of the engine for 1,000 packets received under load, 1 K flows", "calls"),
+    "calls.polled": Row("same, the engine polling the drivers (engine.busy_poll)", "calls"),
     "G17": Row("lab: CoreNAT ÷ Linux nft NAT, new flows/s", "ratio", 3, True),
 }
 
