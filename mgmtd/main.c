@@ -63,6 +63,7 @@ static bool take_arena(struct mgmtd *m)
 	log_notice("arena %s: %s", m->arena->name, m->arena->backing);
 	shared_repair(m->arena, ACTOR_MGMTD);
 	struct subscribers view = subscribers_view(m->arena, ACTOR_MGMTD);
+	view.now = mono_now();
 	subscribers_settle(&view);
 	m->self = actor_of(m->arena, ACTOR_MGMTD);
 	atomic_fetch_add(&m->self->incarnation, 1);
