@@ -36,18 +36,16 @@ bool event_put(const struct events *v, const struct event *e)
 	return true;
 }
 
-unsigned event_peek(const struct events *v, struct event *out, unsigned max, uint64_t *first)
+unsigned event_peek(const struct events *v, uint64_t from, struct event *out, unsigned max)
 {
 	const struct event_ring *r = v->ring;
-	uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
-	uint64_t there = atomic_load_explicit(&r->head, memory_order_acquire) - tail;
+	uint64_t there = atomic_load_explicit(&r->head, memory_order_acquire) - from;
 	unsigned n = there < max ? (unsigned)there : max;
 
-	*first = tail;
 	if (there > v->mask + 1) /* somebody wrote what is not his: nothing to be had */
 		return 0;
 	for (unsigned i = 0; i < n; i++)
-		memcpy(&out[i], &r->slot[(tail + i) & v->mask], sizeof out[i]);
+		memcpy(&out[i], &r->slot[(from + i) & v->mask], sizeof out[i]);
 	return n;
 }
 

@@ -8,11 +8,11 @@
  * Calls      put: the actor's thread. peek, taken, lost: one thread of mgmtd's at a time. None blocks.
  * Errors     a full ring: what is newest is not written but counted in `lost`, to a unit; nobody waits for mgmtd.
  * Use        actor: event_put(&events, &e);
- *            mgmtd: n = event_peek(&events, out, max, &first); store them and first + n; event_taken(&events, first + n);
+ *            mgmtd: n = event_peek(&events, next, out, max); store them and next += n; event_taken(&events, next);
  *
  * Publish    the record, plain -> head (release).
  * Read       head (acquire) -> copy records -> tail (release): only then their places are written again.
- * Twice      `first` numbers the records since the arena was made. mgmtd commits the number after the last one with them,
+ * Twice      records are numbered since the arena was made. mgmtd commits the number after the last one with them,
  *            and moves the tail then: a successor that finds the tail behind what was committed moves it, and stores
  *            nothing twice.
  * Death      the actor, before head: never put; its block's intent makes the successor put it (blocks.h), a refusal is told
@@ -25,7 +25,8 @@
 #include "common/verdicts.h"
 #include "shm/slab.h"
 
-/* Kind, name for people and in JSON, help. One table: a new kind is a new row. */
+/* Kind, which is its name for people and in JSON, and help. One table: a new kind is a new row, the last: mgmtd stores their
+ * numbers. `lost` and `arena` are mgmtd's own, and in no ring. */
 #define EVENT_KINDS(K)                                                                                                 \
 	K(block_given, "a block of ports became a subscriber's")                                                       \
 	K(block_returned, "a subscriber's block of ports went back to its pool")                                       \
@@ -33,7 +34,6 @@
 	K(lost, "events that were not recorded: their ring was full")                                                  \
 	K(arena, "the shared memory was made anew: nothing of what was before is held any more")
 
-/* The last two are mgmtd's own: they are in no ring. */
 enum event_kind {
 #define K(id, help) EVENT_##id,
 	EVENT_KINDS(K)
@@ -111,8 +111,13 @@ bool event_put(const struct events *v, const struct event *e);
 
 /* ---- mgmtd ---- */
 
-/* Copies up to `max` records that were not taken yet; how many, and in *first the number of the first of them. */
-unsigned event_peek(const struct events *v, struct event *out, unsigned max, uint64_t *first);
+/* The number of the first record that was not taken yet. */
+static inline uint64_t event_next(const struct events *v)
+{
+	return atomic_load_explicit(&v->ring->tail, memory_order_relaxed);
+}
+/* Copies up to `max` records from number `from` on, which was not taken yet; how many. */
+unsigned event_peek(const struct events *v, uint64_t from, struct event *out, unsigned max);
 /* All up to number `next` are stored: their places may be used again. */
 void event_taken(const struct events *v, uint64_t next);
 

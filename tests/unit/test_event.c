@@ -59,8 +59,8 @@ static void step_take(const struct events *v, struct model *m, struct rnd *rnd, 
 {
 	unsigned max = 1 + rnd_below(rnd, TINY + 1);
 	struct event out[TINY + 1];
-	uint64_t first, there = m->n - m->taken;
-	unsigned n = event_peek(v, out, max, &first);
+	uint64_t first = event_next(v), there = m->n - m->taken;
+	unsigned n = event_peek(v, first, out, max);
 
 	CHECK_AT(seed, step, first == m->taken && n == (there < max ? there : max));
 	for (unsigned i = 0; i < n; i++)
@@ -97,7 +97,6 @@ static void test_numbers_wrap(void **state)
 {
 	struct events v = ring_of(TINY);
 	struct event out[TINY];
-	uint64_t first;
 
 	(void)state;
 	atomic_store(&v.ring->head, UINT64_MAX - 1);
@@ -105,11 +104,11 @@ static void test_numbers_wrap(void **state)
 	for (uint64_t n = 0; n < TINY; n++)
 		assert_true(event_put(&v, &(struct event){.time_ns = n}));
 	assert_false(event_put(&v, &out[0]));
-	assert_int_equal(event_peek(&v, out, TINY, &first), TINY);
+	assert_int_equal(event_peek(&v, event_next(&v), out, TINY), TINY);
 	for (uint64_t n = 0; n < TINY; n++)
 		assert_int_equal(out[n].time_ns, n);
-	event_taken(&v, first + TINY);
-	assert_int_equal(event_peek(&v, out, TINY, &first), 0);
+	event_taken(&v, event_next(&v) + TINY);
+	assert_int_equal(event_peek(&v, event_next(&v), out, TINY), 0);
 	free(v.ring);
 }
 
@@ -118,14 +117,13 @@ static void test_nonsense(void **state)
 {
 	struct events v = ring_of(TINY);
 	struct event out[2 * TINY];
-	uint64_t first;
 
 	(void)state;
 	atomic_store(&v.ring->head, 3);
 	atomic_store(&v.ring->tail, 4);
-	assert_int_equal(event_peek(&v, out, 2 * TINY, &first), 0);
+	assert_int_equal(event_peek(&v, event_next(&v), out, 2 * TINY), 0);
 	atomic_store(&v.ring->head, 4 + TINY + 1);
-	assert_int_equal(event_peek(&v, out, 2 * TINY, &first), 0);
+	assert_int_equal(event_peek(&v, event_next(&v), out, 2 * TINY), 0);
 	assert_false(event_put(&v, &out[0]));
 	free(v.ring);
 }
@@ -152,7 +150,7 @@ static void *produce(void *context)
 static void test_threads(void **state)
 {
 	struct events v = ring_of(THREADS_SLOTS);
-	uint64_t all = UNDER_TSAN ? THREADS_EVENTS / 10 : THREADS_EVENTS, seen = 0, last = 0, first;
+	uint64_t all = UNDER_TSAN ? THREADS_EVENTS / 10 : THREADS_EVENTS, seen = 0, last = 0;
 	struct event out[8];
 	pthread_t thread;
 	unsigned n;
@@ -161,8 +159,7 @@ static void test_threads(void **state)
 	(void)state;
 	assert_int_equal(pthread_create(&thread, NULL, produce, &v), 0);
 	while (!over || atomic_load(&v.ring->head) != atomic_load(&v.ring->tail)) {
-		n = event_peek(&v, out, 8, &first);
-		assert_int_equal(first, seen);
+		n = event_peek(&v, seen, out, 8);
 		for (unsigned i = 0; i < n; i++) {
 			assert_true(is_numbered(&out[i], out[i].time_ns) && out[i].time_ns > last);
 			last = out[i].time_ns;
@@ -187,7 +184,6 @@ static void test_rings_of_an_arena(void **state)
 {
 	struct arena *a = small_arena(1, 1);
 	struct event out;
-	uint64_t first;
 
 	(void)state;
 	assert_int_equal(event_rings(a), 3);
@@ -200,7 +196,7 @@ static void test_rings_of_an_arena(void **state)
 	for (unsigned n = 0; n < event_rings(a); n++) {
 		struct events v = events_of(a, event_actor(a, n));
 
-		assert_int_equal(event_peek(&v, &out, 1, &first), 1);
+		assert_int_equal(event_peek(&v, event_next(&v), &out, 1), 1);
 		assert_true(is_numbered(&out, n + 1));
 	}
 	assert_int_equal(event_actor(a, 2), ACTOR_MGMTD);
