@@ -1,6 +1,7 @@
 /* Bindings: the mapping of an inside endpoint, and the filter of a NAT endpoint. A session joins those there are, or carries
  * what it finds missing. Whoever changes a reference count, or the membership of a session in either table, holds the
  * lock of its mapping's buckets; a lock of the filter table is only ever taken inside of that. */
+#include "pe/nat_events.h"
 #include "pe/nat_internal.h"
 #include "pe/nat_ports.h"
 
@@ -222,6 +223,7 @@ static enum verdict carry(struct nat *n, uint32_t index, struct session *s, cons
 	refused = s->nat.net || s->nat_port.net ? nat_take_wanted(n, s, rule, draw)
 						: nat_take_port(n, s, rule, draw, beside);
 	if (refused != N_VERDICTS) {
+		nat_tell_pool(n, s, rule->pool, refused);
 		nat_quota_port_back(n, s);
 		return refused;
 	}

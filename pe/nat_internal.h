@@ -6,7 +6,7 @@
  * after a crash; nat_icmp.c errors, translated and sent; nat_fragment.c fragments; nat_foresee.c what first packets will
  * need, fetched; nat_unasked.c what is for nobody; nat_ports.c NAT addresses and their ports; nat_blocks.c ports by
  * subscriber; nat_bypass.c what is not translated; nat_clear.c sessions ended on request; nat_quota.c subscribers: what
- * they may have, and their paired addresses; nat_pinhole.c mappings with a lifetime.
+ * they may have, and their paired addresses; nat_pinhole.c mappings with a lifetime; nat_events.c what mgmtd is told.
  */
 #ifndef CORENAT_PE_NAT_INTERNAL_H
 #define CORENAT_PE_NAT_INTERNAL_H

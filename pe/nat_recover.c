@@ -1,4 +1,5 @@
 /* Taking over an engine's part of the arena: what a predecessor killed at any instruction left, settled. */
+#include "pe/nat_events.h"
 #include "pe/nat_internal.h"
 #include "pe/nat_ports.h"
 
@@ -201,6 +202,8 @@ uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t rand
 	n->fragments = fragments_of(a, engine);
 	n->clears = clear_ring_of(a);
 	n->subscribers = subscribers_view(a, engine);
+	n->subscribers.now = now;
+	nat_events_init(n);
 	n->walk.started = now;
 	n->pinhole_ring = pinhole_ring_of(a, engine);
 

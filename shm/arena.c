@@ -3,6 +3,7 @@
 #include "shm/arena_spread.h"
 #include "shm/clear.h"
 #include "shm/engine.h"
+#include "shm/event.h"
 #include "shm/fragments.h"
 #include "shm/global_table.h"
 #include "shm/layout.h"
@@ -73,6 +74,8 @@ static uint64_t region_bytes(const struct arena_geometry *g, enum arena_region r
 		return (uint64_t)g->engines * g->part_buckets * sizeof(struct local_bucket);
 	case ARENA_clears:
 		return sizeof(struct clear_ring);
+	case ARENA_events:
+		return (g->engines + 1) * (uint64_t)EVENT_RING_BYTES;
 	case ARENA_pinholes:
 		return g->engines * sizeof(struct pinhole_ring);
 	case ARENA_locals:
