@@ -484,16 +484,6 @@ int port_view_take(struct port_view *v, struct port_table *t, const struct port_
 	return port;
 }
 
-bool port_view_take_one(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
-	uint16_t port, uint32_t now_s, _Atomic uint64_t *intent)
-{
-	struct port_wish w = {.port = port};
-	struct search s = {
-		.v = v, .t = t, .r = r, .w = &w, .set = set, .epoch = port_epoch(r->hold_s, now_s), .intent = intent};
-
-	return take_foreseen(&s) >= 0;
-}
-
 static struct search glance(const struct port_view *v, const struct port_table *t, const struct port_rules *r,
 	enum port_set set, const struct port_wish *w, uint32_t now_s)
 {
@@ -505,33 +495,89 @@ struct port_aim port_view_aim(const struct port_view *v, const struct port_table
 	enum port_set set, const struct port_wish *w, uint32_t now_s)
 {
 	struct search s = glance(v, t, r, set, w, now_s);
-	int chunk = choose(&s);
+	bool home = w->by_port && r->homes.by_port;
+	int chunk = -1;
 
+	if (!w->low) /* what choose does first, and mostly ends with */
+		chunk = home ? choose_home(&s, OF_VIEW) : choose_among(&s, OF_VIEW, UINT64_MAX, UINT64_MAX);
+	if (chunk < 0) {
+		s.random = w->draw;
+		chunk = choose(&s);
+	}
 	if (chunk >= 0)
 		__builtin_prefetch(&t->chunk[set][chunk], 1);
 	return (struct port_aim){chunk, s.random};
 }
 
-int port_view_peek_at(struct port_aim aim, const struct port_view *v, const struct port_table *t,
+struct port_found port_view_peek_place(struct port_aim aim, const struct port_view *v, const struct port_table *t,
 	const struct port_rules *r, enum port_set set, const struct port_wish *w, uint32_t now_s)
 {
 	if (aim.chunk < 0)
-		return -1;
+		return (struct port_found){{0, 0}, 0};
 	struct search s = glance(v, t, r, set, w, now_s);
 	unsigned chunk = (unsigned)aim.chunk;
-	uint32_t free = chunk_free(chunk_in_epoch(chunk_read(t, set, chunk), s.epoch)) & mask_for(&s, chunk);
+	uint32_t mask = w->odd < 0 ? r->allowed[chunk] : mask_for(&s, chunk);
+	uint32_t free = chunk_free(chunk_in_epoch(chunk_read(t, set, chunk), s.epoch)) & mask;
 
 	if (!free)
-		return -1;
+		return (struct port_found){{0, 0}, 0};
 	s.random = aim.random;
 	struct port_place p = {(uint16_t)chunk, (uint8_t)chunk_first(free, draw(&s, CHUNK_PORTS))};
-	return port_of_place(&r->order, p);
+	return (struct port_found){p, port_of_place(&r->order, p)};
+}
+
+int port_view_peek_at(struct port_aim aim, const struct port_view *v, const struct port_table *t,
+	const struct port_rules *r, enum port_set set, const struct port_wish *w, uint32_t now_s)
+{
+	struct port_found found = port_view_peek_place(aim, v, t, r, set, w, now_s);
+
+	return found.port ? found.port : -1;
 }
 
 int port_view_peek(const struct port_view *v, const struct port_table *t, const struct port_rules *r, enum port_set set,
 	const struct port_wish *w, uint32_t now_s)
 {
 	return port_view_peek_at(port_view_aim(v, t, r, set, w, now_s), v, t, r, set, w, now_s);
+}
+
+/* What the view says of a chunk as it is after a port of it was taken. */
+static void note_taken(
+	struct port_view *v, const struct port_rules *r, enum port_set set, unsigned chunk, uint64_t word)
+{
+	bool has = chunk_free(word) & r->allowed[chunk];
+
+	if (has != (v->has[set][chunk / 64] >> chunk % 64 & 1))
+		set_has(v, set, chunk, has);
+	if (has_resting(word))
+		set_rests(v, set, chunk, true);
+}
+
+bool port_view_take_found(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
+	struct port_found found, uint32_t now_s, _Atomic uint64_t *intent)
+{
+	_Atomic uint64_t *cell = &t->chunk[set][found.place.chunk];
+	uint64_t seen = atomic_load_explicit(cell, memory_order_acquire), one = 1ull << found.place.place;
+	uint64_t word = chunk_in_epoch(seen, port_epoch(r->hold_s, now_s));
+
+	if (!is_own(r, seen, found.place.chunk) || !(chunk_free(word) & one & r->allowed[found.place.chunk]))
+		return false;
+	bool held = chunk_holder(word) != CHUNK_UNHELD;
+	word |= held ? one : one | (uint64_t)holder_of(r) << CHUNK_HOLDER;
+	atomic_store_explicit(intent, port_name(v->table, set, found.port), memory_order_release);
+	if (!atomic_compare_exchange_strong_explicit(cell, &seen, word, memory_order_acq_rel, memory_order_relaxed))
+		return false;
+	if (!held)
+		chunk_note(t, set, found.place.chunk, false);
+	note_taken(v, r, set, found.place.chunk, word);
+	return true;
+}
+
+bool port_view_take_one(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
+	uint16_t port, uint32_t now_s, _Atomic uint64_t *intent)
+{
+	struct port_found found = {port_place_of(&r->order, port), port};
+
+	return port && port_view_take_found(v, t, r, set, found, now_s, intent);
 }
 
 /* ---- giving back ---- */
