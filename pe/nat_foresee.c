@@ -13,6 +13,7 @@ struct run {
 	const struct snapshot_prefix *prefix; /* that holds the inside address; NULL: not yet known */
 	const struct route *route;            /* by a gateway; NULL: not yet known */
 	uint32_t hop;                         /* session.next_hop for it */
+	uint8_t epoch;                        /* of ports that rest */
 	bool plain;                           /* the configuration has nothing that makes sessions odd */
 };
 
@@ -98,7 +99,7 @@ FETCHER void look(struct nat *n, struct run *run, struct flow *f, struct prospec
 	memcpy(&x->s.inside_port, &f->key.b, 2 * sizeof(be16_t));
 	x->rule = nat_rule_for(n, &x->s);
 	x->s.birth = birth_of(n->now_s, behaviour_of(x->rule->mapping, x->rule->filtering));
-	x->mapping = fetch_global(&n->mappings, flow_key_hash(mapping_key(&x->s), n->seed));
+	x->mapping = fetch_global(&n->mappings, flow_key_hash(mapping_key_of(x->rule->mapping, &x->s), n->seed));
 	x->subscriber = subscriber_hash(n->arena, (struct subscriber_key){x->s.inside, x->s.realm});
 	local_prefetch(&n->subscribers.parts, x->subscriber);
 	x->clear = is_clear(n, run, f, x);
@@ -151,17 +152,31 @@ static inline bool reply_is_away(const struct nat *n, const struct prospect *x)
 		       o->nat_port) != n->engine;
 }
 
-/* The port will most likely be the one that is free now: its filter, and where the reverse direction is entered. */
-FETCHER void look_further(const struct nat *n, struct prospect *x)
+/* The port will most likely be the one that is free now. False: none is known. */
+static inline bool foresee_port(const struct nat *n, const struct run *run, struct prospect *x)
+{
+	if (!x->view)
+		return false;
+	x->port = port_view_peek_place(x->aim, x->table, x->rules, port_set_of(x->s.l4), &x->wish, run->epoch);
+	x->s.nat = n->config.addresses[x->address].address;
+	x->s.nat_port = be16_of(x->port.port);
+	return x->port.port != 0;
+}
+
+/* With the port: its filter, and where the reverse direction is entered. */
+FETCHER void look_further(const struct nat *n, const struct run *run, struct prospect *x)
 {
 	bool away;
 
-	if (!x->outbound || !nat_foresee_port(n, x)) {
+	if (!x->outbound || !foresee_port(n, run, x)) {
 		x->clear = false;
 		return;
 	}
-	if (session_filtering(&x->s) != ADDRESS_AND_PORT_DEPENDENT) {
-		x->filter = global_pair_of(&n->filters, flow_key_hash(filter_key(&x->s), n->seed));
+	if (x->rule->filtering != ADDRESS_AND_PORT_DEPENDENT) {
+		struct flow_key key = filter_key_of(
+			x->rule->filtering, x->s.remote, x->s.remote_port, x->s.nat, x->s.nat_port, x->s.l4);
+
+		x->filter = global_pair_of(&n->filters, flow_key_hash(key, n->seed));
 		fetch_line(&n->filters.bucket[x->filter.home]);
 	}
 	x->reverse = flow_key_hash(session_key(&x->s, DIR_INBOUND), n->seed);
@@ -190,5 +205,5 @@ void nat_foresee(struct nat *n, struct flow *flow, const unsigned *first, unsign
 	for (unsigned i = 0; i < count; i++)
 		look_at_part(n, &x[i]);
 	for (unsigned i = 0; i < count; i++)
-		look_further(n, &x[i]);
+		look_further(n, &run, &x[i]);
 }

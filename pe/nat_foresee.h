@@ -37,7 +37,9 @@ struct prospect {
 	const struct snapshot_rule *rule;
 	uint64_t subscriber;          /* its hash */
 	struct subscriber_part *part; /* NULL: not found */
-	struct port_view *view;       /* NULL: not known either */
+	struct port_view *view;       /* NULL: not known either, nor */
+	struct port_table *table;     /* these */
+	const struct port_rules *rules;
 	uint32_t address;             /* in config.addresses */
 	struct port_wish wish;
 	struct port_aim aim;

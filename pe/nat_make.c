@@ -24,12 +24,6 @@ STAGE bool take_units(struct subscriber_part *p, enum quota ports)
 	return true;
 }
 
-/* Nobody has a mapping of this key or adopts such a session, as far as can be seen without locks. */
-STAGE bool nobody_has(const struct nat *n, const struct prospect *x)
-{
-	return !global_may_have(&n->sessions, &x->sessions) && global_has_none(&n->mappings, &x->mapping);
-}
-
 /* ---- stages ---- */
 
 /* The object, as it was foreseen; 0: no memory. */
@@ -47,9 +41,9 @@ STAGE uint32_t build(struct nat *n, const struct prospect *x)
 }
 
 /* What nat_complete and carry do: the session is whole, and others may see it. */
-STAGE void publish(struct nat *n, uint32_t index, struct session *s)
+STAGE void publish(struct nat *n, uint32_t index, struct session *s, const struct prospect *x)
 {
-	bool filters = session_filtering(s) != ADDRESS_AND_PORT_DEPENDENT;
+	bool filters = x->rule->filtering != ADDRESS_AND_PORT_DEPENDENT;
 
 	atomic_store_explicit(&s->mapping, index, memory_order_relaxed);
 	session_set(s, filters ? SESSION_CARRIES | SESSION_FILTERS : SESSION_CARRIES, 0);
@@ -89,13 +83,12 @@ STAGE enum verdict bind_session(
 	if (!global_try_pair(&n->mappings, &x->mapping))
 		return bind_anew(n, index, s, x, ports);
 	if (!global_has_none(&n->mappings, &x->mapping) ||
-		!port_view_take_found(x->view, port_table_at(n->arena, x->view->table),
-			&n->ports[n->config.pools[x->rule->pool].order], port_set_of(s->l4), x->port, n->now_s,
-			&n->actor->intent.port)) {
+		!port_view_take_found(x->view, x->table, x->rules, port_set_of(s->l4), x->port,
+			port_epoch(x->rules->hold_s, n->now_s), &n->actor->intent.port)) {
 		global_free_pair(&n->mappings, &x->mapping);
 		return bind_anew(n, index, s, x, ports);
 	}
-	publish(n, index, s);
+	publish(n, index, s, x);
 	enum verdict refused = enter_bindings(n, index, s, x);
 	global_free_pair(&n->mappings, &x->mapping);
 	return refused;
@@ -148,7 +141,8 @@ bool nat_make(struct nat *n, const struct flow *f, local_place *place, enum verd
 {
 	const struct prospect *x = f->ahead;
 
-	if (!x || !x->clear || quota_is_stale(&n->subscribers, x->part, n->config.generation) || !nobody_has(n, x))
+	if (!x || !x->clear || quota_is_stale(&n->subscribers, x->part, n->config.generation) ||
+		global_may_have(&n->sessions, &x->sessions))
 		return false;
 	enum quota ports = f->l4 == L4_TCP ? QUOTA_tcp_ports : QUOTA_udp_ports;
 	struct subscriber_part *p = x->part;

@@ -480,24 +480,11 @@ void nat_aim_port(struct nat *n, struct prospect *x)
 	const struct snapshot_address *a = &n->config.addresses[x->address];
 	x->wish = wish_of(n, &x->s, a->address, x->draw);
 	x->view = view_of(n, x->address, r);
-	if (x->view)
-		x->aim = port_view_aim(
-			x->view, port_table_at(n->arena, a->ports), r, port_set_of(x->s.l4), &x->wish, n->now_s);
-}
-
-bool nat_foresee_port(const struct nat *n, struct prospect *x)
-{
+	x->rules = r;
 	if (!x->view)
-		return false;
-	const struct snapshot_address *a = &n->config.addresses[x->address];
-
-	x->port = port_view_peek_place(x->aim, x->view, port_table_at(n->arena, a->ports), rules_of(n, x->rule),
-		port_set_of(x->s.l4), &x->wish, n->now_s);
-	if (!x->port.port)
-		return false;
-	x->s.nat = a->address;
-	x->s.nat_port = be16_of(x->port.port);
-	return true;
+		return;
+	x->table = port_table_at(n->arena, a->ports);
+	x->aim = port_view_aim(x->view, x->table, r, port_set_of(x->s.l4), &x->wish, n->now_s);
 }
 
 /* ---- whose port it is ---- */
