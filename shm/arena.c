@@ -125,15 +125,15 @@ static uint32_t at_most(uint32_t pages)
 	return pages < ARENA_PAGES_MAX ? pages : ARENA_PAGES_MAX;
 }
 
-/* Of one engine's tables. A NIC's indirection table has 128 entries or more, and cannot always be dealt evenly; chance adds
- * less than a 32nd where there are many, and less than 256 where there are few. */
+/* Of one engine's tables. A NIC's indirection table has 128 entries or more, and cannot always be dealt evenly. Chance adds
+ * less than a 32nd where there are many, a quarter where there are few. */
 static uint64_t share_of_engine(uint64_t sessions, uint32_t engines)
 {
-	enum { INDIRECTIONS = 128, CHANCE = 32, CHANCE_FEW = 256 };
-	uint64_t most = (INDIRECTIONS + engines - 1) / engines;
-	uint64_t share = sessions * most / INDIRECTIONS;
+	enum { INDIRECTIONS = 128, FEW = 256 };
+	uint64_t most = (INDIRECTIONS + engines - 1) / engines, share = sessions * most / INDIRECTIONS;
+	uint64_t chance = share / 32 + FEW;
 
-	return engines == 1 ? sessions : share + share / CHANCE + CHANCE_FEW;
+	return engines == 1 ? sessions : share + (chance < share / 4 ? chance : share / 4);
 }
 
 /* Sessions whose reverse direction lands elsewhere: by chance all but one in so many engines, and those that are turned
