@@ -33,6 +33,14 @@ enum verdict nat_take_port(
 /* The same for one that wants s->nat, or s->nat_port, or both: what is zero may be any, and what is not may come to nothing:
  * the caller looks. */
 enum verdict nat_take_wanted(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw);
+/* Whoever took a port otherwise asks this before using it: false when it has gone back (snapshot.h, Tables). */
+bool nat_keep_taken(struct nat *n, const struct session *s);
+static inline bool nat_keep_port(struct nat *n, const struct session *s)
+{
+	return atomic_load_explicit(&n->arena->header->config_generation, memory_order_seq_cst) ==
+		       n->config.generation ||
+	       nat_keep_taken(n, s);
+}
 /* Pieces of it. One that the chooser does not know of: static mappings', or in use or resting in another
  * order. */
 bool nat_port_is_barred(struct nat *n, const struct snapshot_address *a, enum l4 l4, uint16_t port);
@@ -62,8 +70,6 @@ const struct port_bar *nat_port_bar(
 
 /* Where its port would most likely be looked for first: fetches the word. */
 void nat_aim_port(struct nat *n, struct prospect *x);
-/* The endpoint it would most likely get, into x; false: not known. nat_aim_port came before. */
-bool nat_foresee_port(const struct nat *n, struct prospect *x);
 /* Names the port of an own session in the intent; frees it. */
 void nat_intend_port(struct nat *n, const struct session *s);
 void nat_free_port(struct nat *n, const struct session *s);

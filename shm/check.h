@@ -88,6 +88,7 @@
 	R(port_table_named, "a port table with ports in use is named by the configuration in force")                   \
 	R(clear_valid, "the newest request to clear is in its place, and no engine has done more than was asked")      \
 	R(pinhole_valid, "no engine has answered more requests for pinholes than were made, nor is behind by more")    \
+	R(event_valid, "no more events are in a ring than fit, and each is of a kind that engines tell")               \
 	R(snapshot_valid, "the configuration in force is the generation it says, within its bounds")                   \
 	R(snapshot_address, "each address in force has a live port table of its own")                                  \
 	R(nexthop_seq, "no adjacency is left in the middle of a write")
@@ -147,6 +148,7 @@ struct check_counts {
 	uint64_t granules;           /* of blocks, labelled */
 	uint32_t addresses;          /* in force */
 	uint32_t adjacencies;
+	uint64_t events; /* not yet taken by mgmtd */
 };
 
 int64_t check_arena(
