@@ -58,7 +58,7 @@ WEB        := build/web/index.html
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help deps all run test unit replay system crash soak soak-lab bench lint format fuzz install clean web ci
+.PHONY: help deps all run test unit replay system crash soak soak-ports soak-lab bench lint format fuzz install clean web ci
 
 help: ## this list
 	@echo 'CoreNAT $(VERSION). The two commands: sudo make run, sudo make test'
@@ -95,10 +95,13 @@ crash: $(CRASH) ## engines killed at every instruction, and 1,000 times under tr
 	$(Q)$(B)/tests/crash/crash_step
 	$(Q)$(B)/tests/crash/crash_churn
 
-soak: $(CRASH) $(B)/tests/unit/test_port_churn ## the same at length: recoveries killed as well, 10,000 kills, 200 million ports
+soak: $(CRASH) soak-ports ## the same at length: recoveries killed as well, 10,000 kills, and soak-ports
 	$(Q)for seed in 0 1 2 3; do $(B)/tests/crash/crash_step --deep 1 --seed $$seed || exit 1; done
 	$(Q)$(B)/tests/crash/crash_churn --kills 10000
+
+soak-ports: $(addprefix $(B)/tests/unit/,test_port_churn test_port_switch) ## one owner for each port: 100 million by threads, by processes; 20,000 orders
 	$(Q)$(B)/tests/unit/test_port_churn 100000000
+	$(Q)$(B)/tests/unit/test_port_switch 20000
 
 bench: deps ## figures: one line each (ONLY=G1,G2 for some)
 	$(Q)$(MAKE) all lab-bpf bench-programs
