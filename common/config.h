@@ -255,6 +255,10 @@ struct config {
 	} subscribers;
 	struct {
 		char file[CONFIG_PATH_SIZE];
+		uint32_t keep_s, keep;
+	} events;
+	struct {
+		char file[CONFIG_PATH_SIZE];
 		uint32_t keep;   /* configurations */
 		uint32_t keep_s; /* since they ended */
 	} versions;

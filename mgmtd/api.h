@@ -19,6 +19,7 @@
 
 struct feed;
 struct history;
+struct ledger;
 struct book;
 struct versions;
 struct MHD_Connection;
@@ -29,6 +30,7 @@ struct api {
 	struct arena *arena;         /* [I] */
 	struct feed *feed;           /* [I] the aggregator's answers */
 	struct history *history;     /* [I] NULL: its file cannot be opened, which is in the log */
+	struct ledger *ledger;       /* [I] NULL: its file cannot be opened, which is in the log */
 	struct book *book;           /* [I] NULL: its file cannot be opened, which is in the log */
 	struct versions *versions;   /* [I] NULL: their file cannot be opened, which is in the log */
 	_Atomic bool clearing;       /* [H] a handler asks the engines to end sessions: one at a time */
@@ -61,6 +63,8 @@ struct reply api_config_schema(const struct request *rq);
 struct reply api_config_version(const struct request *rq);
 struct reply api_config_versions(const struct request *rq);
 struct reply api_deterministic(const struct request *rq);
+struct reply api_events(const struct request *rq);
+struct reply api_lookup(const struct request *rq);
 struct reply api_engines(const struct request *rq);
 struct reply api_sessions(const struct request *rq);
 struct reply api_sessions_clear(const struct request *rq);

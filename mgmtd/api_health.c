@@ -61,6 +61,8 @@ static void look_at_appliance(const struct api *api, uint32_t in_force, bool fed
 		add_reason(reasons, "the aggregator does not answer: no statistics, no history");
 	if (!api->history)
 		add_reason(reasons, "the history file cannot be opened: no history is kept");
+	if (!api->ledger)
+		add_reason(reasons, "the file of events cannot be opened: who had a block of ports is not recorded");
 	if (!api->versions)
 		add_reason(reasons,
 			"the file of versions cannot be opened: who had an address and port cannot be answered");

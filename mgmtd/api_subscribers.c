@@ -20,6 +20,7 @@ enum {
 	TOP_MAX = 100,
 	LOOK_MAX = 1u << 20, /* subscribers looked at in one request */
 	EPISODE_S = 60,
+	N_REASONS = N_QUOTAS + 1,
 };
 
 /* What all parts together say. */
@@ -28,7 +29,7 @@ struct sums {
 	struct {
 		uint64_t count;
 		uint32_t since_s, last_s;
-	} refused[N_QUOTAS];
+	} refused[N_REASONS]; /* by quota, and for want of another block */
 	uint64_t refusals;
 	uint32_t touched_s;
 	unsigned parts;
@@ -45,9 +46,10 @@ struct subscriber_query {
 
 static void add_refusals(struct sums *sum, const struct subscriber_part *p, unsigned q)
 {
-	uint32_t count = atomic_load_explicit(&p->refused[q].count, memory_order_relaxed);
-	uint32_t since = atomic_load_explicit(&p->refused[q].since_s, memory_order_relaxed);
-	uint32_t last = atomic_load_explicit(&p->refused[q].last_s, memory_order_relaxed);
+	const struct part_refusals *r = q < N_QUOTAS ? &p->refused[q] : &p->refused_blocks;
+	uint32_t count = atomic_load_explicit(&r->count, memory_order_relaxed);
+	uint32_t since = atomic_load_explicit(&r->since_s, memory_order_relaxed);
+	uint32_t last = atomic_load_explicit(&r->last_s, memory_order_relaxed);
 
 	if (!count)
 		return;
@@ -85,6 +87,7 @@ static void sum_up(const struct arena *a, const struct subscriber *s, struct sum
 			sum->used[q] += quota_used(p, q);
 			add_refusals(sum, p, q);
 		}
+		add_refusals(sum, p, N_QUOTAS);
 	}
 }
 
@@ -177,18 +180,25 @@ static struct json_object *use_of(const struct subscriber *s, const struct sums 
 	return all;
 }
 
+static const char *reason_name(unsigned q)
+{
+	if (q == N_QUOTAS)
+		return "blocks";
+	return q == QUOTA_rate ? "new_sessions_per_s" : quota_info[q].name;
+}
+
 static struct json_object *refusals(const struct sums *sum, uint64_t now_s)
 {
 	struct json_object *all = json_object_new_object();
 
-	for (unsigned q = 0; q < N_QUOTAS; q++) {
+	for (unsigned q = 0; q < N_REASONS; q++) {
 		if (!sum->refused[q].count)
 			continue;
 		struct json_object *o = json_object_new_object();
 		json_object_object_add(o, "count", json_object_new_uint64(sum->refused[q].count));
 		json_object_object_add(o, "since_s_ago", json_object_new_uint64(ago(now_s, sum->refused[q].since_s)));
 		json_object_object_add(o, "last_s_ago", json_object_new_uint64(ago(now_s, sum->refused[q].last_s)));
-		json_object_object_add(all, q == QUOTA_rate ? "new_sessions_per_s" : quota_info[q].name, o);
+		json_object_object_add(all, reason_name(q), o);
 	}
 	return all;
 }

@@ -1,5 +1,6 @@
 #include "mgmtd/book.h"
 
+#include "common/clock.h"
 #include "mgmtd/database.h"
 
 #include <errno.h>
@@ -147,6 +148,14 @@ static bool read_row(sqlite3_stmt *s, struct subscriber_key *key, struct subscri
 
 /* ---- making the arena agree ---- */
 
+static struct subscribers view_of(struct arena *a)
+{
+	struct subscribers v = subscribers_view(a, ACTOR_MGMTD);
+
+	v.now = mono_now();
+	return v;
+}
+
 /* What the arena has and the file has not. */
 static void drop_others(struct book *b, struct subscribers *v)
 {
@@ -161,7 +170,7 @@ static void drop_others(struct book *b, struct subscribers *v)
 
 int64_t book_restore(struct book *b, struct arena *a)
 {
-	struct subscribers v = subscribers_view(a, ACTOR_MGMTD);
+	struct subscribers v = view_of(a);
 	struct subscriber_record r;
 	struct subscriber_key key;
 	int64_t n = 0;
@@ -186,7 +195,7 @@ int64_t book_restore(struct book *b, struct arena *a)
 
 int book_put(struct book *b, struct arena *a, struct subscriber_key key, const struct subscriber_record *r)
 {
-	struct subscribers v = subscribers_view(a, ACTOR_MGMTD);
+	struct subscribers v = view_of(a);
 
 	pthread_mutex_lock(&b->lock);
 	sqlite3_stmt *s = begin(b, PUT, key);
@@ -202,7 +211,7 @@ int book_put(struct book *b, struct arena *a, struct subscriber_key key, const s
 
 int book_remove(struct book *b, struct arena *a, struct subscriber_key key)
 {
-	struct subscribers v = subscribers_view(a, ACTOR_MGMTD);
+	struct subscribers v = view_of(a);
 
 	pthread_mutex_lock(&b->lock);
 	int error = has(b, key) ? finish(begin(b, REMOVE, key)) : -ENOENT;

@@ -71,7 +71,7 @@ static enum database_verdict check_pages(sqlite3 *db)
 
 static enum database_verdict make_schema(sqlite3 *db, const struct database_kind *kind)
 {
-	char sql[1024];
+	char sql[2048];
 
 	snprintf(sql, sizeof sql, "BEGIN IMMEDIATE;%sPRAGMA application_id=%d;PRAGMA user_version=%d;COMMIT",
 		kind->schema, kind->application_id, kind->version);

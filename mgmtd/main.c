@@ -8,6 +8,7 @@
 #include "mgmtd/commit.h"
 #include "mgmtd/feed.h"
 #include "mgmtd/history.h"
+#include "mgmtd/ledger.h"
 #include "mgmtd/mirror.h"
 #include "mgmtd/rest.h"
 #include "mgmtd/versions.h"
@@ -33,6 +34,7 @@ struct mgmtd {
 	struct mirror *mirror;
 	struct history *history;
 	struct versions *versions;
+	struct ledger *ledger;
 	struct alarms alarms; /* the feed's */
 	struct feed *feed;
 	struct book *book;
@@ -63,6 +65,7 @@ static bool take_arena(struct mgmtd *m)
 	log_notice("arena %s: %s", m->arena->name, m->arena->backing);
 	shared_repair(m->arena, ACTOR_MGMTD);
 	struct subscribers view = subscribers_view(m->arena, ACTOR_MGMTD);
+	view.now = mono_now();
 	subscribers_settle(&view);
 	m->self = actor_of(m->arena, ACTOR_MGMTD);
 	atomic_fetch_add(&m->self->incarnation, 1);
@@ -161,6 +164,7 @@ static bool start_rest(struct mgmtd *m)
 	m->api.arena = m->arena;
 	m->api.feed = m->feed;
 	m->api.history = m->history;
+	m->api.ledger = m->ledger;
 	m->api.book = m->book;
 	m->api.versions = m->versions;
 	m->rest = rest_open(fd, &m->api);
@@ -186,6 +190,18 @@ static void start_versions(struct mgmtd *m)
 		log_error("versions: %s", wrong.text);
 }
 
+/* Without the file everything else works: engines' events wait in their rings, and are lost when those are full. */
+static void start_ledger(struct mgmtd *m)
+{
+	const struct config *c = &m->config;
+	struct ledger_setup setup = {c->events.file, c->events.keep_s, c->events.keep, c, false};
+	struct ledger_error wrong;
+
+	m->ledger = ledger_open(&setup, m->arena, &wrong);
+	if (!m->ledger)
+		log_error("events: %s", wrong.text);
+}
+
 static bool start(struct mgmtd *m)
 {
 	if (!take_arena(m))
@@ -194,6 +210,7 @@ static bool start(struct mgmtd *m)
 	if (!take_config(m))
 		return false;
 	start_versions(m);
+	start_ledger(m);
 	return start_mirror(m) && start_feed(m) && start_rest(m);
 }
 
@@ -203,6 +220,7 @@ static void stop(struct mgmtd *m)
 	rest_close(m->rest);
 	feed_close(m->feed);
 	history_close(m->history);
+	ledger_close(m->ledger);
 	book_close(m->book);
 	versions_close(m->versions);
 	mirror_close(m->mirror);

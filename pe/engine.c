@@ -1,5 +1,6 @@
 #include "pe/engine.h"
 
+#include "pe/nat_events.h"
 #include "pe/vlan.h"
 
 #include <string.h>
@@ -42,6 +43,8 @@ static void transmit(struct engine *e, enum side side, struct packet *p, unsigne
 		nat_count(&e->nat, p[i].verdict);
 	for (unsigned i = taken; i < n; i++)
 		p[i].verdict = VERDICT_drop_tx_full;
+	if (taken < n)
+		nat_tell(&e->nat, &p[taken]);
 	drop(e, p + taken, n - taken);
 }
 
@@ -61,8 +64,10 @@ static void send_cut(struct engine *e, struct packet *p)
 		sent = e->io->ops->tx(e->io, p->out, piece, n);
 	count_packets(e, tx_packets[p->out], piece, sent);
 	e->io->ops->drop(e->io, piece + sent, room - sent);
-	if (sent < n || !n)
+	if (sent < n || !n) {
 		p->verdict = VERDICT_drop_tx_full;
+		nat_tell(&e->nat, p);
+	}
 	drop(e, p, 1);
 }
 
@@ -86,6 +91,7 @@ static void hold(struct engine *e, struct packet *p, mono_t until)
 		return;
 	}
 	p->verdict = VERDICT_drop_hold_full;
+	nat_tell(&e->nat, p);
 	drop(e, p, 1);
 }
 

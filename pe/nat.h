@@ -17,6 +17,7 @@
 #include "pe/icmp_error.h"
 #include "shm/clear.h"
 #include "shm/engine.h"
+#include "shm/event.h"
 #include "shm/fragments.h"
 #include "shm/global_table.h"
 #include "shm/local_table.h"
@@ -93,6 +94,14 @@ struct nat_made {
 	uint64_t bits[MADE_WORDS];
 };
 
+/* The second in which a refusal was told last, by verdict, and by pool: what comes in the same one is only counted. */
+struct nat_told {
+	uint64_t worth; /* verdicts that are told, a bit each */
+	uint32_t at_s[N_VERDICTS];
+	uint32_t pool_at_s[CONFIG_POOLS_MAX][N_VERDICTS];
+};
+_Static_assert(N_VERDICTS <= 64, "a bit each");
+
 /* Where the last answer stood: hints, looked at first (nat_next_hop). */
 struct near_hop {
 	uint32_t interval;  /* of the routes */
@@ -109,6 +118,7 @@ struct nat {
 	struct global_table sessions, mappings, filters;
 	struct nexthop *nexthop;
 	bool configured;
+	bool single; /* the arena is for one engine: every reply comes home */
 	struct snapshot config;
 	struct steering steering[N_SIDES]; /* who receives what comes in on each side */
 	be32_t own[N_SIDES][VLAN_MAX + 1]; /* the appliance's address on each side, in each realm; 0: it has none */
@@ -141,6 +151,7 @@ struct nat {
 	uint16_t ip_id_step;            /* engines: each has its own numbers */
 	struct nat_made made;
 	struct near_hop near[N_DIRS];
+	struct nat_told told;
 	uint64_t verdicts[N_VERDICTS]; /* since the last nat_flush_counters */
 };
 

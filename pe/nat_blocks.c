@@ -169,7 +169,8 @@ static bool make_on(struct nat *n, const struct session *s, const struct snapsho
 		.epoch = port_epoch(r->hold_s, n->now_s),
 		.now_s = n->now_s};
 
-	return block_make(n->arena, who, n->part->subscriber, &w, &n->actor->intent.block) != 0;
+	n->subscribers.now = n->now;
+	return block_make(&n->subscribers, who, n->part->subscriber, &w) != 0;
 }
 
 /* Under the subscriber's lock: on its own address, or on the next that has room. */
@@ -248,7 +249,7 @@ static void give_back(struct nat *n, const struct subscriber_part *p, struct sub
 {
 	if (!subscriber_lock(&n->subscribers, who))
 		return;
-	if (block_listed(who, i) == word && block_give_back(n->arena, who, p->subscriber, i, &n->actor->intent.block))
+	if (block_listed(who, i) == word && block_give_back(&n->subscribers, who, p->subscriber, i))
 		nat_counter(n, COUNTER_blocks_returned, 1);
 	subscriber_unlock(&n->subscribers, who);
 }

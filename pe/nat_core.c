@@ -1,4 +1,5 @@
 /* The burst: parse all, look up all, translate all, then the few that have no session yet. */
+#include "pe/nat_events.h"
 #include "pe/nat_hit.h"
 #include "pe/vlan.h"
 
@@ -138,8 +139,10 @@ static void odd_packet(struct nat *n, struct packet *p)
 		p->verdict = (uint8_t)nat_fragment(n, p);
 	if (p->waited && p->verdict == VERDICT_held)
 		p->verdict = VERDICT_drop_next_hop;
-	if (!p->forward)
+	if (!p->forward) {
+		nat_tell(n, p);
 		nat_answer(n, p);
+	}
 }
 
 static void burst_odd(struct nat *n, struct packet *burst, const unsigned *which, unsigned count)

@@ -1,4 +1,5 @@
 /* What each subscriber may have, and the NAT addresses it is paired with: the engine's part of shm/subscriber.h. */
+#include "pe/nat_events.h"
 #include "pe/nat_internal.h"
 #include "pe/nat_ports.h"
 #include "shm/quota.h"
@@ -36,15 +37,16 @@ static const enum verdict refusal_of[N_QUOTAS] = {
 	[QUOTA_rate] = VERDICT_drop_limit_rate,
 };
 
-static enum verdict take(struct nat *n, struct subscriber_part *p, enum quota q, uint32_t units, bool listed)
+static enum verdict take(struct nat *n, const struct session *s, enum quota q, uint32_t units, bool listed)
 {
+	struct subscriber_part *p = n->part;
 	enum quota_result r = quota_take(&n->subscribers, p, q, units, listed, n->now);
 
 	if (r == QUOTA_TAKEN)
 		return N_VERDICTS;
 	if (r == QUOTA_BUSY)
 		return VERDICT_drop_lock_busy;
-	quota_note_refusal(p, q, n->now_s);
+	nat_tell_personal(n, s, &p->refused[q], refusal_of[q]);
 	return refusal_of[q];
 }
 
@@ -88,12 +90,12 @@ enum verdict nat_quota_session(struct nat *n, const struct session *s, struct su
 	p->touched_s = n->now_s;
 	if (quota_take_session(p))
 		return N_VERDICTS;
-	refused = take(n, p, QUOTA_rate, 1, false);
+	refused = take(n, s, QUOTA_rate, 1, false);
 	if (refused != N_VERDICTS)
 		return refused;
-	refused = take(n, p, QUOTA_sessions, 1, false);
+	refused = take(n, s, QUOTA_sessions, 1, false);
 	if (refused == N_VERDICTS) {
-		refused = take(n, p, QUOTA_memory, QUOTA_SESSION_MEMORY, false);
+		refused = take(n, s, QUOTA_memory, QUOTA_SESSION_MEMORY, false);
 		if (refused == N_VERDICTS)
 			return refused;
 		quota_give(&n->subscribers, p, QUOTA_sessions, 1);
@@ -140,7 +142,7 @@ enum verdict nat_quota_port(struct nat *n, const struct session *s, const struct
 	assert(p && part_is_of(p, key_of(s)) && s->l4 != L4_OTHER);
 	if (rule->pooling == POOLING_PAIRED && !nat_is_picked(n, p, rule->pool) && !nat_pair(n, p, rule))
 		return VERDICT_drop_lock_busy;
-	return take(n, p, quota_of(s), 1, is_listed(n, p, s));
+	return take(n, s, quota_of(s), 1, is_listed(n, p, s));
 }
 
 void nat_quota_port_back(struct nat *n, const struct session *s)
@@ -342,6 +344,7 @@ void nat_quota_housekeep(struct nat *n)
 {
 	uint32_t due = walk_due(n);
 
+	n->subscribers.now = n->now;
 	quota_turn(&n->subscribers);
 	if (!n->configured)
 		return;

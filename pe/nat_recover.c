@@ -1,4 +1,5 @@
 /* Taking over an engine's part of the arena: what a predecessor killed at any instruction left, settled. */
+#include "pe/nat_events.h"
 #include "pe/nat_internal.h"
 #include "pe/nat_ports.h"
 
@@ -186,6 +187,7 @@ uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t rand
 	n->engine = engine;
 	n->actor = actor_of(a, engine);
 	n->seed = a->header->seed;
+	n->single = a->header->geometry.engines == 1;
 	n->random = XXH3_64bits(&random, sizeof random) | 1;
 	nat_set_time(n, now);
 	n->ip_id_step = (uint16_t)a->header->geometry.engines;
@@ -201,6 +203,8 @@ uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t rand
 	n->fragments = fragments_of(a, engine);
 	n->clears = clear_ring_of(a);
 	n->subscribers = subscribers_view(a, engine);
+	n->subscribers.now = now;
+	nat_events_init(n);
 	n->walk.started = now;
 	n->pinhole_ring = pinhole_ring_of(a, engine);
 

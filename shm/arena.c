@@ -3,6 +3,7 @@
 #include "shm/arena_spread.h"
 #include "shm/clear.h"
 #include "shm/engine.h"
+#include "shm/event.h"
 #include "shm/fragments.h"
 #include "shm/global_table.h"
 #include "shm/layout.h"
@@ -73,6 +74,8 @@ static uint64_t region_bytes(const struct arena_geometry *g, enum arena_region r
 		return (uint64_t)g->engines * g->part_buckets * sizeof(struct local_bucket);
 	case ARENA_clears:
 		return sizeof(struct clear_ring);
+	case ARENA_events:
+		return (g->engines + 1) * (uint64_t)EVENT_RING_BYTES;
 	case ARENA_pinholes:
 		return g->engines * sizeof(struct pinhole_ring);
 	case ARENA_locals:
@@ -122,15 +125,15 @@ static uint32_t at_most(uint32_t pages)
 	return pages < ARENA_PAGES_MAX ? pages : ARENA_PAGES_MAX;
 }
 
-/* Of one engine's tables. A NIC's indirection table has 128 entries or more, and cannot always be dealt evenly; chance adds
- * less than a 32nd where there are many, and less than 256 where there are few. */
+/* Of one engine's tables. A NIC's indirection table has 128 entries or more, and cannot always be dealt evenly. Chance adds
+ * less than a 32nd where there are many, a quarter where there are few. */
 static uint64_t share_of_engine(uint64_t sessions, uint32_t engines)
 {
-	enum { INDIRECTIONS = 128, CHANCE = 32, CHANCE_FEW = 256 };
-	uint64_t most = (INDIRECTIONS + engines - 1) / engines;
-	uint64_t share = sessions * most / INDIRECTIONS;
+	enum { INDIRECTIONS = 128, FEW = 256 };
+	uint64_t most = (INDIRECTIONS + engines - 1) / engines, share = sessions * most / INDIRECTIONS;
+	uint64_t chance = share / 32 + FEW;
 
-	return engines == 1 ? sessions : share + share / CHANCE + CHANCE_FEW;
+	return engines == 1 ? sessions : share + (chance < share / 4 ? chance : share / 4);
 }
 
 /* Sessions whose reverse direction lands elsewhere: by chance all but one in so many engines, and those that are turned

@@ -47,6 +47,7 @@ enum {
 	R(subscribers, "subscriber table: subscriber.h")                                                               \
 	R(fragments, "what first fragments decided for the later ones: fragments.h")                                   \
 	R(clears, "which sessions are to end on request: clear.h")                                                     \
+	R(events, "each engine's ring of events, and mgmtd's: event.h")                                                \
 	R(pinholes, "each engine's requests for mappings with a lifetime: pinhole.h")                                  \
 	R(locals, "each engine's outbound and inbound tables: local_table.h")                                          \
 	R(parts, "each engine's table of its parts of subscribers: subscriber.h")                                      \

@@ -154,6 +154,27 @@ bool block_is_used(const struct arena *a, struct block b, uint8_t epoch, bool re
 	return false;
 }
 
+/* ---- what is told of them ---- */
+
+static void intend(struct subscribers *v, uint64_t word)
+{
+	atomic_store_explicit(&v->actor->intent.block, word, memory_order_release);
+}
+
+static void tell(const struct subscribers *v, const struct subscriber *s, struct block b, enum event_kind kind)
+{
+	struct event e = {.time_ns = v->now.ns,
+		.inside = s->inside,
+		.nat = port_table_at(v->arena, b.table)->address,
+		.since_s = b.since_s,
+		.realm = s->realm,
+		.first = b.first,
+		.ports = (uint16_t)b.ports,
+		.kind = (uint8_t)kind};
+
+	event_put(&v->events, &e);
+}
+
 /* ---- choosing a run ---- */
 
 /* Runs that begin in a word of hints, as the bits of their first granules. */
@@ -230,11 +251,11 @@ static unsigned free_place(const struct subscriber *s)
 /* ---- making ---- */
 
 struct making {
+	struct subscribers *v;
 	struct port_table *t;
 	const struct subscriber *s;
 	uint32_t index;
 	const struct block_wish *w;
-	_Atomic uint64_t *intent;
 };
 
 static uint64_t make_in_word(const struct making *m, unsigned word, bool rested)
@@ -250,7 +271,7 @@ static uint64_t make_in_word(const struct making *m, unsigned word, bool rested)
 		found &= ~(1ull << at);
 		if (!is_clear_of(m->s, b) || !suits(m->t, b, w, rested))
 			continue;
-		atomic_store_explicit(m->intent, block_word(b), memory_order_release);
+		intend(m->v, block_word(b));
 		if (claim(m->t, b, m->index))
 			return block_word(b);
 	}
@@ -266,10 +287,9 @@ static uint64_t make_anywhere(const struct making *m, bool rested)
 	return made;
 }
 
-uint64_t block_make(
-	struct arena *a, struct subscriber *s, uint32_t index, const struct block_wish *w, _Atomic uint64_t *intent)
+uint64_t block_make(struct subscribers *v, struct subscriber *s, uint32_t index, const struct block_wish *w)
 {
-	const struct making m = {port_table_at(a, w->table), s, index, w, intent};
+	const struct making m = {v, port_table_at(v->arena, w->table), s, index, w};
 	unsigned place = free_place(s);
 	uint64_t made = 0;
 
@@ -281,28 +301,31 @@ uint64_t block_make(
 	if (made) {
 		atomic_store_explicit(&s->block_used_s[place], w->now_s, memory_order_relaxed);
 		atomic_store_explicit(&s->block[place], made, memory_order_release);
+		tell(v, s, block_of_word(made), EVENT_block_given);
 	}
-	atomic_store_explicit(intent, 0, memory_order_release);
+	intend(v, 0);
 	return made;
 }
 
 /* ---- giving back ---- */
 
-bool block_give_back(struct arena *a, struct subscriber *s, uint32_t index, unsigned i, _Atomic uint64_t *intent)
+bool block_give_back(struct subscribers *v, struct subscriber *s, uint32_t index, unsigned i)
 {
 	uint64_t word = block_listed(s, i);
 	struct block b = block_of_word(word);
-	struct port_table *t = port_table_at(a, b.table);
+	struct port_table *t = port_table_at(v->arena, b.table);
 
-	atomic_store_explicit(intent, word, memory_order_release);
+	intend(v, word | BLOCK_RETURNING);
 	atomic_exchange_explicit(&s->block[i], 0, memory_order_seq_cst);
 	bool taken = is_taken(t, b);
 
-	if (taken)
+	if (taken) {
 		atomic_store_explicit(&s->block[i], word, memory_order_release);
-	else
+	} else {
+		tell(v, s, b, EVENT_block_returned);
 		dissolve(t, b, index);
-	atomic_store_explicit(intent, 0, memory_order_release);
+	}
+	intend(v, 0);
 	return !taken;
 }
 
@@ -316,19 +339,31 @@ static bool is_listed(const struct subscriber *s, uint64_t word)
 	return false;
 }
 
-void block_settle(struct arena *a, struct subscriber *s, uint32_t index, _Atomic uint64_t *intent)
+/* Not listed: relisted when it must be, else there is nothing left of it. */
+static bool settle_unlisted(struct subscribers *v, struct subscriber *s, uint32_t index, uint64_t word, bool returning)
 {
-	uint64_t word = atomic_load_explicit(intent, memory_order_acquire);
 	struct block b = block_of_word(word);
+	struct port_table *t = port_table_at(v->arena, b.table);
 	unsigned place = free_place(s);
 
-	if (word && b.ports <= BLOCK_PORTS_MAX && slab_valid(a, SLAB_port_table, b.table) && !is_listed(s, word)) {
-		struct port_table *t = port_table_at(a, b.table);
-
-		if (place < SUBSCRIBER_BLOCKS && is_whole(t, b, index) && is_taken(t, b))
-			atomic_store_explicit(&s->block[place], word, memory_order_release);
-		else
-			dissolve(t, b, index);
+	if (place < SUBSCRIBER_BLOCKS && is_whole(t, b, index) && is_taken(t, b)) {
+		atomic_store_explicit(&s->block[place], word, memory_order_release);
+		return true;
 	}
-	atomic_store_explicit(intent, 0, memory_order_release);
+	if (returning)
+		tell(v, s, b, EVENT_block_returned);
+	dissolve(t, b, index);
+	return false;
+}
+
+void block_settle(struct subscribers *v, struct subscriber *s, uint32_t index)
+{
+	uint64_t intent = atomic_load_explicit(&v->actor->intent.block, memory_order_acquire);
+	uint64_t word = intent & ~BLOCK_RETURNING;
+	struct block b = block_of_word(word);
+
+	if (word && b.ports <= BLOCK_PORTS_MAX && slab_valid(v->arena, SLAB_port_table, b.table) &&
+		(is_listed(s, word) || settle_unlisted(v, s, index, word, intent & BLOCK_RETURNING)))
+		tell(v, s, b, EVENT_block_given);
+	intend(v, 0);
 }

@@ -5,19 +5,24 @@
  *            lists it. Tables in plain order only.
  * Units      ports in host order; seconds of CLOCK_MONOTONIC.
  * Ownership  made and given back under the subscriber's lock. Listing is one word: engines read it without.
- * Calls      make, give back, settle: an engine that has the lock. The rest: anyone.
+ * Calls      make, give back, settle: an engine that has the lock (mgmtd too, but for make). The rest: anyone.
  * Errors     make: 0 when no run is free. give back: false while a port of it is taken.
- * Use        w = block_make(a, s, index, &wish, &intent);
+ * Use        w = block_make(v, s, index, &wish);
  *
  * Publish    intent -> granule by granule the label, and its hint -> chunks, one by one -> the word in the list (release)
- *            -> intent 0.
- * Retire     intent -> the word out of the list -> no port may be taken, else the word goes back -> granule by granule its
- *            chunks, its hint, its label -> intent 0. From the first chunk on there is no way back.
+ *            -> its event -> intent 0.
+ * Retire     intent -> the word out of the list -> no port may be taken, else the word goes back -> its event -> granule by
+ *            granule its chunks, its hint, its label -> intent 0. From the first chunk on there is no way back.
  * Taking     who takes a port of a block looks at the list again afterwards, and gives it back when the block is gone: either
  *            the taker sees that, or who retires sees the port taken (both are locked instructions). A taker that comes
  *            late takes nothing where no block is (chunk_take), and for a moment only where another's is by then.
+ * Events     who has a block is told before the block can be the next one's, so that in the order of time one holder
+ *            follows the other (event.h).
  * Death      the subscriber stays locked. The successor finds the block in the intent: listed, it is complete; not listed but
- *            whole, it is relisted if a port of it is taken; else what there is of it goes. Each step may be repeated.
+ *            whole, it is relisted if a port of it is taken; else what there is of it goes. Each step may be repeated. The
+ *            event that tells the outcome is put (again): a block that is given and returned has one name, of who, where
+ *            and since when, and to be told twice that it was given, or returned, is to know it. Given after returned
+ *            means that it was relisted. One that was being made and never listed was nobody's: nothing is told.
  * Rest       what rests in a chunk goes on resting whoever has it next.
  */
 #ifndef CORENAT_SHM_BLOCKS_H
@@ -35,7 +40,9 @@ struct block {
 };
 
 enum { BLOCK_TABLE = 44, BLOCK_GRANULE = 34, BLOCK_SIZE = 31 };
-_Static_assert(ARENA_PAGES_MAX *(ARENA_PAGE / sizeof(struct port_table)) < 1u << (64 - BLOCK_TABLE), "fits");
+_Static_assert(ARENA_PAGES_MAX *(ARENA_PAGE / sizeof(struct port_table)) < 1u << (63 - BLOCK_TABLE), "fits");
+/* Of an intent's word: it is being given back, and was listed. */
+#define BLOCK_RETURNING (1ull << 63)
 
 static inline uint64_t block_word(struct block b)
 {
@@ -89,17 +96,16 @@ struct block_wish {
 
 /* A new block at random, listed in a free place of the subscriber's; its word, or 0: no run is free, or no place. One in
  * which ports rest only when there is no other. `index` is the subscriber's. */
-uint64_t block_make(
-	struct arena *a, struct subscriber *s, uint32_t index, const struct block_wish *w, _Atomic uint64_t *intent);
+uint64_t block_make(struct subscribers *v, struct subscriber *s, uint32_t index, const struct block_wish *w);
 
 /* Gives listed block i back; false: a port of it is taken. Ports that rest are not waited for. */
-bool block_give_back(struct arena *a, struct subscriber *s, uint32_t index, unsigned i, _Atomic uint64_t *intent);
+bool block_give_back(struct subscribers *v, struct subscriber *s, uint32_t index, unsigned i);
 
 /* True while a port of it is taken, or rests. */
 bool block_is_used(const struct arena *a, struct block b, uint8_t epoch, bool resting_too);
 
 /* What a predecessor was in the middle of, its lock being held. */
-void block_settle(struct arena *a, struct subscriber *s, uint32_t index, _Atomic uint64_t *intent);
+void block_settle(struct subscribers *v, struct subscriber *s, uint32_t index);
 
 /* Whose block a port is in; 0: nobody's. */
 static inline uint32_t block_owner(const struct port_table *t, uint16_t port)

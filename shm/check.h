@@ -87,6 +87,7 @@
 	R(port_table_unique, "an address has one port table of an order")                                              \
 	R(clear_valid, "the newest request to clear is in its place, and no engine has done more than was asked")      \
 	R(pinhole_valid, "no engine has answered more requests for pinholes than were made, nor is behind by more")    \
+	R(event_valid, "no more events are in a ring than fit, and each is of a kind that engines tell")               \
 	R(snapshot_valid, "the configuration in force is the generation it says, within its bounds")                   \
 	R(snapshot_address, "each address in force has a live port table of its own")                                  \
 	R(nexthop_seq, "no adjacency is left in the middle of a write")
@@ -146,6 +147,7 @@ struct check_counts {
 	uint64_t granules;           /* of blocks, labelled */
 	uint32_t addresses;          /* in force */
 	uint32_t adjacencies;
+	uint64_t events; /* not yet taken by mgmtd */
 };
 
 int64_t check_arena(

@@ -1,6 +1,7 @@
 /* Intents, the configuration in force, and next hops. */
 #include "shm/check_internal.h"
 #include "shm/clear.h"
+#include "shm/event.h"
 #include "shm/nexthop.h"
 #include "shm/pinhole.h"
 #include "shm/snapshot.h"
@@ -81,6 +82,47 @@ static void check_pinholes(struct check *c)
 				check_textf("it has answered request %u", done),
 				check_textf("the newest is %u, and %d fit", last, PINHOLE_SLOTS));
 	}
+}
+
+/* ---- events ---- */
+
+/* Places are written again, so a record counts only if it is still there afterwards. */
+static void check_event(struct check *c, unsigned actor, const struct events *v, uint64_t n)
+{
+	struct event e = PEEK(v->ring->slot[n & v->mask]);
+
+	atomic_thread_fence(memory_order_acquire);
+	if (atomic_load_explicit(&v->ring->head, memory_order_relaxed) - n > v->mask + 1 ||
+		(e.kind <= EVENT_refusal && e.verdict < N_VERDICTS && (e.kind == EVENT_refusal || e.ports)))
+		return;
+	check_violated(c, CHECK_event_valid, 0, check_actor_text(actor),
+		check_textf("event %llu is of kind %u, of verdict %u", (unsigned long long)n, e.kind, e.verdict),
+		check_textf("there are %u and %u", EVENT_refusal + 1u, (unsigned)N_VERDICTS));
+}
+
+/* Mgmtd's tail is read first: it only grows towards the head. */
+static void check_ring(struct check *c, unsigned actor)
+{
+	const struct events v = events_of(c->a, actor);
+	uint64_t tail = atomic_load_explicit(&v.ring->tail, memory_order_acquire);
+	uint64_t head = atomic_load_explicit(&v.ring->head, memory_order_acquire);
+
+	if (head - tail > v.mask + 1 && atomic_load_explicit(&v.ring->tail, memory_order_acquire) == tail) {
+		check_violated(c, CHECK_event_valid, 0, check_actor_text(actor),
+			check_textf("it has put %llu events", (unsigned long long)head),
+			check_textf("%llu were taken, and %llu fit", (unsigned long long)tail,
+				(unsigned long long)v.mask + 1));
+		return;
+	}
+	c->counts->events += head - tail;
+	for (uint64_t n = tail; n < head; n++)
+		check_event(c, actor, &v, n);
+}
+
+static void check_events(struct check *c)
+{
+	for (unsigned n = 0; n < event_rings(c->a); n++)
+		check_ring(c, event_actor(c->a, n));
 }
 
 /* ---- configuration ---- */
@@ -198,6 +240,7 @@ void check_rest(struct check *c)
 		check_intent(c, actor);
 	check_clears(c);
 	check_pinholes(c);
+	check_events(c);
 	check_snapshot(c);
 	check_adjacencies(c);
 	check_progress(c, STAGE_REST, 1, 1);

@@ -2,6 +2,7 @@
 
 #include "shm/clear.h"
 #include "shm/engine.h"
+#include "shm/event.h"
 #include "shm/fragments.h"
 #include "shm/global_table.h"
 #include "shm/local_table.h"
@@ -162,6 +163,7 @@ static const struct layout_row rows[] = {
 	F(subscriber_part, group)
 	F(subscriber_part, picked_from)
 	F(subscriber_part, pick)
+	F(subscriber_part, refused_blocks)
 	F(subscriber_part, refused)
 	S(part_amount)
 	F(part_amount, used)
@@ -201,6 +203,27 @@ static const struct layout_row rows[] = {
 	S(clear_slot)
 	F(clear_slot, number)
 	F(clear_slot, word)
+	S(event_ring)
+	F(event_ring, head)
+	F(event_ring, lost)
+	F(event_ring, tail)
+	S(event)
+	F(event, time_ns)
+	F(event, total)
+	F(event, inside)
+	F(event, nat)
+	F(event, remote)
+	F(event, since_s)
+	F(event, realm)
+	F(event, inside_port)
+	F(event, remote_port)
+	F(event, first)
+	F(event, ports)
+	F(event, pool)
+	F(event, kind)
+	F(event, verdict)
+	F(event, protocol)
+	F(event, personal)
 	S(pinhole_ring)
 	F(pinhole_ring, last)
 	F(pinhole_ring, done)
@@ -381,9 +404,9 @@ enum { N_ROWS = sizeof rows / sizeof rows[0] };
 
 uint32_t arena_layout(void)
 {
-	enum { HASH_AT = 4, CLASSES_AT, ROWS_AT = CLASSES_AT + N_SLAB_CLASSES };
+	enum { HASH_AT = 5, CLASSES_AT, ROWS_AT = CLASSES_AT + N_SLAB_CLASSES };
 	uint32_t numbers[ROWS_AT + N_ROWS][2] = {{N_COUNTERS, N_VERDICTS}, {N_SLAB_CLASSES, ARENA_PAGE},
-		{ENGINE_MAX, ACTOR_MAX}, {N_ARENA_REGIONS, ROUTES_MAX}};
+		{ENGINE_MAX, ACTOR_MAX}, {N_ARENA_REGIONS, ROUTES_MAX}, {N_EVENT_KINDS, EVENT_SLOTS}};
 
 	/* Tables filled by another hash are of no use. */
 	uint64_t hash = flow_key_hash((struct flow_key){1, 2}, 3);

@@ -270,13 +270,13 @@ bool quota_refresh(struct subscribers *v, struct subscriber_part *p, uint32_t ge
 
 /* ---- for people ---- */
 
-void quota_note_refusal(struct subscriber_part *p, enum quota q, uint32_t now_s)
+bool part_note_refusal(struct part_refusals *r, uint32_t now_s)
 {
-	struct part_refusals *r = &p->refused[q];
-	uint32_t count = load(&r->count);
+	uint32_t count = load(&r->count), last_s = load(&r->last_s);
 
-	if (count == 0 || now_s - load(&r->last_s) > EPISODE_S)
+	if (count == 0 || now_s - last_s > EPISODE_S)
 		store(&r->since_s, now_s);
 	store(&r->last_s, now_s);
 	store(&r->count, count + 1);
+	return count == 0 || last_s != now_s;
 }

@@ -99,8 +99,8 @@ static inline void quota_give(struct subscribers *v, struct subscriber_part *p, 
 		quota_return(v, p, q);
 }
 
-/* Notes a refusal for people. */
-void quota_note_refusal(struct subscriber_part *p, enum quota q, uint32_t now_s);
+/* Notes a refusal for people. True: the first one of this second, which is told as an event. */
+bool part_note_refusal(struct part_refusals *r, uint32_t now_s);
 
 /* A turn of housekeeping begins: gives back what others asked for. */
 void quota_turn(struct subscribers *v);

@@ -23,7 +23,9 @@ struct local_table subscriber_parts_of(const struct arena *a, unsigned engine)
 
 struct global_table subscriber_table_of(const struct arena *a, unsigned actor)
 {
-	return (struct global_table){arena_region(a, ARENA_subscribers), a->header->geometry.subscriber_buckets, actor};
+	return (struct global_table){.bucket = arena_region(a, ARENA_subscribers),
+		.n = a->header->geometry.subscriber_buckets,
+		.actor = actor};
 }
 
 struct subscribers subscribers_view(struct arena *a, unsigned actor)
@@ -33,6 +35,7 @@ struct subscribers subscribers_view(struct arena *a, unsigned actor)
 		.number = actor,
 		.engines = a->header->geometry.engines,
 		.table = subscriber_table_of(a, actor),
+		.events = events_of(a, actor),
 		.turn = 1};
 
 	if (actor < v.engines)
@@ -195,7 +198,7 @@ static void give_blocks_back(struct subscribers *v, uint32_t index)
 	if (!has_blocks(s) || !subscriber_lock(v, s))
 		return;
 	for (unsigned i = 0; i < SUBSCRIBER_BLOCKS; i++)
-		if (block_listed(s, i) && block_give_back(v->arena, s, index, i, &v->actor->intent.block))
+		if (block_listed(s, i) && block_give_back(v, s, index, i))
 			counter_add(&v->actor->counters[COUNTER_blocks_returned], 1);
 	unlock(s);
 }
@@ -443,7 +446,7 @@ static void settle_subscriber(struct subscribers *v, const struct global_pair *p
 		atomic_fetch_and_explicit(&s->parts, ~bit_of(v), memory_order_release);
 	if (atomic_load_explicit(&s->lock, memory_order_acquire) == v->number + 1) {
 		count_out(v, s);
-		block_settle(v->arena, s, index, &v->actor->intent.block);
+		block_settle(v, s, index);
 		atomic_fetch_add_explicit(&s->epoch, 1, memory_order_release);
 		unlock(s);
 	}

@@ -23,6 +23,7 @@
 #define CORENAT_SHM_SUBSCRIBER_H
 
 #include "shm/engine.h"
+#include "shm/event.h"
 #include "shm/global_table.h"
 #include "shm/local_table.h"
 
@@ -143,13 +144,12 @@ struct subscriber_part {
 	uint16_t group;                      /*  86 [O] of limits, of the configuration last looked at */
 	uint32_t picked_from;                /*  88 [O] generation of the configuration of pick[] */
 	uint32_t pick[SUBSCRIBER_PAIRS];     /*  92 [O] pool << 16 | place of the paired address in it + 1; 0: none */
-	uint32_t reserved;                   /* 108 */
-	struct part_refusals refused[N_QUOTAS]; /* 112 [S] */
-	uint32_t reserved_b[2];                 /* 184 */
+	struct part_refusals refused_blocks; /* 108 [S] another block of ports */
+	struct part_refusals refused[N_QUOTAS]; /* 120 [S] */
 };
 _Static_assert(sizeof(struct subscriber_part) == 192, "its row in SLAB_CLASSES");
 _Static_assert(offsetof(struct subscriber_part, amount) == 32, "see map");
-_Static_assert(offsetof(struct subscriber_part, refused) == 112, "see map");
+_Static_assert(offsetof(struct subscriber_part, refused_blocks) == 108, "see map");
 
 /* An actor's view; private memory. */
 struct subscribers {
@@ -159,6 +159,8 @@ struct subscribers {
 	unsigned engines;
 	struct local_table parts;  /* the engine's own; of mgmtd: none */
 	struct global_table table; /* all subscribers */
+	struct events events;      /* the actor's ring */
+	mono_t now;                /* what events are stamped with: set by who calls */
 	uint32_t turn;             /* of housekeeping */
 	uint32_t stray;            /* while settling: a part that may be in no table */
 };

@@ -103,6 +103,7 @@ static void print_counts(const struct check_counts *n)
 		ull(n->ports[PORTS_TCP]), ull(n->ports[PORTS_OTHER]), n->port_tables, n->addresses);
 	print_pages(n);
 	printf("next hops      %u adjacencies\n", n->adjacencies);
+	printf("events         %llu not yet stored\n", (unsigned long long)n->events);
 	printf("in flight      %llu locks held, %llu intents open, %llu passing disagreements\n", ull(n->locks),
 		ull(n->intents), ull(n->in_flight));
 }

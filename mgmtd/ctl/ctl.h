@@ -28,7 +28,10 @@ struct ctl_options {
 	const char *lifetime;              /* pinholes: seconds */
 	const char *name, *top;            /* subscribers: which, or what it is to be called */
 	const char *set;                   /* subscribers set: limits */
-	const char *time, *skew, *earlier; /* deterministic: when */
+	const char *time, *skew, *earlier; /* deterministic, who: when */
+	const char *from, *to;             /* events: when */
+	const char *kind, *verdict;        /* events: what */
+	bool follow;                       /* events: as they come */
 	struct ctl_plan_options plan;
 };
 
@@ -37,6 +40,8 @@ int ctl_arena_map(const struct config *c, const struct ctl_options *o);
 int ctl_arena_remove(const struct config *c, const struct ctl_options *o);
 int ctl_deterministic(const struct config *c, const struct ctl_options *o);
 int ctl_plan(const struct config *c, const struct ctl_options *o); /* needs no configuration */
+int ctl_events(const struct config *c, const struct ctl_options *o);
+int ctl_who(const struct config *c, const struct ctl_options *o);
 int ctl_check(const struct config *c, const struct ctl_options *o);
 int ctl_sessions_list(const struct config *c, const struct ctl_options *o);
 int ctl_sessions_clear(const struct config *c, const struct ctl_options *o);

@@ -22,6 +22,7 @@ enum {
 	TAKES_TOP = 512,
 	TAKES_LIMITS = 1024,
 	TAKES_NAT = 2048,
+	TAKES_EVENTS = 8192,
 };
 
 enum {
@@ -50,6 +51,10 @@ static const struct command {
 	{{"deterministic"}, TAKES_SUBSCRIBER | TAKES_NAT | TAKES_TIME | TAKES_JSON,
 		"who had a NAT address and port at a time, or which a subscriber had, as configured then",
 		ctl_deterministic},
+	{{"events"}, TAKES_SUBSCRIBER | TAKES_NAT | TAKES_EVENTS | TAKES_JSON,
+		"what happened, newest first: port blocks given and returned, refusals", ctl_events},
+	{{"who"}, TAKES_NAT | TAKES_TIME | TAKES_JSON,
+		"who had a NAT address and port at a time: by recorded blocks, and as configured", ctl_who},
 	{{"plan"}, TAKES_PLAN | TAKES_JSON | NO_CONFIG, "how many NAT addresses it takes, computed", ctl_plan},
 	{{"sessions"}, TAKES_SESSIONS, "the same as sessions list", ctl_sessions_list},
 	{{"sessions", "list"}, TAKES_SESSIONS, "the sessions there are", ctl_sessions_list},
@@ -70,7 +75,8 @@ static unsigned given(const struct ctl_options *o)
 	       (o->time || o->skew || o->earlier ? TAKES_TIME : 0) |
 	       (memcmp(&o->plan, &none, sizeof none) != 0 ? TAKES_PLAN : 0) | (o->json ? TAKES_JSON : 0) |
 	       (o->name ? TAKES_NAME : 0) | (o->top ? TAKES_TOP : 0) | (o->set ? TAKES_LIMITS : 0) |
-	       (o->lifetime ? TAKES_LIFETIME : 0);
+	       (o->lifetime ? TAKES_LIFETIME : 0) |
+	       (o->from || o->to || o->kind || o->verdict || o->follow ? TAKES_EVENTS : 0);
 }
 
 static bool is_command(const struct command *c, int n, char **words)
@@ -106,19 +112,25 @@ int main(int argc, char **argv)
 		{"config", "FILE", "the configuration of the appliance", .text = &file},
 		{"exact", NULL, "check: nothing runs, so nothing may be in flight", .flag = &options.exact},
 		{"inside", "IP[:PORT]", "of this subscriber", .text = &options.inside},
-		{"nat", "IP[:PORT]", "sessions, pinholes, deterministic: of this NAT address", .text = &options.nat},
+		{"nat", "IP[:PORT]", "sessions, pinholes, deterministic, events, who: of this NAT address",
+			.text = &options.nat},
 		{"remote", "IP[:PORT]", "sessions: with this remote", .text = &options.remote},
 		{"protocol", "NAME", "sessions: tcp, udp, icmp or other; pinholes: tcp, udp",
 			.text = &options.protocol},
 		{"realm", "VLAN", "of this realm; 0: untagged; deterministic: its name", .text = &options.realm},
-		{"json", NULL, "sessions, pinholes, subscribers, deterministic, plan: JSON", .flag = &options.json},
+		{"json", NULL, "lists, deterministic, who, plan: JSON", .flag = &options.json},
 		{"name", "TEXT", "subscribers: whose name has it; set: the name", .text = &options.name},
 		{"top", "WHAT", "subscribers list: those with the most sessions, ports or refused",
 			.text = &options.top},
 		{"limits", "LIST", "subscribers set: sessions=100,udp_ports=50 and so on", .text = &options.set},
-		{"time", "TIME", "deterministic: when; seconds since 1970 or ISO 8601 with its zone",
+		{"time", "TIME", "deterministic, who: when; seconds since 1970 or ISO 8601 with its zone",
 			.text = &options.time},
 		{"skew", "S", "deterministic: how far clocks may differ; 1", .text = &options.skew},
+		{"from", "TIME", "events: not before", .text = &options.from},
+		{"to", "TIME", "events: before", .text = &options.to},
+		{"kind", "NAME", "events: block_given, block_returned, refusal, lost or arena", .text = &options.kind},
+		{"verdict", "NAME", "events: refusals with this one", .text = &options.verdict},
+		{"follow", NULL, "events: go on with those that come, the oldest first", .flag = &options.follow},
 		{"earlier", "S", "deterministic: how long sessions may have lived on; 7440", .text = &options.earlier},
 		{"lifetime-s", "S", "pinholes open: for how long", .text = &options.lifetime},
 		{"subscribers", "N", "plan: how many", .text = &options.plan.subscribers},
@@ -141,7 +153,8 @@ int main(int argc, char **argv)
 	};
 	struct config_error wrong;
 	int rest, status = args_parse(argc, argv, "corenatctl",
-			  "arena info, map, remove; check; deterministic; plan; sessions list, clear; pinholes list, "
+			  "arena info, map, remove; check; deterministic; events; who; plan; sessions list, clear; "
+			  "pinholes list, "
 			  "open, close; subscribers list, show, set, delete: looks at the appliance, acts on it",
 			  args, &rest);
 

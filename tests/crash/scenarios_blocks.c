@@ -124,7 +124,7 @@ static void give_back_in_use(struct world *w)
 
 	if (!subscriber_lock(v, s))
 		return;
-	block_give_back(w->arena, s, index, 0, &v->actor->intent.block);
+	block_give_back(v, s, index, 0);
 	subscriber_unlock(v, s);
 }
 

@@ -1,10 +1,11 @@
 #include "tests/crash/world.h"
 
 #include "pe/miniature.h"
+#include "tests/crash/holdings.h"
 
 #include <stdarg.h>
 
-enum { SEED = 7, SESSIONS = 256, TABLES = 4 };
+enum { SEED = 7, SESSIONS = 256, TABLES = 4, EVENTS = 64 };
 
 _Noreturn void world_fail(const struct world *w, const char *format, ...)
 {
@@ -50,6 +51,9 @@ static void find_spans(struct world *w)
 	add_span(w, actor_of(w->arena, ACTOR_MGMTD), (ACTOR_MAX - ACTOR_MGMTD) * sizeof(struct actor));
 	for (unsigned i = 0; i < sizeof whole / sizeof whole[0]; i++)
 		add_span(w, arena_region(w->arena, whole[i]), h->region[whole[i]].bytes);
+	for (unsigned n = 0; n < event_rings(w->arena); n++)
+		add_span(w, events_of(w->arena, event_actor(w->arena, n)).ring,
+			sizeof(struct event_ring) + EVENTS * sizeof(struct event));
 	for (uint32_t number = 1; number <= h->geometry.pages; number++)
 		add_page(w, number);
 }
@@ -238,6 +242,8 @@ void world_check(struct world *w, struct check_counts *counts)
 
 	if (n != 0)
 		world_fail(w, "the checker finds %lld violations", (long long)n);
+	if (!holdings_agree(w->arena))
+		world_fail(w, "what was told of port blocks is not what subscribers hold");
 }
 
 static bool has_parts(const struct world *w)

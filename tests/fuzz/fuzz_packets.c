@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { ENGINES = 2, SESSIONS = 48, BURST = 64, ANSWERS = 8, FRAME_MAX = 512, OPERATIONS_MAX = 400 };
+enum { ENGINES = 2, SESSIONS = 48, SUBSCRIBERS = 16, BURST = 64, ANSWERS = 8, FRAME_MAX = 512, OPERATIONS_MAX = 400 };
 enum { PORT_FIRST = 2000, PORT_LAST = 2007 };
 
 /* Bits of an operation. */
@@ -292,6 +292,7 @@ static struct arena *make_arena(void)
 
 	FUZZ_EXPECT(config_parse(&c, text, sizeof text - 1, &err));
 	c.arena.sessions = SESSIONS;
+	c.arena.subscribers = SUBSCRIBERS;
 	a = miniature_open(&c, 1);
 	FUZZ_EXPECT(a != NULL);
 	return a;

@@ -4,6 +4,7 @@
  * small arena and a history; of the HTTP library only the accessors they use are played, which a request's text and an
  * answer's body pass through. */
 #include "mgmtd/history.h"
+#include "mgmtd/ledger.h"
 #include "mgmtd/rest.c"
 #include "mgmtd/versions.h"
 #include "pe/miniature.h"
@@ -93,8 +94,8 @@ static char directory[] = "/tmp/corenat-fuzz-XXXXXX";
 
 static void remove_directory(void)
 {
-	static const char *const files[] = {
-		"history.db", "history.db-wal", "history.db-shm", "versions.db", "versions.db-wal", "versions.db-shm"};
+	static const char *const files[] = {"history.db", "history.db-wal", "history.db-shm", "versions.db",
+		"versions.db-wal", "versions.db-shm", "events.db", "events.db-wal", "events.db-shm"};
 	char path[64];
 
 	for (unsigned i = 0; i < sizeof files / sizeof files[0]; i++) {
@@ -144,6 +145,32 @@ static struct versions *make_versions(const struct config *c)
 	return v;
 }
 
+/* A block that was given and returned, a refusal. */
+static struct ledger *make_ledger(const struct config *c, struct arena *a)
+{
+	char path[64];
+	struct ledger_setup setup = {path, 86400, 1000, c, true};
+	struct ledger_error err;
+	struct events ring = events_of(a, 0);
+	struct event e = {.inside = be32_of(0x64400002),
+		.nat = be32_of(0xc6336401),
+		.remote = be32_of(0xcb007107),
+		.first = 2048,
+		.ports = 512,
+		.verdict = VERDICT_drop_no_port};
+
+	snprintf(path, sizeof path, "%s/events.db", directory);
+	struct ledger *l = ledger_open(&setup, a, &err);
+	FUZZ_EXPECT(l != NULL);
+	for (unsigned kind = 0; kind <= EVENT_refusal; kind++) {
+		e.kind = (uint8_t)kind;
+		e.time_ns = kind * 1000000000ull;
+		event_put(&ring, &e);
+	}
+	FUZZ_EXPECT(ledger_turn(l, (int64_t)time(NULL) * 1000, (mono_t){2000000000u}) == 0);
+	return l;
+}
+
 static struct api *appliance(void)
 {
 	static const char text[] = "{\"inside\":{\"interface\":\"in\",\"prefixes\":[\"100.64.0.0/10\"]},"
@@ -164,6 +191,7 @@ static struct api *appliance(void)
 		add_session(api.arena, i);
 	api.history = make_history(&c);
 	api.versions = make_versions(&c);
+	api.ledger = make_ledger(&c, api.arena);
 	api.config = &c;
 	return &api;
 }

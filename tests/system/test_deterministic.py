@@ -37,6 +37,7 @@ class Versions(unittest.TestCase):
             "system": {"runtime_dir": str(self.path)},
             "api": {"listen": f"127.0.0.1:{self.port}", "web_dir": str(self.path)},
             "history": {"file": str(self.path / "history.db")},
+            "events": {"file": str(self.path / "events.db")},
             "versions": {"file": str(self.path / "versions.db")},
         }))
         return file

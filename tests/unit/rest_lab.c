@@ -3,6 +3,7 @@
 
 #include "mgmtd/commit.h"
 #include "mgmtd/history.h"
+#include "mgmtd/ledger.h"
 #include "mgmtd/versions.h"
 #include "tests/unit/rest_client.h"
 
@@ -127,6 +128,14 @@ int lab_setup(void **state)
 	lab->api.versions = versions_open(lab->config.versions.file, 1000, 63072000, &no_versions);
 	assert_non_null(lab->api.versions);
 
+	char events[128];
+	struct ledger_setup kept = {events, 86400, 1000000, &lab->config, true};
+	struct ledger_error no_ledger;
+
+	snprintf(events, sizeof events, "%s/events.db", lab->dir);
+	lab->api.ledger = ledger_open(&kept, lab->arena, &no_ledger);
+	assert_non_null(lab->api.ledger);
+
 	struct feed_sink sink = {store_sample, lab->api.history};
 
 	lab->api.feed = feed_open(lab->config.system.runtime_dir, INTERVAL_MS, &sink);
@@ -149,6 +158,7 @@ int lab_teardown(void **state)
 	feed_close(lab->api.feed);
 	history_close(lab->api.history);
 	versions_close(lab->api.versions);
+	ledger_close(lab->api.ledger);
 	for (unsigned e = 0; e < ENGINES; e++)
 		arena_close(lab->role[e]);
 	arena_remove(lab->config.arena.name);

@@ -163,7 +163,7 @@ static void step_make(struct box *b, struct model *m, struct rnd *rnd, uint64_t 
 		m->epoch, (uint32_t)step};
 
 	CHECK_AT(seed, step, subscriber_lock(&b->v[e], s));
-	uint64_t word = block_make(b->a, s, b->subscriber[who], &w, intent_of(b, e));
+	uint64_t word = block_make(&b->v[e], s, b->subscriber[who], &w);
 	struct block made = block_of_word(word);
 
 	CHECK_AT(seed, step, *intent_of(b, e) == 0);
@@ -207,7 +207,7 @@ static void step_give_back(struct box *b, struct model *m, struct rnd *rnd, uint
 	bool taken = m_taken_in(m, table, x);
 	CHECK_AT(seed, step, block_is_used(b->a, x, m->epoch, false) == taken);
 	CHECK_AT(seed, step, subscriber_lock(&b->v[e], s));
-	CHECK_AT(seed, step, block_give_back(b->a, s, b->subscriber[who], i, intent_of(b, e)) == !taken);
+	CHECK_AT(seed, step, block_give_back(&b->v[e], s, b->subscriber[who], i) == !taken);
 	CHECK_AT(seed, step, *intent_of(b, e) == 0);
 	subscriber_unlock(&b->v[e], s);
 	CHECK_AT(seed, step, block_listed(s, i) == (taken ? word : 0));
@@ -338,7 +338,7 @@ static uint64_t make(struct box *b, unsigned who, uint32_t size, uint16_t first,
 {
 	struct block_wish w = {b->table[0], size, first, last, NULL, NULL, draw, 0, 1};
 
-	return block_make(b->a, subscriber(b, who), b->subscriber[who], &w, intent_of(b, 0));
+	return block_make(&b->v[0], subscriber(b, who), b->subscriber[who], &w);
 }
 
 /* Every block of every size is had once, and then none, whatever the range begins and ends with. */
@@ -449,9 +449,9 @@ static void t_change(struct worker *w, unsigned who)
 	if (!subscriber_lock(&b->v[w->engine], s))
 		return;
 	if (block_listed(s, i))
-		w->x->returned += block_give_back(b->a, s, b->subscriber[who], i, intent_of(b, w->engine));
+		w->x->returned += block_give_back(&b->v[w->engine], s, b->subscriber[who], i);
 	else
-		w->x->made += block_make(b->a, s, b->subscriber[who], &wish, intent_of(b, w->engine)) != 0;
+		w->x->made += block_make(&b->v[w->engine], s, b->subscriber[who], &wish) != 0;
 	subscriber_unlock(&b->v[w->engine], s);
 }
 
@@ -555,8 +555,8 @@ static void test_threads(void **state)
 	for (unsigned who = 0; who < SUBSCRIBERS; who++)
 		for (unsigned i = 0; i < SUBSCRIBER_BLOCKS; i++)
 			if (block_listed(subscriber(x->b, who), i))
-				assert_true(block_give_back(
-					x->b->a, subscriber(x->b, who), x->b->subscriber[who], i, intent_of(x->b, 0)));
+				assert_true(
+					block_give_back(&x->b->v[0], subscriber(x->b, who), x->b->subscriber[who], i));
 	expect_nothing_left(x->b);
 	assert_true(x->made > 100 && x->returned > 100 && x->taken > 1000);
 	print_message("%llu blocks made, %llu given back while it ran, %llu ports taken, %llu of them too late\n",

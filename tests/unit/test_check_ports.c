@@ -24,11 +24,10 @@ static struct block_wish wish_in(uint32_t table)
 static uint64_t make_block(struct scene *s, uint32_t inside)
 {
 	struct block_wish w = wish_in(plain_table(s));
-	_Atomic uint64_t intent = 0;
+	struct subscribers v = subscribers_view(s->b->arena, 0);
 
 	w.last = 2047; /* the one that `other`'s port is in */
-	return block_make(
-		s->b->arena, subscriber_of(s, 0, inside), scene_part_of(s, 0, inside)->subscriber, &w, &intent);
+	return block_make(&v, subscriber_of(s, 0, inside), scene_part_of(s, 0, inside)->subscriber, &w);
 }
 
 static void break_intent_open_block(struct scene *s)

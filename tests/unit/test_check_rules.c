@@ -307,6 +307,23 @@ static void break_pinhole_valid(struct scene *s)
 	snprintf(s->names, sizeof s->names, "engine 1");
 }
 
+/* Mgmtd has taken what was never there. */
+static void break_event_valid(struct scene *s)
+{
+	struct events v = events_of(s->b->arena, 1);
+
+	atomic_store(&v.ring->tail, atomic_load(&v.ring->head) + 1);
+	snprintf(s->names, sizeof s->names, "engine 1");
+}
+
+static void break_event_valid_kind(struct scene *s)
+{
+	struct events v = events_of(s->b->arena, ACTOR_MGMTD);
+
+	event_put(&v, &(struct event){.kind = EVENT_lost});
+	snprintf(s->names, sizeof s->names, "mgmtd");
+}
+
 static struct snapshot *snapshot_of(const struct scene *s)
 {
 	return (struct snapshot *)arena_region(s->b->arena, ARENA_snapshots) +
@@ -398,6 +415,8 @@ static const struct corruption corruptions[] = {
 	{BREAK(global_entry)},
 	{BREAK(mapping_entry)},
 	{BREAK(pinhole_valid)},
+	{BREAK(event_valid)},
+	{BREAK_TOO(event_valid, kind)},
 	{BREAK(snapshot_valid)},
 	{BREAK_TOO(snapshot_valid, pools)},
 	{BREAK_TOO(snapshot_valid, rules)},

@@ -14,7 +14,8 @@
 
 static struct global_table table_of(uint32_t n, unsigned actor)
 {
-	struct global_table t = {aligned_alloc(CACHE_LINE, n * sizeof(struct global_bucket)), n, actor};
+	struct global_table t = {
+		.bucket = aligned_alloc(CACHE_LINE, n * sizeof(struct global_bucket)), .n = n, .actor = actor};
 
 	memset(t.bucket, 0, n * sizeof(struct global_bucket));
 	return t;

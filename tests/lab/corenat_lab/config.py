@@ -41,6 +41,7 @@ def generate(state, options):
         "api": {"web_dir": str(REPO / "build/web")},
         "history": {"file": str(run / "history.db")},
         "subscribers": {"file": str(run / "subscribers.db")},
+        "events": {"file": str(run / "events.db")},
         "versions": {"file": str(run / "versions.db")},
     }
     merge(document, over)
