@@ -177,6 +177,7 @@ struct config_limits {
 enum huge_pages { HUGE_AUTO, HUGE_REQUIRED, HUGE_OFF };
 enum xdp_mode { XDP_MODE_AUTO, XDP_MODE_NATIVE, XDP_MODE_GENERIC };
 enum zero_copy { ZERO_COPY_AUTO, ZERO_COPY_ON, ZERO_COPY_OFF };
+enum busy_poll { BUSY_POLL_AUTO, BUSY_POLL_ON, BUSY_POLL_OFF };
 
 struct config {
 	struct {
@@ -189,8 +190,10 @@ struct config {
 	struct {
 		enum xdp_mode xdp;
 		enum zero_copy zero_copy;
-		uint32_t ring_size;       /* descriptors of each ring; a power of two */
-		uint8_t cpus[ENGINE_MAX]; /* CPU of engine N; n_cpus 0 means engine N on CPU N */
+		uint32_t ring_size; /* descriptors of each ring; a power of two */
+		enum busy_poll busy_poll;
+		uint32_t busy_poll_budget; /* packets a driver may take in one call */
+		uint8_t cpus[ENGINE_MAX];  /* CPU of engine N; n_cpus 0 means engine N on CPU N */
 		uint32_t n_cpus;
 	} engine;
 	struct {

@@ -2,6 +2,7 @@
 #include "common/config.h"
 
 #include <string.h>
+#include <unistd.h>
 
 const struct address_range *ranges_find(const struct address_range *ranges, uint32_t n, uint32_t host)
 {
@@ -18,6 +19,13 @@ uint64_t ranges_count(const struct address_range *ranges, uint32_t n)
 	for (uint32_t i = 0; i < n; i++)
 		sum += (uint64_t)ranges[i].last - ranges[i].first + 1;
 	return sum;
+}
+
+unsigned config_engine_cpu(const struct config *c, unsigned engine)
+{
+	if (c->engine.n_cpus)
+		return c->engine.cpus[engine];
+	return engine % (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
 uint32_t config_address_count(const struct config *c)

@@ -12,6 +12,9 @@
 
 #include "common/config.h"
 
+/* Which CPU an engine runs on: the one it is given, or, when none are, that of its number. */
+unsigned config_engine_cpu(const struct config *c, unsigned engine);
+
 /* NAT addresses of all pools together, those excluded not counted. */
 uint32_t config_address_count(const struct config *c);
 

@@ -45,6 +45,15 @@ static bool check_ring_size(const struct config *c, struct config_error *err)
 		err, "engine.ring_size: %u is not a power of two; give 1024 or 2048, say", c->engine.ring_size);
 }
 
+/* In generic mode packets come from the stack, whose driver is not the engine's to poll. */
+static bool check_busy_poll(const struct config *c, struct config_error *err)
+{
+	if (c->engine.busy_poll != BUSY_POLL_ON || c->engine.xdp != XDP_MODE_GENERIC)
+		return true;
+	return config_refuse(err, "engine.busy_poll: \"on\" needs a driver to poll, which engine.xdp \"generic\" does "
+				  "without; give \"auto\" or \"off\", or engine.xdp \"native\"");
+}
+
 static bool check_cpus(const struct config *c, struct config_error *err)
 {
 	uint32_t n = c->engine.n_cpus;
@@ -272,6 +281,7 @@ bool config_check(const struct config *c, struct config_error *err)
 	static bool (*const rules[])(const struct config *, struct config_error *) = {
 		check_arena_name,
 		check_ring_size,
+		check_busy_poll,
 		check_cpus,
 		check_interfaces,
 		check_rss,

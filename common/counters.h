@@ -35,6 +35,7 @@
 	C(bursts, SUM, "bursts", "Receive bursts that held at least one packet")                                       \
 	C(idle_waits, SUM, "waits", "Times the engine slept because nothing arrived")                                  \
 	C(kicks, SUM, "calls", "System calls that asked the kernel to transmit")                                       \
+	C(polls, SUM, "calls", "System calls that woke or polled reception")                                           \
 	C(rx_ring_drops, SUM, "packets", "Packets the kernel dropped: receive or fill ring full")                      \
 	C(xdp_no_engine, SUM, "packets", "Packets dropped on this queue while no engine was there")                    \
 	C(xdp_to_kernel, SUM, "packets", "Packets of this queue given to the kernel")                                  \
@@ -48,7 +49,8 @@
 	C(turns_500us, SUM, "turns", "Turns of more than that, up to 500 microseconds")                                \
 	C(turns_1ms, SUM, "turns", "Turns of more than that, up to a millisecond")                                     \
 	C(turns_longer, SUM, "turns", "Turns of more than a millisecond, whoever had the processor")                   \
-	C(stalls, SUM, "turns", "Turns that took more than a millisecond of the processor's time themselves")
+	C(stalls, SUM, "turns", "Turns of which the engine's own work took more than a millisecond")                   \
+	C(stalls_in_calls, SUM, "turns", "Turns of which its system calls did, and the engine's own work did not")
 
 enum counter_kind { COUNTER_SUM, COUNTER_GAUGE };
 

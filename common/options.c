@@ -10,6 +10,7 @@
 static const char *const huge_pages_choices[] = {"auto", "required", "off", NULL};
 static const char *const xdp_choices[] = {"auto", "native", "generic", NULL};
 static const char *const zero_copy_choices[] = {"auto", "on", "off", NULL};
+static const char *const busy_poll_choices[] = {"auto", "on", "off", NULL};
 static const char *const rss_choices[] = {"single", "toeplitz", "destination", NULL};
 static const char *const rss_ports_choices[] = {"tcp+udp", "tcp", "udp", "none", NULL};
 static const char *const on_choices[] = {"off", "on", NULL};
@@ -92,6 +93,12 @@ const struct option options[] = {
 	{.path = "engine.ring_size", .type = OPTION_INTEGER, .value = AT(engine.ring_size),
 	 .min = 64, .max = 32768, .initial = "2048", .unit = "descriptors",
 	 .change = OPTION_RESTART, .help = "size of each AF_XDP ring; a power of two"},
+	{.path = "engine.busy_poll", .type = OPTION_CHOICE, .value = AT(engine.busy_poll),
+	 .choices = busy_poll_choices, .initial = "\"auto\"", .change = OPTION_RESTART,
+	 .help = "engines poll the driver themselves: with zero-copy where interrupts are deferred, always, never"},
+	{.path = "engine.busy_poll_budget", .type = OPTION_INTEGER,
+	 .value = AT(engine.busy_poll_budget), .min = 1, .max = 1024, .initial = "64",
+	 .unit = "packets", .change = OPTION_RESTART, .help = "what a driver may take in one such poll"},
 	{.path = "engine.cpus", .type = OPTION_CPUS, .value = AT(engine.cpus),
 	 .count = AT(engine.n_cpus), .min = 0, .max = ENGINE_MAX, .initial = "[]", .unit = "CPUs",
 	 .change = OPTION_RESTART, .help = "CPU of each engine; empty: engine N on CPU N"},

@@ -19,11 +19,12 @@ enum { IO_HOLD_MAX = 1024 };
 
 struct io;
 
-/* What a backend itself counts; taken into the engine's counters now and then. The first two count since this
+/* What a backend itself counts; taken into the engine's counters now and then. The first three count since this
  * io was opened: add what they grew by. The xdp_ ones survive engines and count while none is there, since the
  * program's maps were made: an engine stores them as they are. */
 struct io_stats {
-	uint64_t kicks;
+	uint64_t kicks; /* calls that asked the kernel to transmit */
+	uint64_t polls; /* calls that woke or polled reception */
 	uint64_t rx_ring_drops;
 	uint64_t xdp_no_engine;
 	uint64_t xdp_to_kernel;
@@ -48,6 +49,7 @@ struct io_ops {
 /* First member of every backend's own struct. */
 struct io {
 	const struct io_ops *ops;
+	span_t kernel; /* spent in flush's system calls since it was opened; */
 };
 
 #endif

@@ -61,6 +61,7 @@ static unsigned afxdp_rx(struct io *io, enum side side, struct packet *burst, un
 	struct port *p = &a->port[side];
 	uint32_t at, n = xsk_ring_cons__peek(&p->rx, max, &at);
 
+	p->idle = n == 0;
 	if (!n)
 		return 0;
 	for (uint32_t i = 0; i < n; i++) {
@@ -147,20 +148,28 @@ static uint32_t unsent(const struct port *p)
 	return p->tx.cached_prod - __atomic_load_n(p->tx.consumer, __ATOMIC_ACQUIRE);
 }
 
+/* A turn tells what it spent in calls from what was its own doing. */
+static void time_call(struct io_afxdp *a, mono_t from)
+{
+	a->io.kernel.ns += mono_since(mono_now(), from).ns;
+}
+
 /* EAGAIN after progress is the kernel's budget per call, or a full completion ring: reclaim and go on. The
  * others are the device's state, and pass; what was not taken stays in the ring for the next turn. */
 static void kick(struct io_afxdp *a, struct port *p)
 {
 	uint32_t before, left = unsent(p);
+	mono_t from = mono_now();
 
 	do {
 		before = left;
 		a->stats.kicks++;
 		if (!sendto(p->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) || errno != EAGAIN)
-			return;
+			break;
 		reclaim(a, p);
 		left = unsent(p);
 	} while (left && left < before);
+	time_call(a, from);
 }
 
 static void send_written(struct io_afxdp *a, struct port *p)
@@ -169,7 +178,7 @@ static void send_written(struct io_afxdp *a, struct port *p)
 		xsk_ring_prod__submit(&p->tx, p->tx_written);
 		p->tx_written = 0;
 	}
-	if (p->in_tx && xsk_ring_prod__needs_wakeup(&p->tx) && unsent(p))
+	if (p->in_tx && (p->busy_poll || xsk_ring_prod__needs_wakeup(&p->tx)) && unsent(p))
 		kick(a, p);
 }
 
@@ -193,11 +202,17 @@ void port_refill(struct io_afxdp *a, struct port *p)
 	p->in_rx += n;
 }
 
-/* A driver that ran out of frames sleeps until it is told that there are some again. */
-static void wake_receive(struct port *p)
+/* A driver that ran out of frames sleeps until it is told that there are some again. One that is polled is looked at when its
+ * ring is empty: what is there is worked off first. */
+static void wake_receive(struct io_afxdp *a, struct port *p)
 {
-	if (p->in_rx && xsk_ring_prod__needs_wakeup(&p->fill))
-		recvfrom(p->fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
+	if (!p->in_rx || !(xsk_ring_prod__needs_wakeup(&p->fill) || (p->busy_poll && p->idle)))
+		return;
+	mono_t from = mono_now();
+
+	a->stats.polls++;
+	recvfrom(p->fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
+	time_call(a, from);
 }
 
 static void afxdp_flush(struct io *io)
@@ -210,7 +225,7 @@ static void afxdp_flush(struct io *io)
 		reclaim(a, &a->port[s]);
 	for (int s = 0; s < N_SIDES; s++) {
 		port_refill(a, &a->port[s]);
-		wake_receive(&a->port[s]);
+		wake_receive(a, &a->port[s]);
 	}
 	assert_balance(a);
 }

@@ -26,6 +26,8 @@ struct io_afxdp_params {
 	unsigned ring_size; /* descriptors, a power of two */
 	enum xdp_mode mode;
 	enum zero_copy zero_copy;
+	enum busy_poll busy_poll;
+	unsigned busy_poll_budget; /* packets; 0: the kernel's */
 	bool realms; /* told by VLAN tags: an inside interface that cannot be made to leave them in frames is refused */
 };
 
@@ -34,7 +36,7 @@ struct io_afxdp_params {
  * seconds: a predecessor's sockets are released by the kernel a moment after its death. */
 struct io *io_afxdp_open(const struct io_afxdp_params *params);
 
-/* How each side runs, for people: "native, copy, need-wakeup". Static storage of the io. */
+/* How each side runs, for people: "native, copy, need-wakeup", with ", busy-poll 64" where the engine polls the driver. Static storage of the io. */
 const char *io_afxdp_describe(const struct io *io, enum side side);
 
 /* Makes the pinned maps say exactly this (pe/xdp.h: xdp_apply). Any engine may call it at any time. */

@@ -23,7 +23,10 @@ struct port {
 	uint32_t tx_written; /* descriptors written, not yet shown to the kernel */
 	uint32_t in_rx;      /* frames in the fill or receive ring, or in the kernel between them */
 	uint32_t in_tx;      /* frames in the transmit or completion ring, or in the kernel between them */
-	char text[48];       /* io_afxdp_describe */
+	bool zero_copy;
+	bool busy_poll; /* the driver works in our calls, so they are made whether it asks for them or not */
+	bool idle;      /* nothing was there to receive since the last flush */
+	char text[64];  /* io_afxdp_describe */
 };
 
 struct io_afxdp {
@@ -49,6 +52,10 @@ extern const struct io_ops io_afxdp_ops;
 
 /* Tops a fill ring up from the free stack, when it lacks a batch. */
 void port_refill(struct io_afxdp *a, struct port *p);
+
+/* Makes the sockets poll their drivers, as the parameters and the interfaces say (pe/io_afxdp_poll.c). Fails only when the
+ * parameters insist, after one log line. */
+int ports_poll(struct io_afxdp *a, const struct io_afxdp_params *params);
 
 /* Undoes whatever io_afxdp_open has done so far. */
 void io_afxdp_free(struct io_afxdp *a);

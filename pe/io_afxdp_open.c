@@ -197,11 +197,11 @@ static void describe(struct io_afxdp *a, enum side s)
 	struct port *p = &a->port[s];
 	struct xdp_options options = {0};
 	socklen_t size = sizeof options;
-	bool zero_copy =
-		!getsockopt(p->fd, SOL_XDP, XDP_OPTIONS, &options, &size) && (options.flags & XDP_OPTIONS_ZEROCOPY);
 
+	p->zero_copy =
+		!getsockopt(p->fd, SOL_XDP, XDP_OPTIONS, &options, &size) && (options.flags & XDP_OPTIONS_ZEROCOPY);
 	snprintf(p->text, sizeof p->text, "%s, %s, need-wakeup", xdp_is_native(a->xdp, s) ? "native" : "generic",
-		zero_copy ? "zero-copy" : "copy");
+		p->zero_copy ? "zero-copy" : "copy");
 }
 
 static void warn_of_mtu(const char *interface)
@@ -260,8 +260,11 @@ static int enter(struct io_afxdp *a, const struct io_afxdp_params *params)
 		describe(a, (enum side)s);
 		port_refill(a, p);
 	}
+	int err = ports_poll(a, params);
+	if (err)
+		return err;
 	for (int s = 0; s < N_SIDES; s++) {
-		int err = xsk_socket__update_xskmap(a->port[s].socket, xdp_socket_map(a->xdp, (enum side)s));
+		err = xsk_socket__update_xskmap(a->port[s].socket, xdp_socket_map(a->xdp, (enum side)s));
 
 		if (err) {
 			log_error("cannot enter queue %u of %s into the XDP program's map: %s", a->queue,

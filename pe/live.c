@@ -42,13 +42,6 @@ struct live {
 
 /* ---- opening ---- */
 
-static unsigned cpu_of(const struct config *c, unsigned engine)
-{
-	if (c->engine.n_cpus)
-		return c->engine.cpus[engine];
-	return engine % (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
-}
-
 /* Onto its core, and ahead of what else may run there: while an engine waits for the processor its ring fills. */
 static void pin(struct live *l, unsigned cpu)
 {
@@ -108,6 +101,8 @@ static bool open_io(struct live *l)
 		.ring_size = c->engine.ring_size,
 		.mode = c->engine.xdp,
 		.zero_copy = c->engine.zero_copy,
+		.busy_poll = c->engine.busy_poll,
+		.busy_poll_budget = c->engine.busy_poll_budget,
 		.realms = c->n_realms > 0,
 	};
 
@@ -184,6 +179,7 @@ static void report(struct live *l, mono_t now)
 
 	l->io->ops->stats(l->io, &stats);
 	counter_add(&actor->counters[COUNTER_kicks], stats.kicks - l->reported.kicks);
+	counter_add(&actor->counters[COUNTER_polls], stats.polls - l->reported.polls);
 	counter_add(&actor->counters[COUNTER_rx_ring_drops], stats.rx_ring_drops - l->reported.rx_ring_drops);
 	counter_set(&actor->counters[COUNTER_xdp_no_engine], stats.xdp_no_engine);
 	counter_set(&actor->counters[COUNTER_xdp_to_kernel], stats.xdp_to_kernel);
@@ -241,7 +237,7 @@ static void loop(struct live *l)
 			l->last_packet = now;
 		between_turns(l, now);
 		then = mono_now();
-		turns_count(&l->turns, l->engine.nat.actor, now, then, turns_cpu);
+		turns_count(&l->turns, l->engine.nat.actor, now, then, l->io->kernel, turns_cpu);
 		if (!idle || mono_since(then, l->last_packet).ns < awake_for.ns)
 			continue;
 		rest(l);
@@ -271,7 +267,10 @@ static bool run(struct live *l)
 
 	if (!open_arena(l) || !open_mailbox(l))
 		return false;
-	pin(l, cpu_of(l->config, l->number));
+	unsigned cpu = config_engine_cpu(l->config, l->number);
+
+	pin(l, cpu);
+	arena_settle(l->arena, cpu);
 	if (!open_io(l) || getrandom(&random, sizeof random, 0) != sizeof random)
 		return false;
 	uint32_t sessions = engine_init(&l->engine, l->arena, l->number, l->io, random, now);

@@ -36,7 +36,8 @@ struct pending {
 struct sweep {
 	enum dir dir;
 	uint32_t bucket;
-	mono_t started; /* of the pass */
+	mono_t started;   /* of the pass */
+	uint64_t created; /* sessions, when the last slice ended */
 };
 
 /* The same over this engine's parts of subscribers. */
@@ -117,6 +118,7 @@ struct nat {
 	struct global_table sessions, mappings, filters;
 	struct nexthop *nexthop;
 	bool configured;
+	bool single; /* the arena is for one engine: every reply comes home */
 	struct snapshot config;
 	struct steering steering[N_SIDES]; /* who receives what comes in on each side */
 	be32_t own[N_SIDES][VLAN_MAX + 1]; /* the appliance's address on each side, in each realm; 0: it has none */

@@ -5,7 +5,7 @@
 #include "pe/nat_internal.h"
 #include "pe/nat_ports.h"
 
-#include "common/csum.h"
+#include "pe/nat_rewrite.h"
 
 #include <string.h>
 
@@ -15,15 +15,6 @@ static uint64_t hash_of(const struct nat *n, struct flow_key key)
 }
 
 /* ---- what translation needs ---- */
-
-static void compute_deltas(struct session *s)
-{
-	uint16_t port = csum_delta16(0, s->inside_port.net, s->nat_port.net);
-
-	s->l3_delta = csum_delta32(0, s->inside.net, s->nat.net);
-	/* ICMP has no pseudo header: its checksum does not cover the addresses. */
-	s->l4_delta = s->l4 == L4_ICMP ? port : csum_fold((uint32_t)s->l3_delta + port);
-}
 
 static uint8_t protocol_of(const struct session *s)
 {
@@ -36,6 +27,8 @@ static uint8_t protocol_of(const struct session *s)
  * that is not known here: any engine. */
 static bool reverse_is_away(const struct nat *n, const struct session *s)
 {
+	if (n->single)
+		return session_has(s, SESSION_HAIRPIN);
 	if (session_origin(s) == DIR_INBOUND)
 		return steering_engine(&n->steering[SIDE_INSIDE], protocol_of(s), s->inside, s->remote, s->inside_port,
 			       s->remote_port) != n->engine;
@@ -45,7 +38,7 @@ static bool reverse_is_away(const struct nat *n, const struct session *s)
 
 void nat_complete(struct nat *n, struct session *s)
 {
-	compute_deltas(s);
+	nat_deltas(s);
 	if (session_is_pinhole(s)) { /* it has no reverse */
 		slab_publish(s);
 		return;
@@ -174,16 +167,18 @@ static bool shares_filter(const struct session *s)
 	return session_filtering(s) != ADDRESS_AND_PORT_DEPENDENT;
 }
 
-/* Makes the session the carrier of its filter. It holds its mapping already: whoever finds the filter relies on that,
- * also when the session dies right after. */
-static enum verdict enter_filter(struct nat *n, uint32_t index, struct session *s)
+/* It holds its mapping already: whoever finds the filter relies on that, also when the session dies right after. A filter
+ * that nobody has yet nobody else can be entering, since that takes the mapping. */
+enum verdict nat_enter_filter(struct nat *n, uint32_t index, struct session *s)
 {
 	const struct prospect *x = nat_as_foreseen(n, s);
 	struct global_pair pair = x ? x->filter : global_pair_of(&n->filters, hash_of(n, filter_key(s)));
 
+	session_set(s, SESSION_FILTERS, 0);
+	if (global_enter(&n->filters, &pair, index))
+		return N_VERDICTS;
 	if (!global_lock_pair(&n->filters, &pair))
 		return VERDICT_drop_lock_busy;
-	session_set(s, SESSION_FILTERS, 0);
 	bool entered = global_insert(&n->filters, &pair, index);
 	global_unlock(&n->filters, &pair);
 	return entered ? N_VERDICTS : VERDICT_drop_table_full;
@@ -210,7 +205,7 @@ static enum verdict join(struct nat *n, uint32_t index, struct session *s, uint3
 	if (!has_room(session_at(n->arena, parent)))
 		return VERDICT_drop_table_full;
 	refer(n, s, parent);
-	return wants_filter && !filter ? enter_filter(n, index, s) : N_VERDICTS;
+	return wants_filter && !filter ? nat_enter_filter(n, index, s) : N_VERDICTS;
 }
 
 static enum verdict carry(struct nat *n, uint32_t index, struct session *s, const struct global_pair *pair,
@@ -233,7 +228,7 @@ static enum verdict carry(struct nat *n, uint32_t index, struct session *s, cons
 	nat_counter(n, COUNTER_mappings, 1);
 	nat_counter(n, COUNTER_mappings_created, 1);
 	if (shares_filter(s))
-		refused = enter_filter(n, index, s);
+		refused = nat_enter_filter(n, index, s);
 	if (refused == N_VERDICTS && !global_insert(&n->mappings, pair, index))
 		refused = VERDICT_drop_table_full;
 	return refused;

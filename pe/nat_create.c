@@ -8,7 +8,9 @@
 
 static const enum side side_towards[N_DIRS] = {SIDE_OUTSIDE, SIDE_INSIDE};
 
-uint32_t nat_next_hop(struct nat *n, enum dir dir, uint16_t realm, be32_t destination, enum verdict *refused)
+/* As nat_next_hop; with `ask` a neighbour that is not known is asked for. */
+static uint32_t find_hop(
+	struct nat *n, enum dir dir, uint16_t realm, be32_t destination, bool ask, enum verdict *refused)
 {
 	uint16_t in = dir == DIR_INBOUND ? realm : 0;
 	struct near_hop *near = &n->near[dir];
@@ -22,12 +24,25 @@ uint32_t nat_next_hop(struct nat *n, enum dir dir, uint16_t realm, be32_t destin
 		return near->adjacency;
 	uint32_t i = nexthop_find(n->nexthop, r->side, in, hop);
 	if (i == ADJACENCY_NONE) {
-		nexthop_request(n->nexthop, n->engine, r->side, in, hop);
+		if (ask)
+			nexthop_request(n->nexthop, n->engine, r->side, in, hop);
 		*refused = VERDICT_held;
 		return i;
 	}
 	near->adjacency = i;
 	return i;
+}
+
+uint32_t nat_next_hop(struct nat *n, enum dir dir, uint16_t realm, be32_t destination, enum verdict *refused)
+{
+	return find_hop(n, dir, realm, destination, true, refused);
+}
+
+uint32_t nat_known_hop(struct nat *n, enum dir dir, uint16_t realm, be32_t destination)
+{
+	enum verdict refused;
+
+	return find_hop(n, dir, realm, destination, false, &refused);
 }
 
 /* ---- stage: the session tables ---- */
@@ -70,7 +85,7 @@ static bool insert_global(struct nat *n, uint32_t index, enum dir dir, uint64_t 
 	return ok;
 }
 
-static local_place enter_local(struct nat *n, uint32_t index, enum dir dir, uint64_t hash, enum timeout_class class)
+local_place nat_enter_local(struct nat *n, uint32_t index, enum dir dir, uint64_t hash, enum timeout_class class)
 {
 	nat_note_made(n, hash);
 	return local_insert(&n->local[dir], hash, index, class, n->now_s);
@@ -90,10 +105,10 @@ static local_place insert(struct nat *n, uint32_t index, struct session *s, cons
 	if (session_has(s, SESSION_AWAY)) {
 		if (!insert_global(n, index, reverse, hash, refused))
 			return NULL;
-	} else if (!enter_local(n, index, reverse, hash, class)) {
+	} else if (!nat_enter_local(n, index, reverse, hash, class)) {
 		return NULL;
 	}
-	return enter_local(n, index, f->dir, f->hash, class);
+	return nat_enter_local(n, index, f->dir, f->hash, class);
 }
 
 /* ---- creating, either direction ---- */
@@ -128,8 +143,7 @@ static struct session *session_begin(
 	return s;
 }
 
-/* Enters the session, bound by now, or ends it when something refused. */
-static local_place session_finish(struct nat *n, const struct flow *f, uint32_t index, enum verdict refused,
+local_place nat_session_finish(struct nat *n, const struct flow *f, uint32_t index, enum verdict refused,
 	enum verdict as, enum verdict *verdict)
 {
 	local_place place = NULL;
@@ -146,7 +160,7 @@ static local_place session_finish(struct nat *n, const struct flow *f, uint32_t 
 	return place;
 }
 
-static enum timeout_class timeout_of(const struct snapshot_rule *rule, enum l4 l4)
+enum timeout_class nat_timeout_of(const struct snapshot_rule *rule, enum l4 l4)
 {
 	static const uint8_t own[N_L4] = {[L4_TCP] = TIMEOUT_TCP_ESTABLISHED,
 		[L4_UDP] = TIMEOUT_UDP,
@@ -256,13 +270,13 @@ static local_place create_outbound(struct nat *n, const struct flow *f, enum ver
 		return NULL;
 	fill_outbound(s, f);
 	s->next_hop[DIR_OUTBOUND] = want.next_hop[DIR_OUTBOUND];
-	atomic_store_explicit(&s->life, life_of(timeout_of(rule, f->l4)), memory_order_relaxed);
+	atomic_store_explicit(&s->life, life_of(nat_timeout_of(rule, f->l4)), memory_order_relaxed);
 	s->birth = birth_of(n->now_s, nat_behaviour_for(rule));
 	intent_begin(n, INTENT_BUILD, index);
 	n->ahead = f->ahead;
 	uint32_t draw = f->ahead && f->ahead->outbound ? f->ahead->draw : 0;
 	enum verdict refused = bind_outbound(n, index, s, rule, fixed, draw);
-	local_place place = session_finish(n, f, index, refused, VERDICT_fwd_out_new, verdict);
+	local_place place = nat_session_finish(n, f, index, refused, VERDICT_fwd_out_new, verdict);
 	n->ahead = NULL;
 	return place;
 }
@@ -322,7 +336,7 @@ static local_place make_inbound(struct nat *n, const struct flow *f, const struc
 		return NULL;
 	fill_inbound(s, f);
 	fill_inside(s, want);
-	atomic_store_explicit(&s->life, life_of(timeout_of(nat_rule_for(n, s), f->l4)), memory_order_relaxed);
+	atomic_store_explicit(&s->life, life_of(nat_timeout_of(nat_rule_for(n, s), f->l4)), memory_order_relaxed);
 	s->birth = birth_of(n->now_s, carrier ? behaviour_of(session_mapping(copy), ADDRESS_AND_PORT_DEPENDENT) : 0);
 	intent_begin(n, INTENT_BUILD, index);
 	if (carrier) {
@@ -331,7 +345,7 @@ static local_place make_inbound(struct nat *n, const struct flow *f, const struc
 		atomic_store_explicit(&s->mapping, MAPPING_STATIC, memory_order_relaxed);
 		nat_complete(n, s);
 	}
-	return session_finish(n, f, index, refused, VERDICT_fwd_in_new, verdict);
+	return nat_session_finish(n, f, index, refused, VERDICT_fwd_in_new, verdict);
 }
 
 /* Who is behind the NAT endpoint that a packet without a session is for: by a static mapping, or by a filter that lets its
@@ -421,7 +435,7 @@ static local_place adopt(struct nat *n, const struct flow *f, enum verdict *verd
 	if (!index)
 		return NULL;
 	enum timeout_class class = session_class(session_at(n->arena, index));
-	local_place place = enter_local(n, index, f->dir, f->hash, class);
+	local_place place = nat_enter_local(n, index, f->dir, f->hash, class);
 	if (!place) {
 		nat_session_let_go(n, index);
 		*verdict = VERDICT_drop_table_full;
@@ -435,11 +449,14 @@ static local_place adopt(struct nat *n, const struct flow *f, enum verdict *verd
 
 local_place nat_first_packet(struct nat *n, const struct flow *f, enum verdict *verdict)
 {
+	local_place place;
+
 	*verdict = VERDICT_drop_no_session;
+	if (f->dir == DIR_OUTBOUND && nat_make(n, f, &place, verdict))
+		return place;
 	if (f->dir == DIR_INBOUND && n->configured && nat_port_is_idle(n, f))
 		return NULL;
-	local_place place = adopt(n, f, verdict);
-
+	place = adopt(n, f, verdict);
 	if (*verdict != N_VERDICTS)
 		return place;
 	return f->dir == DIR_OUTBOUND ? create_outbound(n, f, verdict) : create_inbound(n, f, verdict);

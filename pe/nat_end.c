@@ -3,10 +3,14 @@
 #include "pe/nat_ports.h"
 
 /* A slice of the sweep is bounded by work, not by buckets: none may take more than 20 us. The unit is a bucket with nothing
- * to end in it, about 30 ns when it is in no cache. */
+ * to end in it, about 30 ns when it is in no cache. For each session made since the last slice there is room to end two more, or
+ * sessions that come and go would become ever more: a pass ends as many as were made during one when it takes a twentieth
+ * as many creations as there are buckets. */
 enum {
 	SLICE_WORK = 320,
 	END_WORK = 40,
+	MADE_WORK = 2 * END_WORK,
+	MADE_MOST = BURST_MAX,
 	PENDING_PER_TURN = 32,
 };
 static const span_t sweep_period = {2000000000u}; /* of one pass over both tables */
@@ -290,20 +294,31 @@ static uint64_t sweep_due(const struct nat *n, mono_t now)
 	return (uint64_t)((__uint128_t)all * spent.ns / sweep_period.ns);
 }
 
-/* True when the slice was spent on ending sessions: there may be more. */
+/* Sessions made since the last slice, of which more than a burst's do not count. */
+static int made_lately(struct nat *n)
+{
+	uint64_t created = counter_get(&n->actor->counters[COUNTER_sessions_created]);
+	uint64_t made = created - n->sweep.created;
+
+	n->sweep.created = created;
+	return made < MADE_MOST ? (int)made : MADE_MOST;
+}
+
+/* True when the slice was spent on ending sessions, or while some are made: there may be more. */
 static bool sweep_slice(struct nat *n, mono_t now)
 {
 	struct sweep *w = &n->sweep;
 	uint64_t due = sweep_due(n, now);
-	bool ended = false;
+	int made = made_lately(n);
+	bool more = made > 0;
 
-	for (int work = 0; work < SLICE_WORK;) {
+	for (int work = 0; work < SLICE_WORK + made * MADE_WORK;) {
 		if ((uint64_t)w->dir * n->local[0].n + w->bucket >= due)
 			return false;
 		int took = sweep_bucket(n, w->dir, w->bucket);
 
 		work += took;
-		ended |= took >= END_WORK;
+		more |= took >= END_WORK;
 		if (++w->bucket < n->local[w->dir].n)
 			continue;
 		w->bucket = 0;
@@ -312,9 +327,9 @@ static bool sweep_slice(struct nat *n, mono_t now)
 			continue;
 		w->started = now;
 		nat_counter(n, COUNTER_sweeps, 1);
-		return ended;
+		return more;
 	}
-	return ended;
+	return more;
 }
 
 bool nat_housekeep(struct nat *n, mono_t now)

@@ -1,12 +1,21 @@
 /* Looking ahead: what the first packets of a burst are going to touch is fetched before the first of them is handled, so
  * that their cache misses overlap. Nothing is taken, written or decided here; what is found out on the way is kept for the
  * making. Fetchers are inlined come what may (local_prefetch). */
-#include "pe/nat_internal.h"
 #include "pe/nat_ports.h"
+#include "pe/nat_rewrite.h"
 
 #include <string.h>
 
 #define FETCHER __attribute__((always_inline)) static inline
+
+/* What consecutive packets have in common, mostly: looked at first. */
+struct run {
+	const struct snapshot_prefix *prefix; /* that holds the inside address; NULL: not yet known */
+	const struct route *route;            /* by a gateway; NULL: not yet known */
+	uint32_t hop;                         /* session.next_hop for it */
+	uint8_t epoch;                        /* of ports that rest */
+	bool plain;                           /* the configuration has nothing that makes sessions odd */
+};
 
 FETCHER void fetch_line(const void *p)
 {
@@ -22,17 +31,63 @@ FETCHER struct global_pair fetch_global(const struct global_table *t, uint64_t h
 	return pair;
 }
 
-FETCHER uint64_t hash_of_subscriber(const struct nat *n, const struct prospect *x)
+/* ---- is anything odd about it ---- */
+
+static inline bool is_from_subscriber(const struct nat *n, struct run *run, const struct session *s)
 {
-	return subscriber_hash(n->arena, (struct subscriber_key){x->s.inside, x->s.realm});
+	if (run->prefix && nat_prefix_has(run->prefix, s->realm, s->inside))
+		return true;
+	run->prefix = nat_prefix_of(n, s->realm, s->inside);
+	return run->prefix != NULL;
 }
 
+/* A next hop that is known; false: it is to be asked for, or there is none. */
+static inline bool find_hop(struct nat *n, struct run *run, const struct session *s, uint32_t *word)
+{
+	const struct route *r = fib_find_near(&n->fib, 0, be32_host(s->remote), &n->near[DIR_OUTBOUND].interval);
+
+	if (!run->route || r != run->route) {
+		uint32_t hop = nat_known_hop(n, DIR_OUTBOUND, s->realm, s->remote);
+
+		if (hop == ADJACENCY_NONE)
+			return false;
+		run->hop = nat_hop_word(n, hop);
+		run->route = r && r->kind == ROUTE_GATEWAY ? r : NULL;
+	}
+	*word = run->hop;
+	return true;
+}
+
+static inline bool rule_is_plain(const struct snapshot_rule *r)
+{
+	return r->action == ACTION_TRANSLATE && (r->ports == PORTS_SHUFFLED || r->ports == PORTS_ORDERED);
+}
+
+/* All that can be told before its part and its port are looked at. Fills in what the session has of it. */
+static inline bool is_clear(struct nat *n, struct run *run, const struct flow *f, struct prospect *x)
+{
+	uint32_t hop;
+
+	if (!run->plain || !f->opens || (f->l4 != L4_TCP && f->l4 != L4_UDP) || !rule_is_plain(x->rule) ||
+		!is_from_subscriber(n, run, &x->s) || nat_is_pool_address(n, x->s.remote) ||
+		!find_hop(n, run, &x->s, &hop))
+		return false;
+	x->s.owner = (uint8_t)n->engine;
+	atomic_init(&x->s.tcp, f->tcp);
+	atomic_init(&x->s.life, life_of(nat_timeout_of(x->rule, f->l4)));
+	atomic_init(&x->s.next_hop[DIR_OUTBOUND], hop);
+	return true;
+}
+
+/* ---- stages ---- */
+
 /* The mapping's buckets. */
-static void look(struct nat *n, struct flow *f, struct prospect *x)
+FETCHER void look(struct nat *n, struct run *run, struct flow *f, struct prospect *x)
 {
 	x->outbound = f->dir == DIR_OUTBOUND && n->config.n_addresses != 0;
 	x->sure = false;
-	x->port = 0;
+	x->clear = false;
+	x->port.port = 0;
 	x->part = NULL;
 	x->sessions = fetch_global(&n->sessions, f->hash);
 	f->ahead = x;
@@ -43,21 +98,22 @@ static void look(struct nat *n, struct flow *f, struct prospect *x)
 	memcpy(&x->s.inside, &f->key.a, sizeof f->key.a);
 	memcpy(&x->s.inside_port, &f->key.b, 2 * sizeof(be16_t));
 	x->rule = nat_rule_for(n, &x->s);
-	x->s.birth = birth_of(n->now_s, nat_behaviour_for(x->rule));
-	x->mapping = fetch_global(&n->mappings, flow_key_hash(mapping_key(&x->s), n->seed));
-	local_prefetch(&n->subscribers.parts, hash_of_subscriber(n, x));
+	x->s.birth = birth_of(n->now_s, behaviour_of(x->rule->mapping, x->rule->filtering));
+	x->mapping = fetch_global(&n->mappings, flow_key_hash(mapping_key_of(x->rule->mapping, &x->s), n->seed));
+	x->subscriber = subscriber_hash(n->arena, (struct subscriber_key){x->s.inside, x->s.realm});
+	local_prefetch(&n->subscribers.parts, x->subscriber);
+	x->clear = is_clear(n, run, f, x);
 }
 
 /* What is most likely its subscriber's part: the first whose tag fits. */
-static void look_for_part(const struct nat *n, struct prospect *x)
+FETCHER void look_for_part(const struct nat *n, struct prospect *x)
 {
 	const struct local_table *t = &n->subscribers.parts;
 
 	if (!x->outbound)
 		return;
-	uint64_t hash = hash_of_subscriber(n, x);
-	uint32_t bucket = local_first(t, hash);
-	unsigned fits = local_match(t, bucket, local_hash_tag(hash));
+	uint32_t bucket = local_first(t, x->subscriber);
+	unsigned fits = local_match(t, bucket, local_hash_tag(x->subscriber));
 
 	if (!fits)
 		return;
@@ -69,7 +125,7 @@ static void look_for_part(const struct nat *n, struct prospect *x)
 }
 
 /* Its subscriber's part: what it may have, and where it is paired; and so the word of its port. */
-static void look_at_part(struct nat *n, struct prospect *x)
+FETCHER void look_at_part(struct nat *n, struct prospect *x)
 {
 	if (!x->outbound)
 		return;
@@ -81,29 +137,73 @@ static void look_at_part(struct nat *n, struct prospect *x)
 	nat_aim_port(n, x);
 }
 
-/* The port will most likely be the one that is free now: its filter, and where the reverse direction is entered. */
-static void look_further(const struct nat *n, struct prospect *x)
+/* Whether its replies land on another engine; the wish for a port has hashed all but that. */
+static inline bool reply_is_away(const struct nat *n, const struct prospect *x)
 {
-	if (!x->outbound || !nat_foresee_port(n, x))
+	const struct steering *s = &n->steering[SIDE_OUTSIDE];
+	const struct session *o = &x->s;
+
+	if (n->single)
+		return false;
+	if (x->wish.by_port)
+		return s->table[(x->wish.hash ^ toeplitz_ports(&s->hash, (be16_t){0}, o->nat_port)) & s->mask] !=
+		       n->engine;
+	return steering_engine(s, o->l4 == L4_TCP ? PROTO_TCP : PROTO_UDP, o->remote, o->nat, o->remote_port,
+		       o->nat_port) != n->engine;
+}
+
+/* The port will most likely be the one that is free now. False: none is known. */
+static inline bool foresee_port(const struct nat *n, const struct run *run, struct prospect *x)
+{
+	if (!x->view)
+		return false;
+	x->port = port_view_peek_place(x->aim, x->table, x->rules, port_set_of(x->s.l4), &x->wish, run->epoch);
+	x->s.nat = n->config.addresses[x->address].address;
+	x->s.nat_port = be16_of(x->port.port);
+	return x->port.port != 0;
+}
+
+/* With the port: its filter, and where the reverse direction is entered. */
+FETCHER void look_further(const struct nat *n, const struct run *run, struct prospect *x)
+{
+	bool away;
+
+	if (!x->outbound || !foresee_port(n, run, x)) {
+		x->clear = false;
 		return;
-	if (session_filtering(&x->s) != ADDRESS_AND_PORT_DEPENDENT)
-		x->filter = fetch_global(&n->filters, flow_key_hash(filter_key(&x->s), n->seed));
+	}
+	if (x->rule->filtering != ADDRESS_AND_PORT_DEPENDENT) {
+		struct flow_key key = filter_key_of(
+			x->rule->filtering, x->s.remote, x->s.remote_port, x->s.nat, x->s.nat_port, x->s.l4);
+
+		x->filter = global_pair_of(&n->filters, flow_key_hash(key, n->seed));
+		fetch_line(&n->filters.bucket[x->filter.home]);
+	}
 	x->reverse = flow_key_hash(session_key(&x->s, DIR_INBOUND), n->seed);
-	local_prefetch(&n->local[DIR_INBOUND], x->reverse);
-	if (n->config.engines > 1)
+	x->clear = x->clear && x->sure && x->part && !n->config.addresses[x->address].older[0];
+	away = reply_is_away(n, x);
+	if (away)
 		fetch_global(&n->sessions, x->reverse);
+	else
+		local_prefetch(&n->local[DIR_INBOUND], x->reverse);
+	if (!x->clear)
+		return;
+	nat_deltas(&x->s);
+	atomic_init(&x->s.flags, away ? SESSION_AWAY : 0);
 }
 
 void nat_foresee(struct nat *n, struct flow *flow, const unsigned *first, unsigned count, struct prospect *x)
 {
-	if (!n->configured || count < 2)
+	struct run run = {.plain = n->config.n_static == 0 && !n->config.preserve_parity && !n->config.preserve_range};
+
+	if (!n->configured)
 		return;
 	for (unsigned i = 0; i < count; i++)
-		look(n, &flow[first[i]], &x[i]);
+		look(n, &run, &flow[first[i]], &x[i]);
 	for (unsigned i = 0; i < count; i++)
 		look_for_part(n, &x[i]);
 	for (unsigned i = 0; i < count; i++)
 		look_at_part(n, &x[i]);
 	for (unsigned i = 0; i < count; i++)
-		look_further(n, &x[i]);
+		look_further(n, &run, &x[i]);
 }

@@ -28,13 +28,18 @@ struct prospect {
 	struct global_pair sessions; /* of the packet's key */
 	bool outbound;               /* the rest is there */
 	bool sure;                   /* the port will be asked for on the address it was foreseen on */
-	uint16_t port;               /* that will most likely be its; 0: not known, nor `filter` and `reverse` */
+	bool clear;                  /* nothing is odd about it: nat_make makes it of what stands here */
 	uint32_t draw;               /* for the choice of a port */
+	struct port_found port;      /* that will most likely be its; 0: not known, nor `filter` and `reverse` */
 	struct global_pair mapping;
-	struct session s; /* as far as it is known: what it comes from, birth, NAT endpoint */
+	struct session s; /* as far as it is known: what it comes from, birth, NAT endpoint; if it is clear, all that is
+			   * filled in before its first table */
 	const struct snapshot_rule *rule;
+	uint64_t subscriber;          /* its hash */
 	struct subscriber_part *part; /* NULL: not found */
-	struct port_view *view;       /* NULL: not known either */
+	struct port_view *view;       /* NULL: not known either, nor */
+	struct port_table *table;     /* these */
+	const struct port_rules *rules;
 	uint32_t address;             /* in config.addresses */
 	struct port_wish wish;
 	struct port_aim aim;
@@ -50,7 +55,7 @@ static inline const struct prospect *nat_as_foreseen(const struct nat *n, const 
 {
 	const struct prospect *x = n->ahead;
 
-	return x && x->port && x->s.nat.net == s->nat.net && x->s.nat_port.net == s->nat_port.net ? x : NULL;
+	return x && x->port.port && x->s.nat.net == s->nat.net && x->s.nat_port.net == s->nat_port.net ? x : NULL;
 }
 
 #endif

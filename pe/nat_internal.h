@@ -5,8 +5,9 @@
  * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c aging and ending; nat_recover.c
  * after a crash; nat_icmp.c errors, translated and sent; nat_fragment.c fragments; nat_foresee.c what first packets will
  * need, fetched; nat_unasked.c what is for nobody; nat_ports.c NAT addresses and their ports; nat_blocks.c ports by
- * subscriber; nat_bypass.c what is not translated; nat_clear.c sessions ended on request; nat_quota.c subscribers: what
- * they may have, and their paired addresses; nat_pinhole.c mappings with a lifetime; nat_events.c what mgmtd is told.
+ * subscriber; nat_make.c sessions made straight away; nat_bypass.c what is not translated; nat_clear.c sessions ended on
+ * request; nat_quota.c subscribers: what they may have, and their paired addresses; nat_pinhole.c mappings with a
+ * lifetime; nat_events.c what mgmtd is told.
  */
 #ifndef CORENAT_PE_NAT_INTERNAL_H
 #define CORENAT_PE_NAT_INTERNAL_H
@@ -57,6 +58,9 @@ static inline void nat_set_time(struct nat *n, mono_t now)
  * is under way). */
 uint32_t nat_next_hop(struct nat *n, enum dir dir, uint16_t realm, be32_t destination, enum verdict *refused);
 
+/* The same without asking for what is not known. */
+uint32_t nat_known_hop(struct nat *n, enum dir dir, uint16_t realm, be32_t destination);
+
 /* An adjacency as sessions keep it: good while the routes are the same. */
 static inline uint32_t nat_hop_word(const struct nat *n, uint32_t hop)
 {
@@ -71,9 +75,23 @@ struct session *nat_session_begin(struct nat *n, const struct session *want, str
 /* Mapping and filtering of a new session. */
 uint32_t nat_behaviour_for(const struct snapshot_rule *rule);
 
+/* The idle time of a new session. */
+enum timeout_class nat_timeout_of(const struct snapshot_rule *rule, enum l4 l4);
+/* Notes an entry as made, and enters it into the table of the direction. NULL: full. */
+local_place nat_enter_local(struct nat *n, uint32_t index, enum dir dir, uint64_t hash, enum timeout_class class);
+/* Enters the session, bound by now, or ends it when something refused. */
+local_place nat_session_finish(struct nat *n, const struct flow *f, uint32_t index, enum verdict refused,
+	enum verdict as, enum verdict *verdict);
+
 /* A packet without a session in the local table. Returns the place of one adopted or made for it, or NULL and why;
  * fwd_out_bypass: it is to go without one. */
 local_place nat_first_packet(struct nat *n, const struct flow *f, enum verdict *verdict);
+
+/* ---- nat_make.c ---- */
+
+/* Makes the session of an outbound packet of which everything is foreseen and nothing is odd (prospect.clear). False:
+ * nothing was done, and nat_create.c is to. */
+bool nat_make(struct nat *n, const struct flow *f, local_place *place, enum verdict *verdict);
 
 /* ---- nat_translate.c ---- */
 
@@ -109,6 +127,12 @@ bool nat_still_good(struct nat *n, local_place place);
 /* ---- nat_rule.c ---- */
 
 bool nat_is_subscriber(const struct nat *n, uint16_t realm, be32_t address);
+/* The subscriber prefix that holds it, or NULL. */
+const struct snapshot_prefix *nat_prefix_of(const struct nat *n, uint16_t realm, be32_t address);
+static inline bool nat_prefix_has(const struct snapshot_prefix *p, uint16_t realm, be32_t address)
+{
+	return p->realm == realm && ((be32_host(address) ^ p->addr) & ~(uint32_t)(0xffffffffull >> p->len)) == 0;
+}
 bool nat_is_pool_address(const struct nat *n, be32_t address);
 /* The first rule that matches a session as it begins; there always is one. */
 const struct snapshot_rule *nat_rule_for(const struct nat *n, const struct session *s);
@@ -134,6 +158,8 @@ enum verdict nat_unasked(const struct nat *n, const struct flow *f);
 
 /* Deltas, where the reverse direction lands; publishes. The session has its NAT endpoint. */
 void nat_complete(struct nat *n, struct session *s);
+/* Makes a session that holds its mapping the carrier of its filter. */
+enum verdict nat_enter_filter(struct nat *n, uint32_t index, struct session *s);
 /* Gives a new outbound session its mapping and filter, joined or carried. N_VERDICTS: done. */
 enum verdict nat_bind(
 	struct nat *n, uint32_t index, struct session *s, const struct snapshot_rule *rule, uint32_t draw);

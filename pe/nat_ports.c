@@ -350,7 +350,7 @@ static int take_of(struct nat *n, uint32_t index, const struct port_rules *r, co
 	const struct port_bar *bar = nat_port_bar(&barring, n, a, &r->order, s->l4);
 	struct port_view *v = view_of(n, index, r);
 
-	w.port = n->ahead && n->ahead->outbound ? n->ahead->port : 0;
+	w.port = n->ahead && n->ahead->outbound ? n->ahead->port.port : 0;
 	return v ? port_view_take(v, port_table_at(n->arena, a->ports), r, bar, port_set_of(s->l4), &w, n->now,
 			   &n->actor->intent.port)
 		 : -1;
@@ -361,9 +361,9 @@ static bool take_foreseen(struct nat *n, struct session *s, const struct snapsho
 {
 	const struct prospect *x = n->ahead;
 
-	if (!x || !x->sure || !x->port || n->config.n_static || n->config.addresses[x->address].older[0] ||
+	if (!x || !x->sure || !x->port.port || n->config.n_static || n->config.addresses[x->address].older[0] ||
 		!port_view_take_one(x->view, port_table_at(n->arena, x->view->table), rules_of(n, rule),
-			port_set_of(s->l4), x->port, n->now_s, &n->actor->intent.port))
+			port_set_of(s->l4), x->port.port, n->now_s, &n->actor->intent.port))
 		return false;
 	s->nat = x->s.nat;
 	s->nat_port = x->s.nat_port;
@@ -480,25 +480,11 @@ void nat_aim_port(struct nat *n, struct prospect *x)
 	const struct snapshot_address *a = &n->config.addresses[x->address];
 	x->wish = wish_of(n, &x->s, a->address, x->draw);
 	x->view = view_of(n, x->address, r);
-	if (x->view)
-		x->aim = port_view_aim(
-			x->view, port_table_at(n->arena, a->ports), r, port_set_of(x->s.l4), &x->wish, n->now_s);
-}
-
-bool nat_foresee_port(const struct nat *n, struct prospect *x)
-{
+	x->rules = r;
 	if (!x->view)
-		return false;
-	const struct snapshot_address *a = &n->config.addresses[x->address];
-	int port = port_view_peek_at(x->aim, x->view, port_table_at(n->arena, a->ports), rules_of(n, x->rule),
-		port_set_of(x->s.l4), &x->wish, n->now_s);
-
-	if (port < 0)
-		return false;
-	x->s.nat = a->address;
-	x->s.nat_port = be16_of((uint16_t)port);
-	x->port = (uint16_t)port;
-	return true;
+		return;
+	x->table = port_table_at(n->arena, a->ports);
+	x->aim = port_view_aim(x->view, x->table, r, port_set_of(x->s.l4), &x->wish, n->now_s);
 }
 
 /* ---- whose port it is ---- */

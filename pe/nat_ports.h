@@ -59,8 +59,6 @@ const struct port_bar *nat_port_bar(
 
 /* Where its port would most likely be looked for first: fetches the word. */
 void nat_aim_port(struct nat *n, struct prospect *x);
-/* The endpoint it would most likely get, into x; false: not known. nat_aim_port came before. */
-bool nat_foresee_port(const struct nat *n, struct prospect *x);
 /* Names the port of an own session in the intent; frees it. */
 void nat_intend_port(struct nat *n, const struct session *s);
 void nat_free_port(struct nat *n, const struct session *s);

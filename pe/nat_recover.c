@@ -187,6 +187,7 @@ uint32_t nat_init(struct nat *n, struct arena *a, unsigned engine, uint64_t rand
 	n->engine = engine;
 	n->actor = actor_of(a, engine);
 	n->seed = a->header->seed;
+	n->single = a->header->geometry.engines == 1;
 	n->random = XXH3_64bits(&random, sizeof random) | 1;
 	nat_set_time(n, now);
 	n->ip_id_step = (uint16_t)a->header->geometry.engines;

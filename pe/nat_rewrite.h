@@ -6,6 +6,15 @@
 #include "common/csum.h"
 #include "pe/nat_internal.h"
 
+/* What a session adds to checksums. ICMP has no pseudo header: its checksum does not cover the addresses. */
+static inline void nat_deltas(struct session *s)
+{
+	uint16_t port = csum_delta16(0, s->inside_port.net, s->nat_port.net);
+
+	s->l3_delta = csum_delta32(0, s->inside.net, s->nat.net);
+	s->l4_delta = s->l4 == L4_ICMP ? port : csum_fold((uint32_t)s->l3_delta + port);
+}
+
 /* A session's deltas are those of its outbound direction. */
 static inline uint16_t delta_in(enum dir dir, uint16_t outbound)
 {

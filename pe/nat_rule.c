@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* Only the last prefix that does not begin behind the address can hold it. */
-bool nat_is_subscriber(const struct nat *n, uint16_t realm, be32_t address)
+const struct snapshot_prefix *nat_prefix_of(const struct nat *n, uint16_t realm, be32_t address)
 {
 	const struct snapshot_prefix *list = n->config.prefixes, *at;
 	uint32_t lo = 0, hi = n->config.n_prefixes, host = be32_host(address);
@@ -19,7 +19,12 @@ bool nat_is_subscriber(const struct nat *n, uint16_t realm, be32_t address)
 			hi = mid;
 	}
 	at = lo ? &list[lo - 1] : NULL;
-	return at && at->realm == realm && ((host ^ at->addr) & ~(uint32_t)(0xffffffffull >> at->len)) == 0;
+	return at && nat_prefix_has(at, realm, address) ? at : NULL;
+}
+
+bool nat_is_subscriber(const struct nat *n, uint16_t realm, be32_t address)
+{
+	return nat_prefix_of(n, realm, address) != NULL;
 }
 
 bool nat_is_pool_address(const struct nat *n, be32_t address)

@@ -32,27 +32,41 @@ void turns_wake(struct turns *t, mono_t now, span_t spent)
 	t->spent = spent;
 }
 
-/* Of a turn that ended now: what is left of its time when all that was lost since the last look is taken off. */
-static span_t own(const struct turns *t, span_t took, mono_t now, span_t spent)
+/* What is left of a time when a part of it is taken off. */
+static span_t without(span_t time, uint64_t part)
 {
-	uint64_t passed = mono_since(now, t->looked).ns, had = spent.ns - t->spent.ns;
-	uint64_t lost = passed > had ? passed - had : 0;
-
-	return (span_t){took.ns > lost ? took.ns - lost : 0};
+	return (span_t){time.ns > part ? time.ns - part : 0};
 }
 
-void turns_count(struct turns *t, struct actor *actor, mono_t from, mono_t to, span_t (*cpu)(void))
+/* Of a turn that ended now, when all that was lost since the last look is taken off. */
+static span_t had_of(const struct turns *t, span_t took, mono_t now, span_t spent)
 {
-	span_t took = mono_since(to, from);
+	uint64_t passed = mono_since(now, t->looked).ns, had = spent.ns - t->spent.ns;
+
+	return without(took, passed > had ? passed - had : 0);
+}
+
+static void count_stall(struct actor *actor, span_t had, span_t calls)
+{
+	if (had.ns <= stall.ns)
+		return;
+	enum counter whose = without(had, calls.ns).ns > stall.ns ? COUNTER_stalls : COUNTER_stalls_in_calls;
+	counter_add(&actor->counters[whose], 1);
+}
+
+void turns_count(struct turns *t, struct actor *actor, mono_t from, mono_t to, span_t kernel, span_t (*cpu)(void))
+{
+	span_t took = mono_since(to, from), calls = {kernel.ns - t->kernel.ns};
 	unsigned i = 0;
 
+	t->kernel = kernel;
 	while (took.ns > rows[i].most.ns)
 		i++;
 	counter_add(&actor->counters[rows[i].row], 1);
 	if (mono_since(to, t->looked).ns < look_every.ns)
 		return;
 	span_t spent = cpu();
-	if (took.ns > stall.ns && own(t, took, to, spent).ns > stall.ns)
-		counter_add(&actor->counters[COUNTER_stalls], 1);
+	if (took.ns > stall.ns)
+		count_stall(actor, had_of(t, took, to, spent), calls);
 	turns_wake(t, to, spent);
 }

@@ -1,5 +1,6 @@
 #include "shm/arena.h"
 
+#include "shm/arena_spread.h"
 #include "shm/clear.h"
 #include "shm/engine.h"
 #include "shm/event.h"
@@ -99,9 +100,13 @@ static uint64_t layout_regions(const struct arena_geometry *g, struct arena_span
 	return align(at, ARENA_PAGE);
 }
 
-static uint32_t buckets_for(uint64_t entries, unsigned per_bucket, unsigned load_percent)
+/* How full tables are when all sessions that are planned for are there. Random keys fill 96 % and more before the first is
+ * refused (tests/unit/test_*_table.c); what the last per cents cost is moves, which a burst foresees. */
+enum { DESIGN_LOAD = 92 };
+
+static uint32_t buckets_for(uint64_t entries, unsigned per_bucket)
 {
-	uint64_t n = entries * 100 / ((uint64_t)per_bucket * load_percent) + 1;
+	uint64_t n = entries * 100 / ((uint64_t)per_bucket * DESIGN_LOAD) + 1;
 
 	return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
@@ -120,13 +125,32 @@ static uint32_t at_most(uint32_t pages)
 	return pages < ARENA_PAGES_MAX ? pages : ARENA_PAGES_MAX;
 }
 
-/* Local tables have room for a quarter more than an even share, and 14 % beyond that before the first refusal: traffic is
- * never quite even. */
+/* Of one engine's tables. A NIC's indirection table has 128 entries or more, and cannot always be dealt evenly. Chance adds
+ * less than a 32nd where there are many, a quarter where there are few. */
+static uint64_t share_of_engine(uint64_t sessions, uint32_t engines)
+{
+	enum { INDIRECTIONS = 128, FEW = 256 };
+	uint64_t most = (INDIRECTIONS + engines - 1) / engines, share = sessions * most / INDIRECTIONS;
+	uint64_t chance = share / 32 + FEW;
+
+	return engines == 1 ? sessions : share + (chance < share / 4 ? chance : share / 4);
+}
+
+/* Sessions whose reverse direction lands elsewhere: by chance all but one in so many engines, and those that are turned
+ * round, for which an eighth is meant. Small tables are for all. */
+static uint64_t share_away(uint64_t sessions, uint32_t engines)
+{
+	enum { SMALL = 4096 };
+	uint64_t away = sessions - sessions / engines + sessions / 8;
+
+	away = away < SMALL ? SMALL : away;
+	return away < sessions ? away : sessions;
+}
+
 struct arena_geometry arena_plan(const struct config *c)
 {
 	uint32_t engines = c->arena.engines;
 	uint64_t sessions = c->arena.sessions;
-	uint64_t share = engines == 1 ? sessions : sessions * 5 / 4 / engines;
 	uint32_t tables = config_address_count(c) * 2 + 16; /* pools may grow live */
 	uint64_t subscribers = c->arena.subscribers;
 
@@ -136,12 +160,12 @@ struct arena_geometry arena_plan(const struct config *c)
 		.pages = at_most((uint32_t)(sessions / slab_per_page(SLAB_session)) +
 				 engines * (3 + tables / slab_per_page(SLAB_port_view)) +
 				 tables / slab_per_page(SLAB_port_table) + 2 + subscriber_pages(subscribers, engines)),
-		.local_buckets = buckets_for(share, LOCAL_ENTRIES, 85),
-		.global_buckets = buckets_for(sessions, GLOBAL_ENTRIES, 80),
-		.mapping_buckets = buckets_for(sessions, GLOBAL_ENTRIES, 80),
+		.local_buckets = buckets_for(share_of_engine(sessions, engines), LOCAL_ENTRIES),
+		.global_buckets = buckets_for(share_away(sessions, engines), GLOBAL_ENTRIES),
+		.mapping_buckets = buckets_for(sessions, GLOBAL_ENTRIES),
 		.subscribers = c->arena.subscribers,
-		.subscriber_buckets = buckets_for(subscribers, GLOBAL_ENTRIES, 80),
-		.part_buckets = buckets_for(subscribers, LOCAL_ENTRIES, 85),
+		.subscriber_buckets = buckets_for(subscribers, GLOBAL_ENTRIES),
+		.part_buckets = buckets_for(subscribers, LOCAL_ENTRIES),
 	};
 }
 
@@ -170,8 +194,8 @@ bool arena_header_valid(const struct arena_header *h, uint64_t mapped, struct ar
 	if (h->bytes != mapped)
 		return refuse(err, "arena is truncated: %llu bytes where its header says %llu",
 			(unsigned long long)mapped, (unsigned long long)h->bytes);
-	if (!geometry_valid(&h->geometry) || layout_regions(&h->geometry, span) != mapped ||
-		memcmp(span, h->region, sizeof span) != 0)
+	if (!geometry_valid(&h->geometry) || h->nodes < 1 || h->nodes > NUMA_NODES ||
+		layout_regions(&h->geometry, span) != mapped || memcmp(span, h->region, sizeof span) != 0)
 		return refuse(err, "arena header contradicts itself: remove it with "
 				   "`corenatctl arena remove`");
 	return true;
@@ -208,14 +232,26 @@ static bool is_huge(const struct arena *a)
 	return strncmp(a->backing, "huge", 4) == 0;
 }
 
+/* Said with the backing. */
+static void tell_nodes(struct arena *a)
+{
+	size_t used = strlen(a->backing_text);
+
+	if (a->nodes > 1 && !strchr(a->backing_text, ','))
+		snprintf(a->backing_text + used, sizeof a->backing_text - used, ", spread over %u nodes", a->nodes);
+}
+
 /* What is copied out of a header that is sound: nobody who writes to it later can lead this process astray. */
 static void note_pages(struct arena *a)
 {
 	a->pages = arena_region(a, ARENA_pages);
 	a->pages_bytes = a->header->region[ARENA_pages].bytes;
+	a->nodes = a->header->nodes;
+	tell_nodes(a);
 }
 
-static void header_fill(struct arena_header *h, const struct arena_geometry *g, uint64_t bytes, uint64_t seed)
+static void header_fill(
+	struct arena_header *h, const struct arena_geometry *g, uint64_t bytes, uint64_t seed, uint32_t nodes)
 {
 	struct timespec now;
 
@@ -225,6 +261,7 @@ static void header_fill(struct arena_header *h, const struct arena_geometry *g, 
 	h->layout = arena_layout();
 	h->bytes = bytes;
 	h->seed = seed;
+	h->nodes = nodes;
 	h->geometry = *g;
 	h->created_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	layout_regions(g, h->region);
@@ -273,10 +310,12 @@ static bool populate(struct arena *a, enum huge_pages huge, struct arena_error *
 	return true;
 }
 
-static bool make(
-	struct arena *a, const struct arena_geometry *g, uint64_t seed, enum huge_pages huge, struct arena_error *err)
+/* `c`: of engines that run for real; NULL: nobody says where. */
+static bool make(struct arena *a, const struct arena_geometry *g, const struct config *c, uint64_t seed,
+	enum huge_pages huge, struct arena_error *err)
 {
 	struct arena_span span[N_ARENA_REGIONS];
+	struct numa numa = {.n = 1};
 
 	a->bytes = layout_regions(g, span);
 	if (a->fd >= 0 && (ftruncate(a->fd, 0) != 0 || ftruncate(a->fd, (off_t)a->bytes) != 0))
@@ -287,9 +326,12 @@ static bool make(
 		return refuse(err, "cannot map %llu MiB for the arena: %s", (unsigned long long)MIB(a->bytes),
 			strerror(errno));
 	a->header = (struct arena_header *)a->base;
+	if (c)
+		numa_look(&numa, NUMA_SYSFS);
+	uint32_t nodes = arena_spread(a->base, g, span, c, &numa, NUMA_SYSFS);
 	if (!populate(a, huge, err))
 		return false;
-	header_fill(a->header, g, a->bytes, seed);
+	header_fill(a->header, g, a->bytes, seed, nodes);
 	note_pages(a);
 	return true;
 }
@@ -375,7 +417,7 @@ struct arena *arena_open(const struct config *c, struct arena_error *err)
 	if (ok && has_magic(fd))
 		ok = map_existing(a, (uint64_t)st.st_size, err) && backing_right(a, c->arena.huge_pages, err);
 	else if (ok)
-		ok = getrandom(&seed, sizeof seed, 0) == sizeof seed && make(a, &g, seed, c->arena.huge_pages, err);
+		ok = getrandom(&seed, sizeof seed, 0) == sizeof seed && make(a, &g, c, seed, c->arena.huge_pages, err);
 	if (!ok && ours && !has_magic(fd))
 		(void)!ftruncate(fd, 0); /* what cannot be finished takes no room */
 	flock(fd, LOCK_UN);
@@ -426,10 +468,20 @@ struct arena *arena_open_private(const struct arena_geometry *g, uint64_t seed, 
 {
 	struct arena *a = arena_new("private", -1);
 
-	if (make(a, g, seed, HUGE_AUTO, err))
+	if (make(a, g, NULL, seed, HUGE_AUTO, err))
 		return a;
 	arena_close(a);
 	return NULL;
+}
+
+void arena_settle(struct arena *a, unsigned cpu)
+{
+	struct numa numa;
+
+	numa_look(&numa, NUMA_SYSFS);
+	if (a->nodes == numa.n)
+		a->node = numa_of_cpu(&numa, NUMA_SYSFS, cpu);
+	madvise(a->base, a->bytes, MADV_POPULATE_WRITE);
 }
 
 void arena_close(struct arena *a)

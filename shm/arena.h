@@ -86,7 +86,7 @@ struct arena_header {
 	uint64_t bytes;                            /*  16 [I] of the whole object */
 	uint64_t seed;                             /*  24 [I] of all hashes: keys are chosen by subscribers */
 	struct arena_geometry geometry;            /*  32 [I] */
-	uint32_t reserved;                         /*  68 */
+	uint32_t nodes;                            /*  68 [I] that pages are dealt to in turn, 1: no choice; numa.h */
 	uint64_t created_ns;                       /*  72 [I] CLOCK_REALTIME */
 	struct arena_span region[N_ARENA_REGIONS]; /*  80 [I] */
 	_Alignas(CACHE_LINE) _Atomic uint32_t config_generation; /* 320 [M] snapshot in force; 0: none yet */
@@ -105,8 +105,9 @@ struct arena {
 	uint64_t pages_bytes;
 	int fd; /* -1: private to this process and its children */
 	char name[ARENA_NAME_SIZE];
-	const char *backing; /* for the log: "2 MiB pages, 412 of 412 MiB" */
-	char backing_text[64];
+	uint32_t nodes, node; /* that pages are dealt to; this process's own among them (arena_settle) */
+	const char *backing;  /* for the log: "2 MiB pages, 412 of 412 MiB" */
+	char backing_text[96];
 };
 
 struct arena_error {
@@ -124,6 +125,10 @@ struct arena *arena_attach(const char *name, struct arena_error *err);
 
 /* An arena without a name, shared with children only: replay, tests, benchmarks. `seed` makes it repeatable. */
 struct arena *arena_open_private(const struct arena_geometry *g, uint64_t seed, struct arena_error *err);
+
+/* For an engine that is on its CPU for good: all of the arena is in this process's page tables, so that no packet meets a page
+ * fault; pages of the CPU's node are taken first. Call it before traffic. */
+void arena_settle(struct arena *a, unsigned cpu);
 
 void arena_close(struct arena *a); /* NULL is fine */
 int arena_remove(const char *name);

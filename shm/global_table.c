@@ -1,8 +1,9 @@
-#include "shm/global_table.h"
+#include "shm/global_inline.h"
 
 static struct global_table table_of(const struct arena *a, enum arena_region region, uint32_t n, unsigned actor)
 {
-	return (struct global_table){arena_region(a, region), n, actor};
+	return (struct global_table){
+		.bucket = arena_region(a, region), .n = n, .actor = actor, .alone = a->header->geometry.engines == 1};
 }
 
 struct global_table global_sessions(const struct arena *a, unsigned actor)
@@ -37,29 +38,14 @@ bool global_may_have(const struct global_table *t, const struct global_pair *p)
 
 /* ---- locks ---- */
 
-static bool bucket_try(struct global_table *t, uint32_t bucket)
-{
-	_Atomic uint64_t *lock = &t->bucket[bucket].lock;
-	uint64_t free = 0;
-
-	return atomic_load_explicit(lock, memory_order_relaxed) == 0 &&
-	       atomic_compare_exchange_strong_explicit(
-		       lock, &free, t->actor + 1, memory_order_acquire, memory_order_relaxed);
-}
-
 static bool bucket_lock(struct global_table *t, uint32_t bucket)
 {
 	for (int spin = 0; spin < GLOBAL_SPINS; spin++) {
-		if (bucket_try(t, bucket))
+		if (global_try(t, bucket))
 			return true;
 		__builtin_ia32_pause();
 	}
 	return false;
-}
-
-static void bucket_unlock(struct global_table *t, uint32_t bucket)
-{
-	atomic_store_explicit(&t->bucket[bucket].lock, 0, memory_order_release);
 }
 
 bool global_lock_pair(struct global_table *t, const struct global_pair *pair)
@@ -68,15 +54,13 @@ bool global_lock_pair(struct global_table *t, const struct global_pair *pair)
 		return false;
 	if (pair->second == pair->first || bucket_lock(t, pair->second))
 		return true;
-	bucket_unlock(t, pair->first);
+	global_free(t, pair->first);
 	return false;
 }
 
 void global_unlock(struct global_table *t, const struct global_pair *pair)
 {
-	if (pair->second != pair->first)
-		bucket_unlock(t, pair->second);
-	bucket_unlock(t, pair->first);
+	global_free_pair(t, pair);
 }
 
 bool global_holds(const struct global_table *t, uint64_t hash)
@@ -119,7 +103,7 @@ unsigned global_release_all(struct global_table *t)
 	for (uint32_t b = 0; b < t->n; b++) {
 		if (!bucket_held(t, b))
 			continue;
-		bucket_unlock(t, b);
+		global_free(t, b);
 		released++;
 	}
 	return released;
@@ -155,56 +139,67 @@ uint32_t global_next(const struct global_table *t, const struct global_pair *pai
 	return 0;
 }
 
-static _Atomic uint64_t *empty_in(struct global_table *t, uint32_t bucket, unsigned *room)
+static _Atomic uint64_t *empty_in(struct global_table *t, uint32_t bucket)
 {
-	unsigned empty = tags_match_low(&t->bucket[bucket].lock, 0, 0) >> 1; /* no index is 0 */
+	unsigned empty = global_empty(t, bucket);
 
-	*room = (unsigned)__builtin_popcount(empty);
 	return empty ? &t->bucket[bucket].entry[__builtin_ctz(empty)] : NULL;
+}
+
+/* Where the entries of a full bucket could go to: on its way into the cache, all at once. */
+static inline void fetch_others(const struct global_table *t, uint32_t bucket)
+{
+	for (unsigned i = 0; i < GLOBAL_ENTRIES; i++) {
+		uint64_t e = atomic_load_explicit(&t->bucket[bucket].entry[i], memory_order_relaxed);
+
+		__builtin_prefetch(&t->bucket[global_other(t, bucket, (uint32_t)(e >> 32))], 1);
+	}
 }
 
 /* Moves one entry of a locked, full bucket to its other bucket, if that can be locked at once and has room, or, `depth`
  * permitting, can be given room in the same way. */
 static _Atomic uint64_t *make_room(struct global_table *t, uint32_t bucket, int depth)
 {
+	fetch_others(t, bucket);
 	for (unsigned i = 0; i < GLOBAL_ENTRIES; i++) {
 		_Atomic uint64_t *from = &t->bucket[bucket].entry[i], *to;
 		uint64_t e = atomic_load_explicit(from, memory_order_relaxed);
 		uint32_t other = global_other(t, bucket, (uint32_t)(e >> 32));
-		unsigned room;
 
-		if (!bucket_try(t, other)) /* the pair's own buckets too: they are full */
+		if (!global_try(t, other)) /* the pair's own buckets too: they are full */
 			continue;
-		to = empty_in(t, other, &room);
+		to = empty_in(t, other);
 		if (!to && depth > 0)
 			to = make_room(t, other, depth - 1);
 		if (to) {
 			atomic_store_explicit(to, e, memory_order_release);
 			atomic_store_explicit(from, 0, memory_order_release);
 		}
-		bucket_unlock(t, other);
+		global_free(t, other);
 		if (to)
 			return from;
 	}
 	return NULL;
 }
 
-/* Into the emptier bucket, so that both choices keep their worth. */
 bool global_insert(struct global_table *t, const struct global_pair *pair, uint32_t index)
 {
-	unsigned room[2];
-	_Atomic uint64_t *first = empty_in(t, pair->first, &room[0]);
-	_Atomic uint64_t *second = empty_in(t, pair->second, &room[1]);
-	_Atomic uint64_t *place = room[1] > room[0] ? second : first;
+	_Atomic uint64_t *place;
 
-	if (!place)
-		place = make_room(t, pair->first, 1);
+	if (global_insert_at_once(t, pair, index))
+		return true;
+	place = make_room(t, pair->first, 1);
 	if (!place)
 		place = make_room(t, pair->second, 1);
 	if (!place)
 		return false;
 	atomic_store_explicit(place, (uint64_t)pair->tag << 32 | index, memory_order_release);
 	return true;
+}
+
+bool global_enter(struct global_table *t, const struct global_pair *pair, uint32_t index)
+{
+	return global_enter_at_once(t, pair, index);
 }
 
 bool global_remove(struct global_table *t, const struct global_pair *pair, uint32_t index)

@@ -37,12 +37,14 @@ struct global_table {
 	struct global_bucket *bucket;
 	uint32_t n;
 	unsigned actor; /* who locks */
+	bool alone;     /* no other engine is there, ever: locks are plain stores, for whoever comes after a death */
 };
 
 /* The two buckets of a key, locked; first may equal second. */
 struct global_pair {
 	uint32_t first, second;
 	uint32_t tag;
+	uint32_t home; /* the one that the hash names first: first or second */
 };
 
 struct global_table global_sessions(const struct arena *a, unsigned actor);
@@ -63,7 +65,7 @@ static inline struct global_pair global_pair_of(const struct global_table *t, ui
 	uint32_t tag = (uint32_t)hash;
 	uint32_t a = (uint32_t)((hash >> 32) * t->n >> 32), b = global_other(t, a, tag);
 
-	return (struct global_pair){.first = a < b ? a : b, .second = a < b ? b : a, .tag = tag};
+	return (struct global_pair){.first = a < b ? a : b, .second = a < b ? b : a, .tag = tag, .home = a};
 }
 
 /* Which entries of a bucket have the tag, as a set of bits. Word 0 is the lock, and an entry that is empty names nothing:
@@ -91,6 +93,10 @@ static inline bool global_lock(struct global_table *t, uint64_t hash, struct glo
 }
 
 void global_unlock(struct global_table *t, const struct global_pair *pair);
+
+/* Enters a key that nobody else can be entering, or hold, into its home bucket, of which alone the lock is taken: who looks
+ * for the key needs both locks. False: full or locked; lock the pair. */
+bool global_enter(struct global_table *t, const struct global_pair *pair, uint32_t index);
 
 /* With the pair locked. */
 

@@ -33,6 +33,7 @@ static const struct layout_row rows[] = {
 	F(arena_header, bytes)
 	F(arena_header, seed)
 	F(arena_header, geometry)
+	F(arena_header, nodes)
 	F(arena_header, created_ns)
 	F(arena_header, region)
 	F(arena_header, config_generation)

@@ -208,15 +208,19 @@ static inline be16_t behaviour_port(enum behaviour b, be16_t port)
 }
 
 /* The mapping's key: the inside endpoint, and what the behaviour adds of the remote one. */
-static inline struct flow_key mapping_key(const struct session *s)
+static inline struct flow_key mapping_key_of(enum behaviour b, const struct session *s)
 {
-	enum behaviour b = session_mapping(s);
 	struct {
 		be32_t inside, remote;
 		be16_t inside_port, remote_port;
 	} k = {s->inside, behaviour_address(b, s->remote), s->inside_port, behaviour_port(b, s->remote_port)};
 
 	return flow_key_of(&k.inside, &k.inside_port, s->realm, s->l4, (uint8_t)(N_DIRS + b));
+}
+
+static inline struct flow_key mapping_key(const struct session *s)
+{
+	return mapping_key_of(session_mapping(s), s);
 }
 
 /* A filter's key: who may send to a NAT endpoint. */

@@ -63,12 +63,21 @@ static void page_cut(struct arena *a, enum slab_class c, uint32_t number, uint32
 	atomic_store_explicit(&p->cut, epoch, memory_order_release);
 }
 
-static bool page_take(struct arena *a, struct slab *s, unsigned actor, enum slab_class c)
+/* Whether the page is of this process's memory node; they are dealt in turn (numa.h). */
+static bool is_near(const struct arena *a, uint32_t number)
+{
+	return a->nodes < 2 || (number - 1) % a->nodes == a->node;
+}
+
+static bool page_take_of(struct arena *a, struct slab *s, unsigned actor, enum slab_class c, bool near)
 {
 	uint32_t n = a->header->geometry.pages;
 
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t number = 1 + (s->hint + i) % n;
+
+		if (is_near(a, number) != near)
+			continue;
 		struct page *p = page_of(a, number);
 		uint64_t was = atomic_load_explicit(&p->owner, memory_order_relaxed);
 		uint32_t epoch = (uint32_t)(was >> 32) + 1;
@@ -85,6 +94,12 @@ static bool page_take(struct arena *a, struct slab *s, unsigned actor, enum slab
 		return true;
 	}
 	return false;
+}
+
+/* Memory of another node is better than none. */
+static bool page_take(struct arena *a, struct slab *s, unsigned actor, enum slab_class c)
+{
+	return page_take_of(a, s, actor, c, true) || (a->nodes > 1 && page_take_of(a, s, actor, c, false));
 }
 
 static void page_give_back(struct arena *a, struct slab *s, uint32_t number)

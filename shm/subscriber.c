@@ -23,7 +23,9 @@ struct local_table subscriber_parts_of(const struct arena *a, unsigned engine)
 
 struct global_table subscriber_table_of(const struct arena *a, unsigned actor)
 {
-	return (struct global_table){arena_region(a, ARENA_subscribers), a->header->geometry.subscriber_buckets, actor};
+	return (struct global_table){.bucket = arena_region(a, ARENA_subscribers),
+		.n = a->header->geometry.subscriber_buckets,
+		.actor = actor};
 }
 
 struct subscribers subscribers_view(struct arena *a, unsigned actor)

@@ -12,6 +12,7 @@
  * engine had changed too: none, when no two engines write one line. */
 #include "common/args.h"
 #include "common/log.h"
+#include "tests/bench/lines.h"
 #include "tests/bench/workload.h"
 
 #include <pthread.h>
@@ -22,7 +23,7 @@
 #include <valgrind/callgrind.h>
 #include <valgrind/valgrind.h>
 
-enum { TOGETHER = 2, RUNS_MAX = 99 };
+enum { TOGETHER = 2, RUNS_MAX = 99, LINE_BLOCKS = 8 };
 
 static const struct measure outbound = {
 	"outbound", make_outbound, through_core, BURST_USUAL, VERDICT_fwd_out_hit, VERDICT_fwd_out_hit};
@@ -63,6 +64,17 @@ static void close_engines(struct bench *b)
 		arena_close(b->arena);
 }
 
+/* What an engine makes once, its view of each address's ports, is made by its first sessions. */
+static bool warm(struct workload *w)
+{
+	struct filling f;
+	bool good = workload_fill(w, false, &f);
+
+	if (good)
+		workload_expire(w);
+	return good;
+}
+
 /* Creates all sessions of `w`; the flows that got none are forgotten, or those whose replies go elsewhere as well. */
 static bool prepare(struct workload *w, bool home_only, struct filling *f)
 {
@@ -93,6 +105,27 @@ static bool adopt_all(struct workload *receiver, const struct workload *owner, d
 	flows_shuffle(receiver);
 	receiver->now = owner->now;
 	return workload_run(receiver, &adopt, owner->live / BLOCK, cycles, &none);
+}
+
+/* ---- which lines ---- */
+
+/* A block of one engine's. To look at lines it is sent twice: what a session's first packet finds out (its next hop) is written
+ * once. */
+static bool one_block(struct workload *w, const struct measure *m, struct lines *l, bool look)
+{
+	uint32_t at = w->at;
+	bool good = true;
+
+	if (look) {
+		stretch(w, m);
+		w->at = at;
+		w->now.ns += span_s(2).ns; /* so that stamps change */
+		good = lines_watch();
+	}
+	stretch(w, m);
+	if (look)
+		good = lines_look(l, w->engine->nat.engine) && good;
+	return !astray(w, m, true) && good;
 }
 
 /* ---- two at once ---- */
@@ -214,6 +247,31 @@ static bool disjoint(struct bench *b)
 	return prepare(&b->w[0], true, &f) && prepare(&b->w[1], true, &f) && compare(b, two, "disjoint");
 }
 
+/* Of the same sessions: what their owner changes for packets to the outside, and the other engine for the replies, which here keep
+ * sessions alive, so that there is something to write (RFC 4787 REQ-6b). */
+static bool replies_lines(const struct bench *b, struct workload *owner, struct workload *receiver)
+{
+	uint32_t *refresh = &receiver->engine->nat.config.udp_inbound_refresh, usual = *refresh;
+	struct lines l;
+	bool good = lines_open(&l, b->arena);
+
+	*refresh = true;
+	memcpy(receiver->flow, owner->flow, owner->live * sizeof *owner->flow);
+	receiver->now = owner->now;
+	for (unsigned i = 0; good && i < LINE_BLOCKS; i++) {
+		owner->at = receiver->at = i * BLOCK;
+		good = one_block(owner, &outbound, &l, true) && one_block(receiver, &inbound, &l, true);
+	}
+	if (good)
+		printf("replies_lines lines_changed=%.3f lines_of_two=%lu packets=%u\n",
+			(double)l.changed / (2 * LINE_BLOCKS * BLOCK), l.of_two, 2 * LINE_BLOCKS * BLOCK);
+	lines_close(&l);
+	*refresh = usual;
+	flows_shuffle(owner);
+	flows_shuffle(receiver);
+	return good;
+}
+
 /* Engine 0 receives all replies: its own subscribers' are the comparison, engine 1's are what is measured. */
 static bool replies_elsewhere(struct bench *b)
 {
@@ -229,7 +287,8 @@ static bool replies_elsewhere(struct bench *b)
 	receiver = b->w[0]; /* the same engine, with the other one's flows */
 	receiver.flow = calloc(receiver.n, sizeof *receiver.flow);
 	receiver.feed.block = &receiver.block;
-	bool good = receiver.flow && adopt_all(&receiver, &b->w[1], &adopted) && compare(b, two, "replies");
+	bool good = receiver.flow && adopt_all(&receiver, &b->w[1], &adopted) &&
+		    replies_lines(b, &b->w[1], &receiver) && compare(b, two, "replies");
 	if (good)
 		printf("adopt cycles=%.1f sessions=%u\n", adopted, b->sessions / 2);
 	free(receiver.flow);
@@ -238,78 +297,25 @@ static bool replies_elsewhere(struct bench *b)
 
 /* ---- any number, in turn ---- */
 
-enum { LINE = CACHE_LINE };
-
-struct lines {
-	uint8_t *before; /* the arena, as it was */
-	uint8_t *writer; /* of each line: the engine that changed it, + 1 */
-	uint64_t changed, twice;
-};
-
-static bool lines_open(struct lines *l, const struct arena *a)
-{
-	l->before = malloc(a->bytes);
-	l->writer = calloc(a->bytes / LINE + 1, 1);
-	return l->before && l->writer;
-}
-
-static void lines_close(struct lines *l)
-{
-	free(l->before);
-	free(l->writer);
-}
-
-/* Compares with what was before. */
-static void lines_look(struct lines *l, const struct arena *a, unsigned engine)
-{
-	const uint8_t *now = (const uint8_t *)a->header;
-
-	for (uint64_t at = 0; at + LINE <= a->bytes; at += LINE) {
-		uint8_t *writer = &l->writer[at / LINE];
-
-		if (memcmp(now + at, l->before + at, LINE) == 0)
-			continue;
-		l->changed++;
-		l->twice += *writer && *writer != engine + 1;
-		*writer = (uint8_t)(engine + 1);
-	}
-}
-
-/* A block of one engine's; the lines are looked at after its first. */
-static bool one_block(struct bench *b, const struct measure *m, struct lines *l, unsigned engine, bool look)
-{
-	struct workload *w = &b->w[engine];
-
-	if (look) {
-		memcpy(l->before, b->arena->header, b->arena->bytes);
-		w->now.ns += span_s(2).ns; /* so that stamps change */
-	}
-	stretch(w, m);
-	if (look)
-		lines_look(l, b->arena, engine);
-	return !astray(w, m, true);
-}
-
 static bool in_turn(struct bench *b, const struct measure *m, struct lines *l)
 {
 	double *cycles = calloc((size_t)b->engines * b->blocks, sizeof *cycles);
 	bool good = cycles;
 	unsigned n = 0;
 
-	l->changed = l->twice = 0;
-	memset(l->writer, 0, b->arena->bytes / LINE + 1);
+	lines_reset(l);
 	for (unsigned e = 0; good && e < b->engines; e++) {
 		meter_calibrate(&b->w[e].meter);
 		for (unsigned i = 0; good && i < b->blocks; i++, n++) {
 			/* Not under callgrind, where it takes long. */
-			good = one_block(b, m, l, e, i == 0 && !RUNNING_ON_VALGRIND);
+			good = one_block(&b->w[e], m, l, i == 0 && !RUNNING_ON_VALGRIND);
 			cycles[n] = b->w[e].meter.cycles / BLOCK;
 		}
 	}
 	if (good)
 		printf("%s engines=%u sessions=%u cycles=%.1f lines_changed=%.3f lines_of_two=%lu packets=%u\n",
 			m->name, b->engines, b->sessions, median(cycles, n), (double)l->changed / (b->engines * BLOCK),
-			l->twice, n * BLOCK);
+			l->of_two, n * BLOCK);
 	free(cycles);
 	return good;
 }
@@ -321,7 +327,9 @@ static bool one_thread(struct bench *b)
 	bool creating = b->what && is_listed(b->what, "create");
 	bool good = open_engines(b, false) && lines_open(&l, b->arena);
 
-	if (good && creating) {
+	for (unsigned e = 0; good && e < b->engines; e++)
+		good = warm(&b->w[e]);
+	if (creating) {
 		CALLGRIND_START_INSTRUMENTATION;
 		CALLGRIND_ZERO_STATS;
 	}
@@ -332,7 +340,7 @@ static bool one_thread(struct bench *b)
 		good = prepare(&b->w[e], !creating, &f);
 		create[e] = f.create;
 		home[e] = 100.0 * (double)counter_get(&actor->counters[COUNTER_replies_home]) /
-			  (f.created ? f.created : 1);
+			  (double)(counter_get(&actor->counters[COUNTER_sessions_created]) + !f.created);
 	}
 	if (good)
 		printf("create engines=%u sessions=%u cycles=%.1f replies_home_percent=%.2f packets=%u\n", b->engines,

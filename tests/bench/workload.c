@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_PORT = 20000, REST_TURNS = 20000 };
+enum { FIRST_PORT = 20000, REST_TURNS = 20000, SUBSCRIBERS_LEAST = 64 };
 #define SUBSCRIBERS 0x64400000u /* 100.64.0.0/10, RFC 6598 */
 #define POOL 0xc6120000u        /* 198.18.0.0/15, RFC 2544 */
 #define REMOTES 0xcb007100u     /* 203.0.113.0/24, RFC 5737 */
@@ -313,10 +313,17 @@ void workload_rest(struct workload *w)
 
 /* ---- set-up ---- */
 
+static uint32_t subscribers_of(const struct workload_plan *plan)
+{
+	uint32_t n = plan->sessions / PER_SUBSCRIBER;
+
+	return n > SUBSCRIBERS_LEAST ? n : SUBSCRIBERS_LEAST;
+}
+
 static bool configure(const struct workload_plan *plan, struct config *c)
 {
 	static const char document[] =
-		"{\"arena\":{\"engines\":%u,\"sessions\":%u},"
+		"{\"arena\":{\"engines\":%u,\"sessions\":%u,\"subscribers\":%u},"
 		"\"inside\":{\"interface\":\"in\",\"prefixes\":[\"100.64.0.0/10\"],\"rss\":{%s}},"
 		"\"outside\":{\"interface\":\"out\",\"rss\":{%s}},\"nat\":{%s},"
 		"\"pools\":[{\"name\":\"main\",\"addresses\":[\"198.18.0.0-198.18.%u.%u\"]}]}";
@@ -326,8 +333,8 @@ static bool configure(const struct workload_plan *plan, struct config *c)
 	char text[1024];
 	struct config_error err;
 
-	snprintf(text, sizeof text, document, plan->engines, plan->sessions, rss, rss, plan->nat ? plan->nat : "",
-		last >> 8, last & 0xff);
+	snprintf(text, sizeof text, document, plan->engines, plan->sessions, subscribers_of(plan), rss, rss,
+		plan->nat ? plan->nat : "", last >> 8, last & 0xff);
 	if (config_parse(c, text, strlen(text), &err))
 		return true;
 	log_error("%s", err.text);

@@ -187,6 +187,34 @@ static void out_1_several(struct world *w)
 		world_out(w, 1, SPARE_FLOW + i);
 }
 
+/* Of a subscriber that is known: made straight away (pe/nat_make.c). */
+static void out_0_next(struct world *w)
+{
+	world_out(w, 0, 1);
+}
+
+static void out_1_next(struct world *w)
+{
+	world_out(w, 1, 1);
+}
+
+/* A burst: two made straight away, and between them one that shares the first one's mapping. */
+static void out_0_burst(struct world *w)
+{
+	static const unsigned number[] = {1, 1001, 2};
+	enum { N = sizeof number / sizeof number[0] };
+	struct packet burst[N];
+	struct frame f[N];
+
+	for (unsigned i = 0; i < N; i++) {
+		struct tuple t = world_flow(number[i]);
+
+		frame_make(&f[i], &t, SIDE_INSIDE, 0);
+		burst[i] = f[i].packet;
+	}
+	nat_burst(&w->nat[0], burst, N, w->now);
+}
+
 static void in_0(struct world *w)
 {
 	world_send(w, 0, SIDE_OUTSIDE, &w->reply, 0);
@@ -205,6 +233,19 @@ static void turn_1(struct world *w)
 const struct scenario scenarios_outbound[] = {
 	{.name = "create_home", .dies = 0, .prepare = nothing, .operate = out_0},
 	{.name = "create_away", .dies = 1, .prepare = nothing, .operate = out_1},
+	{.name = "make_home", .dies = 0, .prepare = home_0, .operate = out_0_next},
+	{.name = "make_home_burst", .dies = 0, .prepare = home_0, .operate = out_0_burst},
+	{.name = "make_home_address_filter",
+		.dies = 0,
+		.prepare = home_0,
+		.operate = out_0_next,
+		.filtering = ADDRESS_DEPENDENT},
+	{.name = "make_home_own_filter",
+		.dies = 0,
+		.prepare = home_0,
+		.operate = out_0_next,
+		.filtering = ADDRESS_AND_PORT_DEPENDENT},
+	{.name = "make_away", .dies = 1, .prepare = away_0, .operate = out_1_next},
 	{.name = "create_sharing_own_mapping", .dies = 0, .prepare = home_0, .operate = out_0_shared},
 	{.name = "create_away_sharing_another's", .dies = 1, .prepare = home_0, .operate = out_1_shared},
 	{.name = "create_home_sharing_another's", .dies = 0, .prepare = away_0, .operate = out_0_shared},

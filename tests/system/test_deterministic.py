@@ -6,19 +6,13 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import unittest
 
+from corenat_lab import services
 from harness import program, run, wait_for
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Versions(unittest.TestCase):
@@ -26,7 +20,8 @@ class Versions(unittest.TestCase):
         self.dir = tempfile.TemporaryDirectory(prefix="corenat-versions-")
         self.addCleanup(self.dir.cleanup)
         self.path = pathlib.Path(self.dir.name)
-        self.port = free_port()
+        with services.host_listener() as listener:
+            self.port = listener.getsockname()[1]
         self.arena = f"/corenat-versions-{os.getpid()}"
         self.addCleanup(lambda: pathlib.Path(f"/dev/shm{self.arena}").unlink(missing_ok=True))
 

@@ -24,9 +24,10 @@ class NextHop(LabCase):
         return self.out(name, ["cat", f"/sys/class/net/{device}/address"]).strip()
 
     def dropped_while(self, sub, server, name):
-        """How many packets of three pings to a server met this verdict."""
+        """How many packets of three pings to a server met this verdict. What is read is as old as the last report."""
         before = self.total(name)
         self.lab.exec(sub, ["ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", server], capture_output=True)
+        wait_for(f"three packets met {name}", lambda: self.total(name) - before >= 3, every_s=0.1)
         wait_for("packets that wait are given up", lambda: self.held() == 0)
         return self.total(name) - before
 

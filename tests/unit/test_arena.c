@@ -131,10 +131,11 @@ static void check_plan(const struct arena_geometry *g, uint32_t engines, uint64_
 	CHECK_AT(1, n, g->pages <= ARENA_PAGES_MAX);
 	CHECK_AT(1, n, (uint64_t)g->pages * per >= sessions + (uint64_t)engines * per); /* and one begun page each */
 	CHECK_AT(1, n, (uint64_t)(g->pages + 1) * per <= 1ull << 28); /* bits of an index in a local table */
-	CHECK_AT(1, n, (uint64_t)g->local_buckets * LOCAL_ENTRIES * engines >= sessions * 11 / 10);
-	CHECK_AT(1, n, (uint64_t)g->mapping_buckets * 7 >= sessions * 11 / 10);
-	CHECK_AT(1, n, (uint64_t)g->subscriber_buckets * 7 >= (uint64_t)g->subscribers * 11 / 10);
-	CHECK_AT(1, n, (uint64_t)g->part_buckets * LOCAL_ENTRIES >= (uint64_t)g->subscribers * 11 / 10);
+	CHECK_AT(1, n, (uint64_t)g->local_buckets * LOCAL_ENTRIES * engines >= sessions * 108 / 100);
+	CHECK_AT(1, n, (uint64_t)g->global_buckets * 7 >= sessions / engines * (engines - 1) * 108 / 100);
+	CHECK_AT(1, n, (uint64_t)g->mapping_buckets * 7 >= sessions * 108 / 100);
+	CHECK_AT(1, n, (uint64_t)g->subscriber_buckets * 7 >= (uint64_t)g->subscribers * 108 / 100);
+	CHECK_AT(1, n, (uint64_t)g->part_buckets * LOCAL_ENTRIES >= (uint64_t)g->subscribers * 108 / 100);
 }
 
 static void test_plan_has_room(void **state)

@@ -34,7 +34,7 @@ static struct {
 
 static struct global_table view(unsigned actor)
 {
-	return (struct global_table){g.bucket, BUCKETS, actor};
+	return (struct global_table){.bucket = g.bucket, .n = BUCKETS, .actor = actor};
 }
 
 static void put_entry(uint32_t bucket, unsigned slot, uint64_t entry)

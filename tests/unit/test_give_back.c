@@ -34,6 +34,23 @@ static void check(const struct scene *s, struct check_counts *counts)
 	assert_int_equal(check_arena(s->a, CHECK_EXACT, print_violation, NULL, counts), 0);
 }
 
+/* With tables for what all pages together would hold, so that pages are what runs out. */
+static struct arena *open_arena(const struct config *c)
+{
+	struct arena_geometry g = arena_plan(c);
+	struct config wide = *c;
+	struct arena_error err;
+	uint32_t pages = g.pages;
+
+	wide.arena.sessions = pages * slab_per_page(SLAB_session);
+	g = arena_plan(&wide);
+	g.pages = pages;
+	struct arena *a = arena_open_private(&g, 1, &err);
+
+	assert_true(a && miniature_fill(a, c));
+	return a;
+}
+
 static struct scene *scene_open(void)
 {
 	struct scene *s = calloc(1, sizeof *s);
@@ -45,7 +62,7 @@ static struct scene *scene_open(void)
 				 .ports = PORTS,
 				 .single = true},
 		&s->config);
-	s->a = miniature_open(&s->config, 1);
+	s->a = open_arena(&s->config);
 	s->nat = calloc(ENGINES, sizeof *s->nat);
 	s->now = (mono_t){span_s(1000).ns};
 	assert_true(s->a && s->nat);

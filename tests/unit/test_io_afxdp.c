@@ -282,6 +282,55 @@ static void test_overload_leaks_no_frame(void **state)
 	io->ops->close(io);
 }
 
+/* Polled by hand, nothing is lost or left behind, and what the engine says of itself tells so. */
+static void test_busy_polling(void **state)
+{
+	struct io_afxdp_params p = params_of(0);
+	struct test_frame out = frame_ipv4("polled", SUB, WEB);
+
+	p.busy_poll = BUSY_POLL_ON;
+	p.busy_poll_budget = 32;
+	struct io *io = io_afxdp_open(&p);
+	assert_non_null(io);
+	assert_int_equal(xdp_sync(io, &rules), 0);
+	for (int s = 0; s < N_SIDES; s++)
+		assert_non_null(strstr(io_afxdp_describe(io, (enum side)s), "need-wakeup, busy-poll 32"));
+	for (int i = 0; i < 200; i++) {
+		afxdp_net_send(&net, SIDE_INSIDE, &out);
+		assert_int_equal(forward(io, SIDE_INSIDE, 1), 1);
+		assert_true(afxdp_net_receive(&net, SIDE_OUTSIDE, &out));
+	}
+	uint64_t before = stats_now(io).polls;
+	struct packet none;
+	assert_int_equal(io->ops->rx(io, SIDE_INSIDE, &none, 1), 0);
+	io->ops->flush(io);
+	assert_int_equal(stats_now(io).polls, before + 1);
+	io->ops->close(io);
+}
+
+/* What is not asked for is not done: without zero-copy "auto" leaves the driver to its interrupts, and no call is made for
+ * what nobody waits for. */
+static void test_calls_are_few(void **state)
+{
+	struct io *io = open_io(0);
+	struct test_frame out = frame_ipv4("burst", SUB, WEB);
+
+	assert_null(strstr(io_afxdp_describe(io, SIDE_INSIDE), "busy-poll"));
+	struct io_stats before = stats_now(io);
+	for (int i = 0; i < RING / 2; i++)
+		afxdp_net_send(&net, SIDE_INSIDE, &out);
+	usleep(1000);
+	assert_int_equal(forward(io, SIDE_INSIDE, RING / 2), RING / 2);
+	for (int i = 0; i < 1000; i++)
+		io->ops->flush(io);
+	struct io_stats after = stats_now(io);
+	assert_true(after.kicks > before.kicks);
+	assert_in_range(after.kicks - before.kicks, 1, RING / 2 / 8); /* one for each burst, not for each packet */
+	assert_int_equal(after.polls, before.polls);
+	afxdp_net_discard(&net, SIDE_OUTSIDE);
+	io->ops->close(io);
+}
+
 static void test_held_packets_do_not_starve(void **state)
 {
 	static struct packet held[IO_HOLD_MAX];
@@ -630,6 +679,8 @@ int main(void)
 		cmocka_unit_test(test_outside_decides),
 		cmocka_unit_test(test_forwards_both_ways),
 		cmocka_unit_test(test_overload_leaks_no_frame),
+		cmocka_unit_test(test_busy_polling),
+		cmocka_unit_test(test_calls_are_few),
 		cmocka_unit_test(test_held_packets_do_not_starve),
 		cmocka_unit_test(test_each_queue_its_engine),
 		cmocka_unit_test(test_successor_of_a_killed_engine),

@@ -21,6 +21,7 @@ SESSIONS = 1 << 22
 NEW_FLOWS = 100_000_000  # so many that none comes twice
 DESTINATION, POOL, POOL_ADDRESSES = "203.0.113.2", "198.51.100.0", 128
 READY_S = 10
+DEFER_IRQS, FLUSH_NS = 2, 200_000  # see docs/nic.md, Polling
 PRIORITY = -15  # of engines, see pe/live.c
 
 CONFIG = {
@@ -160,6 +161,25 @@ class CoreNat(Contender):
     def prepare(self):
         self.lab.wait_healthy()
 
+    def calls(self):
+        """What its engine has counted of system calls, and of what they were for."""
+        return self.lab.api("/api/v1/engines")["engines"][0]["counters"]
+
+
+class Polled(CoreNat):
+    """The engine polls the drivers itself, whose interrupts wait meanwhile."""
+
+    name = "polled"
+
+    def __init__(self, build):
+        super().__init__(build, CONFIG | {"engine": CONFIG["engine"] | {"busy_poll": "on"}})
+
+    def prepare(self):
+        super().prepare()
+        for device in ("cgn-in", "cgn-out"):
+            tool(["ip", "netns", "exec", self.lab.netns("cgn"), "sh", "-c",
+                  f"cd /sys/class/net/{device} && echo {DEFER_IRQS} > napi_defer_hard_irqs && echo {FLUSH_NS} > gro_flush_timeout"])
+
 
 class Plain(Contender):
     """No NAT: subscribers' addresses leave as they are."""
@@ -203,4 +223,4 @@ class Nft(Contender):
         self.lab.exec("cgn", ["/usr/bin/python3", "-c", FLUSH], check=True)
 
 
-CONTENDERS = (CoreNat, Plain, Nft)
+CONTENDERS = (CoreNat, Polled, Plain, Nft)

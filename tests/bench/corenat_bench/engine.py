@@ -6,6 +6,7 @@ import re
 import subprocess
 import tempfile
 
+from .pages import Pages
 from .rows import Figure
 
 SMALL, MIDDLE, LARGE = 1 << 16, 1 << 20, 1 << 24
@@ -16,6 +17,7 @@ BLOCK = 512  # packets, as in workload.h
 COUNTED_BLOCKS = 32  # instructions hardly vary: little is counted, since counting is slow
 COUNTED = 1 << 18  # sessions meanwhile: what a packet executes does not depend on how many there are
 LIMIT_S = 300
+SMALL_PAGES = "pages.4k"
 LARGE_BYTES = 5 << 30  # memory that 16 M sessions and their generator take, with room to spare
 
 
@@ -124,7 +126,18 @@ def figures(build, cpu, wanted):
         for name, make in MAKE.items():
             if LAST[name] == sessions and name in wanted:
                 yield make(e, name, got)
+    if wanted.any(SMALL_PAGES):
+        yield on_small_pages(e, got.get(LARGE))
     yield from several(e, wanted)
+
+
+def on_small_pages(e, huge):
+    """What huge pages are worth: the same as G3 without them."""
+    with Pages(huge=False):
+        m = e.measure(LARGE, ["hit", "inbound"], runs=3)
+    compared = {"with_huge_pages": huge["hit"]["cycles"]} if huge and "hit" in huge else {}
+    return Figure.of(SMALL_PAGES, m["hit"]["cycles"], sessions=LARGE, inbound=m["inbound"]["cycles"], arena=clock(m)["memory"],
+                     **compared, **clock(m))
 
 
 def clock(m):
@@ -253,10 +266,16 @@ def several(e, wanted):
                 r = m[name.partition(".")[2]]
                 yield Figure.of(name, r["ratio"], one=r["alone"], first_of_two=r["first"], second_of_two=r["second"],
                                 least=r["least"], most=r["most"], sessions=MIDDLE, source=r["source"],
-                                **({"adopting": m["adopt"]["cycles"]} if name == "G12.replies" else {}))
+                                **(away(m) if name == "G12.replies" else {}))
     for name in ENGINE_ROWS:
         if name in wanted:
             yield in_turn(e, name)
+
+
+def away(m):
+    lines = m["replies_lines"]
+    return {"adopting": m["adopt"]["cycles"], "lines_changed_per_packet": lines["lines_changed"],
+            "lines_of_two_engines": int(lines["lines_of_two"])}
 
 
 def in_turn(e, name):
@@ -264,7 +283,7 @@ def in_turn(e, name):
     n = int(name.partition(".")[2])
     m = e.engines(engines=n, sessions=IN_TURN, blocks=max(4, 400 // n))
     out, back = m["outbound"], m["inbound"]
-    return Figure.of(name, e.engines_instructions(n, IN_TURN, "outbound"), cycles=out["cycles"],
+    return Figure.of(name, e.engines_instructions(n, SMALL, "outbound"), cycles=out["cycles"],
                      inbound_cycles=back["cycles"], create_cycles=m["create"]["cycles"],
                      create_instructions=e.engines_instructions(n, SMALL, "create"),
                      replies_home_percent=m["create"]["replies_home_percent"],

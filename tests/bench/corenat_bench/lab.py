@@ -3,6 +3,7 @@ them alike. A figure is the median of the rounds' ratios."""
 
 import contextlib
 import statistics
+import time
 
 from .contenders import CONTENDERS, FairPriority
 from .report import Stolen
@@ -11,12 +12,14 @@ from .rows import Figure
 ROUNDS = 11
 WARM_MS, MEASURE_MS = 60, 300
 NEW_WARM_MS, NEW_MEASURE_MS = 20, 250
+CALL_ROUNDS, REPORT_S = 5, 0.3  # engines tell what they counted ten times a second
 FLOWS = {"1k": 1000, "100k": 100_000}
 FULL = 0.95  # who passes on more of what is offered could do more: not its limit is measured
 JUNK_PERCENT = 50
 
 ROWS = {"1k": ("G15", "G16.1k"), "100k": ("G15.100k", "G16.100k")}
 JUNK = ("G10.lab",)
+CALLS = ("calls.usual", "calls.polled")
 
 
 class Rounds:
@@ -77,8 +80,9 @@ def cpu_shares(rounds, names):
 
 def wanted_names(wanted):
     plain, nft = wanted.any("G15", "G15.100k"), wanted.any("G16.1k", "G16.100k", "G17")
-    junk = wanted.any(*JUNK)
-    return {name for name, is_wanted in (("corenat", plain or nft or junk), ("plain", plain), ("nft", nft)) if is_wanted}
+    junk, calls = wanted.any(*JUNK), wanted.any(*CALLS)
+    return {name for name, is_wanted in (("corenat", plain or nft or junk or calls), ("polled", calls), ("plain", plain),
+                                         ("nft", nft)) if is_wanted}
 
 
 def figures(build, wanted):
@@ -89,6 +93,8 @@ def figures(build, wanted):
         stack.enter_context(FairPriority())
         up = {kind.name: stack.enter_context(kind(build)) for kind in CONTENDERS if kind.name in names}
         yield from packets(up, wanted)
+        if wanted.any(*CALLS):
+            yield from system_calls(up)
         if wanted.any(*JUNK):
             yield kept(up["corenat"])
         if "G17" in wanted:
@@ -99,11 +105,34 @@ def packets(up, wanted):
     for case, (by_plain, by_nft) in ROWS.items():
         if not wanted.any(by_plain, by_nft):
             continue
-        rounds = Rounds({name: lambda c=c: c.send(FLOWS[case], WARM_MS, MEASURE_MS) for name, c in up.items()})
+        rounds = Rounds({name: lambda c=c: c.send(FLOWS[case], WARM_MS, MEASURE_MS) for name, c in up.items() if name != "polled"})
         for name, reference in ((by_plain, "plain"), (by_nft, "nft")):
             if name in wanted and reference in up:
                 value, context = compare(rounds, "corenat", reference)
                 yield Figure.of(name, value, flows=FLOWS[case], **context)
+
+
+def system_calls(up):
+    """How many the engine makes under load, leaving the driver to its interrupts and polling it, and what that makes of packets."""
+    who = {name: up[name] for name in ("corenat", "polled")}
+    before = {name: c.calls() for name, c in who.items()}
+    rounds = Rounds({name: lambda c=c: c.send(FLOWS["1k"], WARM_MS, MEASURE_MS) for name, c in who.items()}, CALL_ROUNDS)
+    time.sleep(REPORT_S)
+    ratios = rounds.ratios("polled", "corenat", arrived)
+    for row, (name, c) in zip(CALLS, who.items()):
+        value, context = calls_of(before[name], c.calls())
+        yield Figure.of(row, value, **context, pps=median(rounds.each(name, arrived)),
+                        **({"pps_to_usual": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+                           if name == "polled" else {}), stolen_percent=rounds.stolen_percent, **cpu_shares(rounds, [name]))
+
+
+def calls_of(before, after):
+    """Of a thousand packets received; and what they were, by burst."""
+    grew = {k: after[k] - before[k] for k in ("kicks", "polls", "idle_waits", "bursts")}
+    packets = sum(after[k] - before[k] for k in ("rx_inside_packets", "rx_outside_packets"))
+    calls = sum(grew[k] for k in ("kicks", "polls", "idle_waits"))
+    return 1000 * calls / packets, {"packets_a_burst": packets / grew["bursts"], "kicks_a_burst": grew["kicks"] / grew["bursts"],
+                                    "polls_a_burst": grew["polls"] / grew["bursts"], "sleeps": grew["idle_waits"]}
 
 
 def kept(corenat):
@@ -121,6 +150,6 @@ def kept(corenat):
 
 def new_flows(up):
     rounds = Rounds({name: lambda c=c: c.new_flows(NEW_WARM_MS, NEW_MEASURE_MS)
-                     for name, c in up.items() if name != "plain"})
+                     for name, c in up.items() if name in ("corenat", "nft")})
     value, context = compare(rounds, "corenat", "nft")
     return Figure.of("G17", value, **context)

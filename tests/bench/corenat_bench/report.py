@@ -25,6 +25,7 @@ figures are medians of the ratios of short rounds in which the contenders take t
 | CoreNAT | {commit} |
 | load before, and of the last five minutes after | {load}, {load_after} |
 | CPU time the hypervisor took meanwhile | {stolen:.0f} % |
+| it took | {duration} |
 
 """
 CLOCK = {
@@ -163,7 +164,9 @@ def short_of_goal(figures):
 
 def write(path, figures, facts, profiles=()):
     clock = next((f.context for f in figures if f.context.get("source") in CLOCK), {})
-    facts = facts | {"load_after": f"{os.getloadavg()[1]:.1f}"}
+    took = facts["took"]
+    facts = facts | {"load_after": f"{os.getloadavg()[1]:.1f}", "duration": f"{sum(took.values()) / 60:.0f} minutes: " + ", ".join(
+        f"{name} {seconds:.0f} s" for name, seconds in took.items() if seconds >= 1)}
     parts = [HEAD.format(pages=str(clock.get("memory", "?")).replace("_", " "), **facts)]
     if clock:
         parts.append(CLOCK[clock["source"]].format(**{k: number(v) for k, v in clock.items()}))

@@ -20,6 +20,7 @@ ROWS = {
     "G1": Row("engine only, sessions found, 64-byte UDP, 1 M sessions: instructions per packet", "instructions", 250),
     "G2": Row("same: cycles per packet, flows in random order", "cycles", 160),
     "G3": Row("same at 16 M sessions", "cycles", 260),
+    "pages.4k": Row("as G3, but on 4 KiB pages: cycles per packet", "cycles"),
     "G4.1m": Row("flatness: cycles at 1 M ÷ at 64 K sessions", "ratio"),
     "G4": Row("flatness: cycles at 16 M ÷ at 64 K sessions", "ratio", 2.2),
     "G5.1m": Row("batching: cycles at burst 1 ÷ burst 32, 1 M sessions", "ratio", None, True),
@@ -54,6 +55,8 @@ ROWS = {
     "G15.100k": Row("same, 100 K flows", "ratio", 0.85, True),
     "G16.1k": Row("lab: CoreNAT ÷ Linux nft NAT, packets/s, 1 K flows", "ratio", 1.5, True),
     "G16.100k": Row("same, 100 K flows", "ratio", 2.0, True),
+    "calls.usual": Row("lab: system calls of the engine for 1,000 packets received under load, 1 K flows", "calls"),
+    "calls.polled": Row("same, the engine polling the drivers (engine.busy_poll)", "calls"),
     "G17": Row("lab: CoreNAT ÷ Linux nft NAT, new flows/s", "ratio", 3, True),
 }
 

@@ -86,9 +86,18 @@ def tails(state, roles):
 
 
 def host_listener(port=0):
-    """A listening socket of the host's namespace on loopback, for a program that lives in another."""
-    s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    s.bind(("127.0.0.1", port))
-    s.listen(64)
-    return s
+    """A listening socket of the host's namespace on loopback, for a program that lives in another. Without a port, one that
+    no connection is ever given: a program that starts anew finds it free again."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
+        given_from = int(f.read().split()[0])
+    for candidate in [port] if port else random.sample(range(given_from // 3, given_from), 100):
+        s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", candidate))
+            s.listen(64)
+            return s
+        except OSError as e:
+            s.close()
+            why = e
+    raise why

@@ -1,0 +1,87 @@
+/* global_inline: the steps of global_table.c that making a session is made of, to be inlined there (pe/nat_make.c).
+ *
+ * What       the same locks and insertions at first try: contention, a full bucket and moves are for the functions of
+ *            global_table.h, which begin with these. Units, ownership, calls, death: as there.
+ * Errors     false: nothing was done.
+ */
+#ifndef CORENAT_SHM_GLOBAL_INLINE_H
+#define CORENAT_SHM_GLOBAL_INLINE_H
+
+#include "shm/global_table.h"
+
+static inline bool global_try(const struct global_table *t, uint32_t bucket)
+{
+	_Atomic uint64_t *lock = &t->bucket[bucket].lock;
+	uint64_t free = 0;
+
+	if (atomic_load_explicit(lock, memory_order_relaxed) != 0)
+		return false;
+	if (t->alone) {
+		atomic_store_explicit(lock, t->actor + 1, memory_order_relaxed);
+		return true;
+	}
+	return atomic_compare_exchange_strong_explicit(
+		lock, &free, t->actor + 1, memory_order_acquire, memory_order_relaxed);
+}
+
+static inline void global_free(const struct global_table *t, uint32_t bucket)
+{
+	atomic_store_explicit(&t->bucket[bucket].lock, 0, memory_order_release);
+}
+
+static inline void global_free_pair(const struct global_table *t, const struct global_pair *pair)
+{
+	if (pair->second != pair->first)
+		global_free(t, pair->second);
+	global_free(t, pair->first);
+}
+
+static inline bool global_try_pair(const struct global_table *t, const struct global_pair *pair)
+{
+	if (!global_try(t, pair->first))
+		return false;
+	if (pair->second == pair->first || global_try(t, pair->second))
+		return true;
+	global_free(t, pair->first);
+	return false;
+}
+
+/* Empty places of a bucket, as a set of bits. No index is 0. */
+static inline unsigned global_empty(const struct global_table *t, uint32_t bucket)
+{
+	return tags_match_low(&t->bucket[bucket].lock, 0, 0) >> 1;
+}
+
+static inline void global_put(
+	const struct global_table *t, uint32_t bucket, unsigned place, uint32_t tag, uint32_t index)
+{
+	atomic_store_explicit(&t->bucket[bucket].entry[place], (uint64_t)tag << 32 | index, memory_order_release);
+}
+
+/* Into the emptier bucket of a locked pair, so that both choices keep their worth. */
+static inline bool global_insert_at_once(const struct global_table *t, const struct global_pair *pair, uint32_t index)
+{
+	unsigned first = global_empty(t, pair->first), second = global_empty(t, pair->second);
+	bool in_second = __builtin_popcount(second) > __builtin_popcount(first);
+	unsigned empty = in_second ? second : first;
+
+	if (!empty)
+		return false;
+	global_put(t, in_second ? pair->second : pair->first, (unsigned)__builtin_ctz(empty), pair->tag, index);
+	return true;
+}
+
+/* See global_enter. */
+static inline bool global_enter_at_once(const struct global_table *t, const struct global_pair *pair, uint32_t index)
+{
+	if (!global_try(t, pair->home))
+		return false;
+	unsigned empty = global_empty(t, pair->home);
+
+	if (empty)
+		global_put(t, pair->home, (unsigned)__builtin_ctz(empty), pair->tag, index);
+	global_free(t, pair->home);
+	return empty != 0;
+}
+
+#endif

@@ -1,0 +1,59 @@
+"""2 MiB pages for shared memory while it is measured, as the installed appliance has them (corenat-memory.service). Everything is
+put back at the end."""
+
+import pathlib
+import re
+import subprocess
+
+ANONYMOUS = pathlib.Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")  # the engine-only programs' arenas
+FILES = "/dev/shm"  # the lab's
+
+
+def chosen(path=ANONYMOUS):
+    """What a file of alternatives has in brackets; None without it."""
+    try:
+        found = re.search(r"\[(\w+)\]", path.read_text(encoding="ascii"))
+        return found and found[1]
+    except OSError:
+        return None
+
+
+def mounted():
+    """How FILES is mounted."""
+    for line in pathlib.Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
+        _, where, kind, options, *_ = line.split()
+        if where == FILES and kind == "tmpfs":
+            return next((o.partition("=")[2] for o in options.split(",") if o.startswith("huge=")), "never")
+    return None
+
+
+def remount(huge):
+    subprocess.run(["mount", "-o", f"remount,huge={huge}", FILES], check=True, capture_output=True)
+
+
+class Pages:
+    """`huge`: which there are to be. What the machine does not let us choose stays as it is: rows say what they had."""
+
+    def __init__(self, huge=True):
+        self.choice = "advise" if huge else "never"
+        self.was = self.was_mounted = None
+
+    def __enter__(self):
+        try:
+            self.was, self.was_mounted = chosen(), mounted()
+            if self.was:
+                ANONYMOUS.write_text(self.choice, encoding="ascii")
+            if self.was_mounted:
+                remount(self.choice)
+        except (OSError, subprocess.SubprocessError):
+            pass  # not root, or a kernel without
+        return self
+
+    def __exit__(self, *exc):
+        try:
+            if self.was:
+                ANONYMOUS.write_text(self.was, encoding="ascii")
+            if self.was_mounted:
+                remount(self.was_mounted)
+        except (OSError, subprocess.SubprocessError):
+            pass
