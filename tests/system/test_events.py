@@ -12,7 +12,7 @@ POOL = {"pools": [{"name": "main", "addresses": ["198.51.100.0/28"], "block_size
 
 
 class Events(LabCase):
-    OPTIONS = {"subs": 2, "engines": 2, "config": {"limits": LIMITS, "nat": {"ports": "blocks"}, **POOL}}
+    OPTIONS = {"subs": 2, "engines": 2, "config": {"limits": LIMITS, "events": {"destinations": "on"}, "nat": {"ports": "blocks"}, **POOL}}
 
     def ctl(self, *args):
         """From the host, where the lab has the API; the appliance's own namespace has not."""
