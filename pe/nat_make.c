@@ -84,7 +84,8 @@ STAGE enum verdict bind_session(
 		return bind_anew(n, index, s, x, ports);
 	if (!global_has_none(&n->mappings, &x->mapping) ||
 		!port_view_take_found(x->view, x->table, x->rules, port_set_of(s->l4), x->port,
-			port_epoch(x->rules->hold_s, n->now_s), &n->actor->intent.port)) {
+			port_epoch(x->rules->hold_s, n->now_s), &n->actor->intent.port) ||
+		!nat_keep_port(n, s)) {
 		global_free_pair(&n->mappings, &x->mapping);
 		return bind_anew(n, index, s, x, ports);
 	}
