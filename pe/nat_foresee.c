@@ -180,6 +180,7 @@ FETCHER void look_further(const struct nat *n, const struct run *run, struct pro
 		fetch_line(&n->filters.bucket[x->filter.home]);
 	}
 	x->reverse = flow_key_hash(session_key(&x->s, DIR_INBOUND), n->seed);
+	x->epoch = run->epoch;
 	x->clear = x->clear && x->sure && x->part && !n->config.addresses[x->address].older[0];
 	away = reply_is_away(n, x);
 	if (away)

@@ -28,6 +28,7 @@ struct prospect {
 	struct global_pair sessions; /* of the packet's key */
 	bool outbound;               /* the rest is there */
 	bool sure;                   /* the port will be asked for on the address it was foreseen on */
+	uint8_t epoch;               /* of resting ports */
 	bool clear;                  /* nothing is odd about it: nat_make makes it of what stands here */
 	uint32_t draw;               /* for the choice of a port */
 	struct port_found port;      /* that will most likely be its; 0: not known, nor `filter` and `reverse` */

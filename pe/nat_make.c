@@ -76,15 +76,28 @@ static enum verdict bind_anew(
 	return nat_bind(n, index, s, x->rule, x->draw);
 }
 
+/* The port that was foreseen. The table it lies in is the address's only while the configuration is the one in force: asked for
+ * after taking, since who changes that looks at the tables after he has said so. */
+STAGE bool take_port(struct nat *n, const struct session *s, const struct prospect *x)
+{
+	enum port_set set = port_set_of(s->l4);
+
+	if (!port_view_take_found(x->view, x->table, x->rules, set, x->port, x->epoch, &n->actor->intent.port))
+		return false;
+	if (atomic_load_explicit(&n->arena->header->config_generation, memory_order_seq_cst) == n->config.generation)
+		return true;
+	port_view_put(x->view, x->table, x->rules, set, x->port.port, false, n->now_s);
+	atomic_store_explicit(&n->actor->intent.port, 0, memory_order_release);
+	return false;
+}
+
 /* Mapping, port and filter, as one step under the mapping's lock. */
 STAGE enum verdict bind_session(
 	struct nat *n, uint32_t index, struct session *s, const struct prospect *x, enum quota ports)
 {
 	if (!global_try_pair(&n->mappings, &x->mapping))
 		return bind_anew(n, index, s, x, ports);
-	if (!global_has_none(&n->mappings, &x->mapping) ||
-		!port_view_take_found(x->view, x->table, x->rules, port_set_of(s->l4), x->port,
-			port_epoch(x->rules->hold_s, n->now_s), &n->actor->intent.port)) {
+	if (!global_has_none(&n->mappings, &x->mapping) || !take_port(n, s, x)) {
 		global_free_pair(&n->mappings, &x->mapping);
 		return bind_anew(n, index, s, x, ports);
 	}
