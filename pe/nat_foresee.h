@@ -3,6 +3,7 @@
 #define CORENAT_PE_NAT_FORESEE_H
 
 #include "pe/nat.h"
+#include "shm/port_inline.h"
 
 /* Notes an entry of this hash as made in this burst; whether there may be one; a new burst begins. */
 static inline void nat_note_made(struct nat *n, uint64_t hash)
@@ -41,7 +42,7 @@ struct prospect {
 	struct port_view *view;       /* NULL: not known either, nor */
 	struct port_table *table;     /* these */
 	const struct port_rules *rules;
-	uint32_t address;             /* in config.addresses */
+	uint32_t address; /* in config.addresses */
 	struct port_wish wish;
 	struct port_aim aim;
 	struct global_pair filter; /* unless the session is its own */

@@ -82,7 +82,7 @@ STAGE bool take_port(struct nat *n, const struct session *s, const struct prospe
 {
 	enum port_set set = port_set_of(s->l4);
 
-	if (!port_view_take_found(x->view, x->table, x->rules, set, x->port, x->epoch, &n->actor->intent.port))
+	if (!port_take_found(x->view, x->table, x->rules, set, x->port, x->epoch, &n->actor->intent.port))
 		return false;
 	if (atomic_load_explicit(&n->arena->header->config_generation, memory_order_seq_cst) == n->config.generation)
 		return true;
