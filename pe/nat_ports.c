@@ -243,8 +243,8 @@ static bool is_stale(const struct nat *n, const struct port_view *v, uint32_t in
 	return v->version != r->version || v->table != n->config.addresses[index].ports;
 }
 
-/* This engine's view of an address, made when it is not there, or is of another time. NULL: no page left. */
-static struct port_view *view_of(struct nat *n, uint32_t index, const struct port_rules *r)
+/* One that is not there, or is of another time. NULL: no page left. */
+static struct port_view *make_view(struct nat *n, uint32_t index, const struct port_rules *r)
 {
 	const struct snapshot_address *a = &n->config.addresses[index];
 	struct nat_address *at = address_at(n, index);
@@ -263,16 +263,25 @@ static struct port_view *view_of(struct nat *n, uint32_t index, const struct por
 	return v;
 }
 
+/* This engine's view of an address; NULL: no page left. */
+static inline struct port_view *view_of(struct nat *n, uint32_t index, const struct port_rules *r)
+{
+	uint32_t view = address_at(n, index)->view;
+	struct port_view *v = view ? port_view_at(n->arena, view) : NULL;
+
+	return v && !is_stale(n, v, index, r) ? v : make_view(n, index, r);
+}
+
 /* ---- taking ---- */
 
-static bool hashes_ports(const struct nat *n, enum l4 l4)
+static inline bool hashes_ports(const struct nat *n, enum l4 l4)
 {
 	const struct steering *s = &n->steering[SIDE_OUTSIDE];
 
 	return (l4 == L4_TCP && s->tcp) || (l4 == L4_UDP && s->udp);
 }
 
-static struct port_wish wish_of(const struct nat *n, const struct session *s, be32_t nat, uint32_t draw)
+static inline struct port_wish wish_of(const struct nat *n, const struct session *s, be32_t nat, uint32_t draw)
 {
 	const struct toeplitz *t = &n->steering[SIDE_OUTSIDE].hash;
 	struct port_wish w = {.draw = draw, .odd = -1, .by_port = hashes_ports(n, s->l4)};
@@ -526,7 +535,7 @@ void nat_aim_port(struct nat *n, struct prospect *x)
 	if (!x->view)
 		return;
 	x->table = port_table_at(n->arena, a->ports);
-	x->aim = port_view_aim(x->view, x->table, r, port_set_of(x->s.l4), &x->wish, n->now_s);
+	x->aim = port_aim(x->view, x->table, r, port_set_of(x->s.l4), &x->wish, x->epoch);
 }
 
 /* ---- whose port it is ---- */
