@@ -18,7 +18,7 @@ enum {
 	USABLE = PORTS - LOW_PORTS,
 	TURN = 1024,         /* operations between turns of housekeeping */
 	TURN_MS = 20,        /* virtual */
-	WAVE = 16,           /* times what an engine may hold: operations from half full to full and back */
+	WAVE = 8,            /* times what an engine may hold: operations from half full to full and back */
 	SUCCESSION = 200000, /* operations of an engine, about, until another begins in its place */
 };
 
@@ -102,7 +102,13 @@ static uint32_t wish_now(const struct engine *e, uint64_t at)
 	uint64_t half = (uint64_t)e->room * WAVE / 2, phase = at % (2 * half),
 		 up = phase < half ? phase : 2 * half - phase;
 
-	return (uint32_t)(e->room / 2 + e->room * up / 2 / half);
+	return (uint32_t)(e->room * 2 / 5 + e->room * up * 3 / 5 / half);
+}
+
+/* Where all are in their waves together, however many processors each gets: by the time that they have made pass. */
+static uint64_t wave_at(const struct engine *e)
+{
+	return (now_of(e).ns - e->rig->now.ns) / span_ms(TURN_MS).ns * TURN;
 }
 
 static void turn(struct engine *e)
@@ -114,7 +120,7 @@ static void turn(struct engine *e)
 static void churn(struct engine *e)
 {
 	for (uint64_t i = 0; i < e->operations; i++) {
-		uint32_t wish = wish_now(e, i);
+		uint32_t wish = wish_now(e, wave_at(e) + i % TURN);
 
 		if (i % TURN == 0)
 			turn(e);
@@ -143,7 +149,7 @@ static void engine_init(struct engine *e, struct board *b, const struct rig *r, 
 		.set = (enum port_set)(number % N_PORT_SETS),
 		.operations = operations / engines,
 		.rnd = {operations + number + 1},
-		.room = USABLE / per_set + USABLE / per_set / 128};
+		.room = USABLE / per_set * 5 / 4};
 	e->held = malloc(e->room * sizeof *e->held);
 	assert_non_null(e->held);
 }
