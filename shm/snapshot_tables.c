@@ -55,7 +55,7 @@ static bool list_named(const struct arena *a, struct tables *out)
 	const struct snapshot *s = snapshot_slot(a, out->in_force);
 	uint32_t n = out->in_force ? s->n_addresses + s->n_leaving : 0;
 
-	out->named = malloc((n + 1) * (1 + SNAPSHOT_OLDER_MAX) * sizeof *out->named);
+	out->named = malloc(((size_t)n + 1) * (1 + SNAPSHOT_OLDER_MAX) * sizeof *out->named);
 	for (uint32_t i = 0; out->named && i < n; i++) {
 		out->named[out->n_named++] = s->addresses[i].ports;
 		for (unsigned k = 0; k < SNAPSHOT_OLDER_MAX && s->addresses[i].older[k]; k++)
