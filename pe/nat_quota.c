@@ -195,7 +195,7 @@ static unsigned pair_place(const struct nat *n, const struct subscriber *s, cons
 
 		if (a.net && is_of_pool(n, pool, a))
 			return i;
-		if (!a.net || !nat_is_pool_address(n, a))
+		if (!a.net || !nat_is_in_force(n, a))
 			place = i;
 	}
 	return place;
