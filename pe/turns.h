@@ -28,7 +28,6 @@ span_t turns_cpu(void);
 void turns_wake(struct turns *t, mono_t now, span_t spent);
 
 /* `kernel`: what all turns until now have spent in system calls. */
-void turns_count(
-	struct turns *t, struct actor *actor, mono_t from, mono_t to, span_t kernel, span_t (*cpu)(void));
+void turns_count(struct turns *t, struct actor *actor, mono_t from, mono_t to, span_t kernel, span_t (*cpu)(void));
 
 #endif

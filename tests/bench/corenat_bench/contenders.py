@@ -18,14 +18,15 @@ from corenat_lab.process import tool  # noqa: E402
 
 CONTENDER_CPU, SENDER_CPU = 0, 1
 SESSIONS = 1 << 22
-NEW_FLOWS = 100_000_000  # so many that none comes twice
+SUBSCRIBERS = 1 << 19
+NEW_FLOWS = 1 << 24  # so many that none comes twice; of half the subscribers there is room for (source.h)
 DESTINATION, POOL, POOL_ADDRESSES = "203.0.113.2", "198.51.100.0", 128
 READY_S = 10
 DEFER_IRQS, FLUSH_NS = 2, 200_000  # see docs/nic.md, Polling
 PRIORITY = -15  # of engines, see pe/live.c
 
 CONFIG = {
-    "arena": {"sessions": SESSIONS},
+    "arena": {"sessions": SESSIONS, "subscribers": SUBSCRIBERS},
     "engine": {"cpus": [CONTENDER_CPU]},
     "pools": [{"name": "main", "addresses": [f"{POOL}/25"]}],
 }
