@@ -87,6 +87,7 @@ FETCHER void look(struct nat *n, struct run *run, struct flow *f, struct prospec
 	x->outbound = f->dir == DIR_OUTBOUND && n->config.n_addresses != 0;
 	x->sure = false;
 	x->clear = false;
+	x->epoch = run->epoch;
 	x->port.port = 0;
 	x->part = NULL;
 	x->sessions = fetch_global(&n->sessions, f->hash);
@@ -157,7 +158,7 @@ static inline bool foresee_port(const struct nat *n, const struct run *run, stru
 {
 	if (!x->view)
 		return false;
-	x->port = port_view_peek_place(x->aim, x->table, x->rules, port_set_of(x->s.l4), &x->wish, run->epoch);
+	x->port = port_peek(x->aim, x->table, x->rules, port_set_of(x->s.l4), &x->wish, run->epoch);
 	x->s.nat = n->config.addresses[x->address].address;
 	x->s.nat_port = be16_of(x->port.port);
 	return x->port.port != 0;

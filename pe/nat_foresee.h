@@ -3,6 +3,7 @@
 #define CORENAT_PE_NAT_FORESEE_H
 
 #include "pe/nat.h"
+#include "shm/port_inline.h"
 
 /* Notes an entry of this hash as made in this burst; whether there may be one; a new burst begins. */
 static inline void nat_note_made(struct nat *n, uint64_t hash)
@@ -28,6 +29,7 @@ struct prospect {
 	struct global_pair sessions; /* of the packet's key */
 	bool outbound;               /* the rest is there */
 	bool sure;                   /* the port will be asked for on the address it was foreseen on */
+	uint8_t epoch;               /* of resting ports */
 	bool clear;                  /* nothing is odd about it: nat_make makes it of what stands here */
 	uint32_t draw;               /* for the choice of a port */
 	struct port_found port;      /* that will most likely be its; 0: not known, nor `filter` and `reverse` */
@@ -40,7 +42,7 @@ struct prospect {
 	struct port_view *view;       /* NULL: not known either, nor */
 	struct port_table *table;     /* these */
 	const struct port_rules *rules;
-	uint32_t address;             /* in config.addresses */
+	uint32_t address; /* in config.addresses */
 	struct port_wish wish;
 	struct port_aim aim;
 	struct global_pair filter; /* unless the session is its own */

@@ -11,6 +11,13 @@
 
 #define STAGE __attribute__((always_inline)) static inline
 
+STAGE void count(struct nat *n, enum counter c)
+{
+	_Atomic uint64_t *cell = &n->actor->counters[c];
+
+	atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
 /* ---- what it may have ---- */
 
 /* Units of all it takes, the port included, when there is plenty of each. False: nothing taken, ask one by one. */
@@ -48,9 +55,9 @@ STAGE void publish(struct nat *n, uint32_t index, struct session *s, const struc
 	atomic_store_explicit(&s->mapping, index, memory_order_relaxed);
 	session_set(s, filters ? SESSION_CARRIES | SESSION_FILTERS : SESSION_CARRIES, 0);
 	slab_publish(s);
-	nat_counter(n, session_has(s, SESSION_AWAY) ? COUNTER_replies_away : COUNTER_replies_home, 1);
-	nat_counter(n, COUNTER_mappings, 1);
-	nat_counter(n, COUNTER_mappings_created, 1);
+	count(n, session_has(s, SESSION_AWAY) ? COUNTER_replies_away : COUNTER_replies_home);
+	count(n, COUNTER_mappings);
+	count(n, COUNTER_mappings_created);
 }
 
 STAGE enum verdict enter_bindings(struct nat *n, uint32_t index, struct session *s, const struct prospect *x)
@@ -76,15 +83,21 @@ static enum verdict bind_anew(
 	return nat_bind(n, index, s, x->rule, x->draw);
 }
 
+/* The port that was foreseen. False: another has it by now, or the table it lies in gives no more. */
+STAGE bool take_port(struct nat *n, const struct session *s, const struct prospect *x)
+{
+	return port_take_found(
+		       x->view, x->table, x->rules, port_set_of(s->l4), x->port, x->epoch, &n->actor->intent.port) &&
+	       nat_keep_port(n, s);
+}
+
 /* Mapping, port and filter, as one step under the mapping's lock. */
 STAGE enum verdict bind_session(
 	struct nat *n, uint32_t index, struct session *s, const struct prospect *x, enum quota ports)
 {
 	if (!global_try_pair(&n->mappings, &x->mapping))
 		return bind_anew(n, index, s, x, ports);
-	if (!global_has_none(&n->mappings, &x->mapping) ||
-		!port_view_take_found(x->view, x->table, x->rules, port_set_of(s->l4), x->port,
-			port_epoch(x->rules->hold_s, n->now_s), &n->actor->intent.port)) {
+	if (!global_has_none(&n->mappings, &x->mapping) || !take_port(n, s, x)) {
 		global_free_pair(&n->mappings, &x->mapping);
 		return bind_anew(n, index, s, x, ports);
 	}
@@ -102,7 +115,7 @@ STAGE local_place enter(
 
 	intent_step(n, INTENT_INSERT);
 	session_set(s, SESSION_FLOW, 0);
-	nat_counter(n, COUNTER_sessions_created, 1);
+	count(n, COUNTER_sessions_created);
 	nat_note_made(n, x->reverse);
 	nat_note_made(n, f->hash);
 	if (!local_insert(&n->local[DIR_INBOUND], x->reverse, index, class, n->now_s))

@@ -102,11 +102,14 @@ static uint64_t layout_regions(const struct arena_geometry *g, struct arena_span
 
 /* How full tables are when all sessions that are planned for are there. Random keys fill 96 % and more before the first is
  * refused (tests/unit/test_*_table.c); what the last per cents cost is moves, which a burst foresees. */
-enum { DESIGN_LOAD = 92 };
+enum {
+	SESSIONS_LOAD = 92,
+	SUBSCRIBERS_LOAD = 80, /* mostly in the first bucket that is looked in; entries are little beside subscribers */
+};
 
-static uint32_t buckets_for(uint64_t entries, unsigned per_bucket)
+static uint32_t buckets_for(uint64_t entries, unsigned per_bucket, unsigned load_percent)
 {
-	uint64_t n = entries * 100 / ((uint64_t)per_bucket * DESIGN_LOAD) + 1;
+	uint64_t n = entries * 100 / ((uint64_t)per_bucket * load_percent) + 1;
 
 	return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
@@ -160,12 +163,12 @@ struct arena_geometry arena_plan(const struct config *c)
 		.pages = at_most((uint32_t)(sessions / slab_per_page(SLAB_session)) +
 				 engines * (3 + tables / slab_per_page(SLAB_port_view)) +
 				 tables / slab_per_page(SLAB_port_table) + 2 + subscriber_pages(subscribers, engines)),
-		.local_buckets = buckets_for(share_of_engine(sessions, engines), LOCAL_ENTRIES),
-		.global_buckets = buckets_for(share_away(sessions, engines), GLOBAL_ENTRIES),
-		.mapping_buckets = buckets_for(sessions, GLOBAL_ENTRIES),
+		.local_buckets = buckets_for(share_of_engine(sessions, engines), LOCAL_ENTRIES, SESSIONS_LOAD),
+		.global_buckets = buckets_for(share_away(sessions, engines), GLOBAL_ENTRIES, SESSIONS_LOAD),
+		.mapping_buckets = buckets_for(sessions, GLOBAL_ENTRIES, SESSIONS_LOAD),
 		.subscribers = c->arena.subscribers,
-		.subscriber_buckets = buckets_for(subscribers, GLOBAL_ENTRIES),
-		.part_buckets = buckets_for(subscribers, LOCAL_ENTRIES),
+		.subscriber_buckets = buckets_for(subscribers, GLOBAL_ENTRIES, SUBSCRIBERS_LOAD),
+		.part_buckets = buckets_for(subscribers, LOCAL_ENTRIES, SUBSCRIBERS_LOAD),
 	};
 }
 

@@ -21,21 +21,6 @@ struct global_table global_filters(const struct arena *a, unsigned actor)
 	return table_of(a, ARENA_filters, a->header->geometry.mapping_buckets, actor);
 }
 
-/* ---- without locks ---- */
-
-static bool bucket_has_tag(const struct global_table *t, uint32_t bucket, uint32_t tag)
-{
-	return global_match(t, bucket, tag) != 0;
-}
-
-/* An entry that moves is in its new bucket before it leaves the old one: looking at the first bucket again after the
- * second misses none, whichever way it goes. */
-bool global_may_have(const struct global_table *t, const struct global_pair *p)
-{
-	return bucket_has_tag(t, p->first, p->tag) || bucket_has_tag(t, p->second, p->tag) ||
-	       bucket_has_tag(t, p->first, p->tag);
-}
-
 /* ---- locks ---- */
 
 static bool bucket_lock(struct global_table *t, uint32_t bucket)

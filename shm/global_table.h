@@ -11,7 +11,10 @@
  *
  * Entry      tag:32 | index:32; zero is empty. One store each.
  * Lock       the bucket's word holds its holder + 1. Both buckets are locked in ascending order: no deadlock.
+ *            In an arena for one engine nobody contends, and a lock is a plain store, which a successor finds all the same.
  * Recipe     lock (acquire) ... find / insert / remove ... unlock (release). Objects are published before insertion.
+ * Enter      a key that cannot be there, nor be entered by anybody else, needs no look at its other bucket: it is stored
+ *            under the lock of its home bucket alone, since who looks for it holds both locks (global_enter).
  * Move       to make room, an entry of a locked bucket is copied to its other bucket, which is locked by one try (no
  *            waiting out of order), and then cleared: who looks for that key needs the lock of the bucket it leaves.
  * Price      no lock-free reader: this table is met once per session and engine, never per packet.
@@ -81,8 +84,14 @@ static inline unsigned global_match(const struct global_table *t, uint32_t bucke
 }
 _Static_assert(offsetof(struct global_bucket, entry) == 8 && GLOBAL_ENTRIES == TAGS_WORDS - 1, "one word before them");
 
-/* False when surely no entry of the key is there: without the locks, for those who mostly find nothing. */
-bool global_may_have(const struct global_table *t, const struct global_pair *pair);
+/* False when surely no entry of the key is there: without the locks, for those who mostly find nothing. An entry that moves is
+ * in its new bucket before it leaves the old one: looking at the first bucket again after the second misses none,
+ * whichever way it goes. */
+static inline bool global_may_have(const struct global_table *t, const struct global_pair *p)
+{
+	return global_match(t, p->first, p->tag) || global_match(t, p->second, p->tag) ||
+	       (!t->alone && global_match(t, p->first, p->tag));
+}
 
 bool global_lock_pair(struct global_table *t, const struct global_pair *pair);
 

@@ -1,4 +1,4 @@
-#include "shm/port_view.h"
+#include "shm/port_inline.h"
 
 #include <string.h>
 
@@ -154,37 +154,14 @@ void port_view_make(
 
 /* ---- choosing a chunk: nothing is changed but hints ---- */
 
-static inline uint32_t draw_of(uint64_t *random, uint32_t below)
-{
-	*random = *random * 6364136223846793005u + 1442695040888963407u;
-	return (uint32_t)((*random >> 32) * below >> 32);
-}
-
 static uint32_t draw(struct search *s, uint32_t below)
 {
-	return draw_of(&s->random, below);
-}
-
-/* A bit of the word: by trial, so that none is likelier than others while many are set; then the first at or after a random
- * place. */
-static inline unsigned pick_of(uint64_t *random, uint64_t word)
-{
-	enum { TRIALS = 4 };
-	uint32_t at = 0;
-
-	for (unsigned i = 0; i < TRIALS; i++) {
-		at = draw_of(random, 64);
-		if (word >> at & 1)
-			return at;
-	}
-	uint64_t later = word & (UINT64_MAX << at);
-
-	return (unsigned)__builtin_ctzll(later ? later : word);
+	return port_draw(&s->random, below);
 }
 
 static unsigned pick(struct search *s, uint64_t word)
 {
-	return pick_of(&s->random, word);
+	return port_pick(&s->random, word);
 }
 
 /* Chunks nobody holds among those of the word, either dealt or not. */
@@ -204,35 +181,11 @@ static uint64_t bits_of(struct search *s, enum source from, unsigned w)
 	return from == OF_VIEW ? s->v->has[s->set][w] : unheld_in(s, w, from == UNHELD_DEALT);
 }
 
-/* Words `first`, `first` + `step` … of those 64. */
-static uint64_t every(uint32_t first, uint32_t step)
-{
-	static const uint64_t comb[7] = {UINT64_MAX, 0x5555555555555555u, 0x1111111111111111u, 0x0101010101010101u,
-		0x0001000100010001u, 0x0000000100000001u, 1};
-
-	return comb[__builtin_ctz(step)] << first;
-}
-
-/* A chunk of the view, of a word among these, whose slot is among those of `slots`; -1: none. */
-static inline int choose_in_view(
-	const struct port_view *v, enum port_set set, uint64_t words, uint64_t slots, uint64_t *random)
-{
-	for (words &= v->some[set]; words;) {
-		unsigned w = pick_of(random, words);
-		uint64_t found = v->has[set][w] & slots;
-
-		if (found)
-			return (int)(w * 64 + pick_of(random, found));
-		words &= ~(1ull << w);
-	}
-	return -1;
-}
-
-/* The same of any source. */
+/* As port_choose_in_view, of any source. */
 static int choose_among(struct search *s, enum source from, uint64_t words, uint64_t slots)
 {
 	if (from == OF_VIEW)
-		return choose_in_view(s->v, s->set, words, slots, &s->random);
+		return port_choose_in_view(s->v, s->set, words, slots, &s->random);
 	for (words &= s->v->maybe[s->set]; words;) {
 		unsigned w = pick(s, words);
 		uint64_t found = bits_of(s, from, w) & slots;
@@ -252,7 +205,7 @@ static int choose_home(struct search *s, enum source from)
 	for (uint32_t i = 0; i < h->words; i++) {
 		uint32_t w = (start + i) & (h->words - 1);
 		uint64_t slots = port_homes_word(h, s->w->hash, w);
-		int chunk = slots ? choose_among(s, from, every(w, h->words), slots) : -1;
+		int chunk = slots ? choose_among(s, from, port_every(w, h->words), slots) : -1;
 
 		if (chunk >= 0)
 			return chunk;
@@ -333,24 +286,11 @@ static int choose(struct search *s)
 
 /* ---- taking ---- */
 
-/* The places of a chunk whose ports are odd, or even. */
-static uint32_t parity_mask(const struct port_rules *r, unsigned chunk, int parity)
-{
-	struct port_place first = {(uint16_t)chunk, 0};
-	uint32_t odd = r->order.odd;
-
-	if (chunk >= ORDER_CHUNKS)
-		odd = 0xaaaa;
-	else if (port_of_place(&r->order, first) & 1)
-		odd = ~odd;
-	return parity ? odd : ~odd;
-}
-
 static uint32_t mask_for(const struct search *s, unsigned chunk)
 {
 	uint32_t mask = allowed_in(s->r, s->bar, chunk);
 
-	return s->odd < 0 ? mask : mask & parity_mask(s->r, chunk, s->odd);
+	return s->odd < 0 ? mask : mask & port_parity_mask(s->r, chunk, s->odd);
 }
 
 static int take_under(struct search *s, unsigned chunk, uint32_t mask, unsigned from)
@@ -510,79 +450,27 @@ int port_view_take(struct port_view *v, struct port_table *t, const struct port_
 	return port;
 }
 
-static struct search glance(const struct port_view *v, const struct port_table *t, const struct port_rules *r,
-	enum port_set set, const struct port_wish *w, uint32_t now_s)
-{
-	return (struct search){(struct port_view *)v, (struct port_table *)t, r, NULL, w, set,
-		port_epoch(r->hold_s, now_s), STAGE_LOW, w->odd, w->draw, NULL, 0};
-}
-
-/* What choose does first, and mostly ends with. */
-static inline int choose_first(const struct port_view *v, const struct port_rules *r, enum port_set set,
-	const struct port_wish *w, uint64_t *random)
-{
-	const struct port_homes *h = &r->homes;
-
-	if (w->low)
-		return -1;
-	if (!w->by_port || !h->by_port)
-		return choose_in_view(v, set, UINT64_MAX, UINT64_MAX, random);
-	uint32_t at = draw_of(random, h->words);
-	uint64_t slots = port_homes_word(h, w->hash, at);
-
-	return slots ? choose_in_view(v, set, every(at, h->words), slots, random) : -1;
-}
-
-struct port_aim port_view_aim(const struct port_view *v, const struct port_table *t, const struct port_rules *r,
-	enum port_set set, const struct port_wish *w, uint32_t now_s)
-{
-	uint64_t random = w->draw;
-	int chunk = choose_first(v, r, set, w, &random);
-
-	if (chunk < 0) {
-		struct search s = glance(v, t, r, set, w, now_s);
-
-		chunk = choose(&s);
-		random = s.random;
-	}
-	if (chunk >= 0)
-		__builtin_prefetch(&t->chunk[set][chunk], 1);
-	return (struct port_aim){chunk, random};
-}
-
-struct port_found port_view_peek_place(struct port_aim aim, const struct port_table *t, const struct port_rules *r,
+struct port_aim port_aim_anew(const struct port_view *v, const struct port_table *t, const struct port_rules *r,
 	enum port_set set, const struct port_wish *w, uint8_t epoch)
 {
-	if (aim.chunk < 0)
-		return (struct port_found){{0, 0}, 0};
-	unsigned chunk = (unsigned)aim.chunk;
-	uint32_t free = chunk_free(chunk_in_epoch(chunk_read(t, set, chunk), epoch)) & r->allowed[chunk];
+	struct search s = {(struct port_view *)v, (struct port_table *)t, r, NULL, w, set, epoch, STAGE_LOW, w->odd,
+		w->draw, NULL, 0};
+	int chunk = choose(&s);
 
-	if (w->odd >= 0)
-		free &= parity_mask(r, chunk, w->odd);
-	if (!free)
-		return (struct port_found){{0, 0}, 0};
-	struct port_place p = {(uint16_t)chunk, (uint8_t)chunk_first(free, draw_of(&aim.random, CHUNK_PORTS))};
-	return (struct port_found){p, port_of_place(&r->order, p)};
-}
-
-static int peek_at(struct port_aim aim, const struct port_table *t, const struct port_rules *r, enum port_set set,
-	const struct port_wish *w, uint32_t now_s)
-{
-	struct port_found found = port_view_peek_place(aim, t, r, set, w, port_epoch(r->hold_s, now_s));
-
-	return found.port ? found.port : -1;
+	return (struct port_aim){chunk, s.random};
 }
 
 int port_view_peek(const struct port_view *v, const struct port_table *t, const struct port_rules *r, enum port_set set,
 	const struct port_wish *w, uint32_t now_s)
 {
-	return peek_at(port_view_aim(v, t, r, set, w, now_s), t, r, set, w, now_s);
+	uint8_t epoch = port_epoch(r->hold_s, now_s);
+	struct port_found found = port_peek(port_aim(v, t, r, set, w, epoch), t, r, set, w, epoch);
+
+	return found.port ? found.port : -1;
 }
 
 /* What the view says of a chunk as it is after a port of it was taken. */
-static void note_taken(
-	struct port_view *v, const struct port_rules *r, enum port_set set, unsigned chunk, uint64_t word)
+void port_note_taken(struct port_view *v, const struct port_rules *r, enum port_set set, unsigned chunk, uint64_t word)
 {
 	bool has = chunk_free(word) & r->allowed[chunk];
 
@@ -592,7 +480,7 @@ static void note_taken(
 		set_rests(v, set, chunk, true);
 }
 
-bool port_view_take_found(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
+bool port_take_anew(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
 	struct port_found found, uint8_t epoch, _Atomic uint64_t *intent)
 {
 	_Atomic uint64_t *cell = &t->chunk[set][found.place.chunk];
@@ -604,11 +492,11 @@ bool port_view_take_found(struct port_view *v, struct port_table *t, const struc
 	bool held = chunk_holder(word) != CHUNK_UNHELD;
 	word |= held ? one : one | (uint64_t)holder_of(r) << CHUNK_HOLDER;
 	atomic_store_explicit(intent, port_name(v->table, set, found.port), memory_order_release);
-	if (!atomic_compare_exchange_strong_explicit(cell, &seen, word, memory_order_acq_rel, memory_order_relaxed))
+	if (!atomic_compare_exchange_strong_explicit(cell, &seen, word, memory_order_seq_cst, memory_order_relaxed))
 		return false;
 	if (!held)
 		chunk_note(t, set, found.place.chunk, false);
-	note_taken(v, r, set, found.place.chunk, word);
+	port_note_taken(v, r, set, found.place.chunk, word);
 	return true;
 }
 
@@ -617,7 +505,7 @@ bool port_view_take_one(struct port_view *v, struct port_table *t, const struct 
 {
 	struct port_found found = {port_place_of(&r->order, port), port};
 
-	return port && port_view_take_found(v, t, r, set, found, port_epoch(r->hold_s, now_s), intent);
+	return port && port_take_anew(v, t, r, set, found, port_epoch(r->hold_s, now_s), intent);
 }
 
 /* ---- giving back ---- */

@@ -98,25 +98,6 @@ bool port_view_take_one(struct port_view *v, struct port_table *t, const struct 
 int port_view_peek(const struct port_view *v, const struct port_table *t, const struct port_rules *r, enum port_set set,
 	const struct port_wish *w, uint32_t now_s);
 
-/* The same in two steps, for who asks for many: the first fetches the word that the second reads. */
-struct port_aim {
-	int chunk; /* -1: none */
-	uint64_t random;
-};
-struct port_aim port_view_aim(const struct port_view *v, const struct port_table *t, const struct port_rules *r,
-	enum port_set set, const struct port_wish *w, uint32_t now_s);
-/* What peek found, with its place: where the choice would begin, for who is going to take just that. */
-struct port_found {
-	struct port_place place;
-	uint16_t port; /* 0: nothing at first glance */
-};
-struct port_found port_view_peek_place(struct port_aim aim, const struct port_table *t, const struct port_rules *r,
-	enum port_set set, const struct port_wish *w, uint8_t epoch);
-
-/* Takes it: false when it is no longer to be had. Nothing may be barred. The intent as with port_view_take_one. */
-bool port_view_take_found(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
-	struct port_found found, uint8_t epoch, _Atomic uint64_t *intent);
-
 /* Gives a port back, to rest or at once; false when it was not taken. `v` may be NULL. */
 bool port_view_put(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
 	uint16_t port, bool rest, uint32_t now_s);

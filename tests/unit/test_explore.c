@@ -317,12 +317,113 @@ static void test_remote_list_loses_nothing(void **state)
 	show("two queue, the owner drains, one may die", &result);
 }
 
+/* ---- global table: keys entered under one lock ---- */
+
+static uint64_t key_of(unsigned thread)
+{
+	return thread == 2 ? KEY + 1 : KEY; /* the same home bucket */
+}
+
+/* One place is left in the home bucket. */
+static void reset_nearly_full(void)
+{
+	struct global_table t = view(0);
+	struct global_pair pair = global_pair_of(&t, KEY);
+
+	memset(&g, 0, sizeof g);
+	for (unsigned i = 1; i < GLOBAL_ENTRIES; i++)
+		put_entry(pair.home, i, (uint64_t)(pair.tag + 77) << 32 | i);
+}
+
+/* As nat_enter_filter() in pe/nat_bind.c does it. */
+static void enter_alone(unsigned thread)
+{
+	struct global_table t = view(thread);
+	struct global_pair pair = global_pair_of(&t, key_of(thread));
+
+	if (!global_enter(&t, &pair, 100 + thread)) {
+		if (!global_lock_pair(&t, &pair)) {
+			g.refused[thread] = true;
+			return;
+		}
+		global_insert(&t, &pair, 100 + thread);
+		global_unlock(&t, &pair);
+	}
+	g.result[thread] = 100 + thread;
+}
+
+/* 1 looks twice for what 0 enters, while 2 enters another key into the same bucket. */
+static void enter_or_look(unsigned thread)
+{
+	struct global_table t = view(thread);
+
+	for (unsigned turn = 0; thread == 1 && turn < 2; turn++) {
+		struct global_pair pair;
+		unsigned cursor = 0;
+
+		if (!global_lock(&t, KEY, &pair)) {
+			g.refused[thread] = true;
+			return;
+		}
+		uint32_t found = global_next(&t, &pair, &cursor);
+
+		g.referenced[thread] |= g.result[thread] && !found; /* it was there, and is gone */
+		g.result[thread] = found;
+		global_unlock(&t, &pair);
+	}
+	if (thread != 1)
+		enter_alone(thread);
+}
+
+static unsigned times_in_table(uint32_t index)
+{
+	unsigned n = 0;
+
+	for (uint32_t b = 0; b < BUCKETS; b++)
+		for (unsigned i = 0; i < GLOBAL_ENTRIES; i++)
+			n += (uint32_t)get_entry(b, i) == index;
+	return n;
+}
+
+static const char *each_is_in_once(bool first_died)
+{
+	if (first_died)
+		succeed_first();
+	if (any_lock())
+		return "a lock is still held";
+	if (g.referenced[1] || (g.result[1] && g.result[1] != 100))
+		return "what was entered was found otherwise";
+	for (unsigned i = 0; i < EXPLORE_THREADS; i++) {
+		if (g.refused[i] && !first_died)
+			return "a thread was refused though nobody died";
+		if (i != 1 && times_in_table(100 + i) > 1)
+			return "an entry is there twice";
+		if (i != 1 && g.result[i] && times_in_table(100 + i) == 0)
+			return "an entry is gone";
+	}
+	return times_in_table(1) == 1 && times_in_table(GLOBAL_ENTRIES - 1) == 1 ? NULL : "a bystander is gone";
+}
+
+static void test_entering_under_one_lock(void **state)
+{
+	const struct explore_world all = {3, false, reset_nearly_full, enter_or_look, table_state, each_is_in_once};
+	const struct explore_world dying = {2, true, reset_nearly_full, enter_or_look, table_state, each_is_in_once};
+	struct explore_result result;
+
+	(void)state;
+	assert_true(explore(&all, &result));
+	show("two enter one bucket, one looks", &result);
+	assert_true(explore(&dying, &result));
+	show("one enters and may die, one looks", &result);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_insert_unique_has_one_winner),
 		cmocka_unit_test(test_insert_unique_when_one_dies),
 		cmocka_unit_test(test_a_reference_keeps_an_object),
+		cmocka_unit_test(test_entering_under_one_lock),
 		cmocka_unit_test_setup_teardown(test_remote_list_loses_nothing, make_objects, free_objects),
 	};
 
