@@ -6,6 +6,7 @@
 #include "tests/unit/rnd.h"
 
 #include <dirent.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -664,6 +665,48 @@ static void test_new_arena(void **state)
 	free(o);
 }
 
+/* ---- by a thread of its own ---- */
+
+enum { BY_THREAD = 3000 };
+
+static void *engine(void *context)
+{
+	struct box *b = context;
+
+	for (unsigned i = 1; i <= BY_THREAD; i++) {
+		put(b, 0, refusal(i));
+		if (i % 100 == 0)
+			usleep(5000);
+	}
+	return NULL;
+}
+
+/* An engine tells, the ledger stores, somebody asks: all at once. */
+static void test_thread(void **state)
+{
+	struct box *b = *state;
+	struct ledger_row *row = calloc(LEDGER_ROWS, sizeof *row);
+	struct ledger_answer a;
+	pthread_t thread;
+	uint64_t newest = 0;
+
+	ledger_close(b->l);
+	b->setup.by_hand = false;
+	open_ledger(b);
+	assert_int_equal(pthread_create(&thread, NULL, engine, b), 0);
+	for (unsigned tries = 0; newest < BY_THREAD && tries < 3000; tries++) {
+		unsigned n = all_rows(b, &everything, row, LEDGER_ROWS);
+
+		for (unsigned i = 0; i < n; i++)
+			newest = row[i].total > newest ? row[i].total : newest;
+		assert_int_equal(ledger_holders(b->l, NAT, 1024, 0, INT64_MAX - 1, &a), 0);
+		usleep(10000);
+	}
+	pthread_join(thread, NULL);
+	assert_int_equal(newest, BY_THREAD);
+	free(row);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, box_open, box_close)
@@ -680,6 +723,7 @@ int main(void)
 		TEST(test_lost_and_found),
 		TEST(test_new_file),
 		TEST(test_new_arena),
+		TEST(test_thread),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

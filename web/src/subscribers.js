@@ -38,8 +38,11 @@ const keyOf = (s) => `${s.inside} ${s.realm}`;
 const refusals = (s) => Object.values(s.refused).reduce((sum, r) => sum + r.count, 0);
 const withRealm = (s) => s.realm ? `${s.inside} (VLAN ${s.realm})` : s.inside;
 
-const limitsOf = (s) => Object.keys(QUOTAS).map((quota) => ({ quota, refused: s.refused[quota],
-	use: quota === "blocks" ? { used: s.blocks.length, limit: null } : s.use[quota] }));
+/* Blocks only where there are any, or were asked for. */
+const limitsOf = (s) => Object.keys(QUOTAS)
+	.filter((quota) => quota !== "blocks" || s.blocks.length > 0 || s.refused.blocks)
+	.map((quota) => ({ quota, refused: s.refused[quota],
+		use: quota === "blocks" ? { used: s.blocks.length, limit: null } : s.use[quota] }));
 
 /* A use without a limit is a number and an empty bar. */
 function show(bar, use) {
