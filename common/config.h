@@ -256,6 +256,7 @@ struct config {
 	struct {
 		char file[CONFIG_PATH_SIZE];
 		uint32_t keep_s, keep;
+		bool destinations; /* RFC 6888 REQ-12 */
 	} events;
 	struct {
 		char file[CONFIG_PATH_SIZE];

@@ -11,7 +11,7 @@ static const char *const huge_pages_choices[] = {"auto", "required", "off", NULL
 static const char *const xdp_choices[] = {"auto", "native", "generic", NULL};
 static const char *const zero_copy_choices[] = {"auto", "on", "off", NULL};
 static const char *const busy_poll_choices[] = {"auto", "on", "off", NULL};
-static const char *const rss_choices[] = {"single", "toeplitz", "destination", NULL};
+static const char *const rss_choices[] = {"single", "toeplitz", "destination", "nic", NULL};
 static const char *const rss_ports_choices[] = {"tcp+udp", "tcp", "udp", "none", NULL};
 static const char *const on_choices[] = {"off", "on", NULL};
 static const char *const refusal_choices[] = {"host-unreachable", "prohibited", "off", NULL};
@@ -54,8 +54,8 @@ enum {
 #define RSS_ROWS(side, at)                                                                         \
 	{.path = side ".rss.mode", .type = OPTION_CHOICE, .value = AT(at.mode),                    \
 	 .choices = rss_choices, .initial = "\"toeplitz\"", .change = OPTION_RESTART,              \
-	 .help = "how the interface chooses the queue: all to queue 0, Toeplitz, or Toeplitz of the "  \
-		 "destination address alone"},                                                     \
+	 .help = "how the interface chooses the queue: all to queue 0, Toeplitz, Toeplitz of the "  \
+		 "destination address alone, or as its driver says when mgmtd starts"},             \
 	{.path = side ".rss.ports", .type = OPTION_CHOICE, .value = AT(at.ports),                  \
 	 .choices = rss_ports_choices, .initial = "\"tcp+udp\"", .change = OPTION_RESTART,         \
 	 .help = "whose ports Toeplitz hashes, too"},                                              \
@@ -408,6 +408,9 @@ const struct option options[] = {
 	{.path = "events.keep", .type = OPTION_INTEGER, .value = AT(events.keep), .min = 1000,
 	 .max = 1000000000, .initial = "10000000", .unit = "events", .change = OPTION_RESTART,
 	 .help = "most events kept, about 200 bytes each; the oldest go first"},
+	{.path = "events.destinations", .type = OPTION_CHOICE, .value = AT(events.destinations),
+	 .choices = on_choices, .initial = "\"off\"", .change = OPTION_RESTART,
+	 .help = "whether a refusal is kept with the destination of its packet (RFC 6888 REQ-12: off)"},
 	{.path = "versions.file", .type = OPTION_PATH, .value = AT(versions.file), .min = 1,
 	 .max = LENGTH_MAX(versions.file), .initial = "\"/var/lib/corenat/versions.db\"",
 	 .change = OPTION_RESTART, .help = "file of the configurations that were in force, with their times"},

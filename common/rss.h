@@ -22,6 +22,7 @@ enum rss_mode {
 	RSS_SINGLE,      /* everything to queue 0 */
 	RSS_TOEPLITZ,    /* Toeplitz over source and destination address, and the ports of RSS_PORTS_* */
 	RSS_DESTINATION, /* Toeplitz over the destination address alone */
+	RSS_NIC,         /* what the interface's driver says; mgmtd makes it one of the others before anybody is told */
 };
 
 /* Of which protocols' packets the ports are hashed, too (ethtool -n DEV rx-flow-hash). */

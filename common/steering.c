@@ -9,7 +9,7 @@ int steering_init(struct steering *s, const struct rss *rss, unsigned engines)
 	memset(s, 0, sizeof(*s));
 	toeplitz_init(&s->hash, rss->key, rss->key_size);
 	s->sources = UINT32_MAX;
-	if (rss->mode == RSS_SINGLE)
+	if (rss->mode == RSS_SINGLE || rss->mode == RSS_NIC) /* not read: a replay has no interface */
 		return 0;
 	if (rss->mode == RSS_DESTINATION)
 		s->sources = 0;

@@ -6,11 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool commit_open(struct commit *c, struct arena *a, const struct config *config, struct config_error *err)
+static uint32_t seconds(mono_t now)
 {
-	*c = (struct commit){.arena = a, .wanted = malloc(sizeof *c->wanted)};
+	return (uint32_t)(now.ns / 1000000000u);
+}
+
+bool commit_open(struct commit *c, struct arena *a, const struct config *config, mono_t now, struct config_error *err)
+{
+	*c = (struct commit){.arena = a, .config = config, .wanted = malloc(sizeof *c->wanted)};
 	if (!c->wanted)
 		abort();
+	snapshot_drain(a, seconds(now));
 	return snapshot_compile(a, config, c->wanted, err);
 }
 
@@ -54,6 +60,22 @@ static void complain(struct commit *c, mono_t now)
 				e, actor_of(c->arena, e)->config_ack, in_force);
 }
 
+/* Nothing that lives is dropped: what has been removed is said, with what it has still. */
+static void tell_leaving(const struct commit *c)
+{
+	const struct snapshot *s = c->wanted;
+	uint64_t ports = 0;
+
+	for (uint32_t i = s->n_addresses; i < s->n_addresses + s->n_leaving; i++)
+		for (unsigned set = 0; set < N_PORT_SETS; set++)
+			ports += ports_used(port_table_at(c->arena, s->addresses[i].ports), set, 0).taken;
+	if (s->n_leaving)
+		log_notice(
+			"%u NAT addresses that were removed give nothing new; they go when their sessions have ended, "
+			"with %llu ports in use now",
+			s->n_leaving, (unsigned long long)ports);
+}
+
 bool commit_try(struct commit *c, mono_t now)
 {
 	if (c->done)
@@ -68,6 +90,27 @@ bool commit_try(struct commit *c, mono_t now)
 	}
 	log_notice(
 		same ? "configuration %u is in force already" : "configuration %u put in force", (unsigned)generation);
+	if (!same)
+		tell_leaving(c);
 	c->done = true;
 	return true;
+}
+
+bool commit_tend(struct commit *c, mono_t now)
+{
+	struct config_error err;
+
+	if (!c->done)
+		return false;
+	snapshot_free_drained(c->arena);
+	if (!snapshot_drain(c->arena, seconds(now)) || !snapshot_compile(c->arena, c->config, c->wanted, &err))
+		return false;
+	/* An engine that started since: later. */
+	int64_t generation = snapshot_commit(c->arena, c->wanted);
+
+	if (generation > 0)
+		log_notice("configuration %u put in force: the same without port tables that have drained; %u removed "
+			   "NAT addresses are left",
+			(unsigned)generation, c->wanted->n_leaving);
+	return generation > 0;
 }

@@ -202,9 +202,11 @@ static const char *pool_name(const struct ledger *l, const struct event *e)
 
 static int put_event(struct ledger *l, unsigned actor, const struct event *e, int64_t ms, int64_t since_ms)
 {
-	const int64_t number[] = {ms, e->kind, actor, be32_host(e->inside), be32_host(e->nat), be32_host(e->remote),
-		e->realm, be16_host(e->inside_port), be16_host(e->remote_port), e->first, e->ports, e->protocol,
-		e->personal, (int64_t)e->total, since_ms};
+	bool whole = l->config->events.destinations;
+	const int64_t number[] = {ms, e->kind, actor, be32_host(e->inside), be32_host(e->nat),
+		whole ? be32_host(e->remote) : 0, e->realm, be16_host(e->inside_port),
+		whole ? be16_host(e->remote_port) : 0, e->first, e->ports, e->protocol, e->personal, (int64_t)e->total,
+		since_ms};
 	enum { N = sizeof number / sizeof number[0] };
 	sqlite3_stmt *s = l->statement[PUT_EVENT];
 

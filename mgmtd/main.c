@@ -10,6 +10,7 @@
 #include "mgmtd/history.h"
 #include "mgmtd/ledger.h"
 #include "mgmtd/mirror.h"
+#include "mgmtd/nic.h"
 #include "mgmtd/rest.h"
 #include "mgmtd/versions.h"
 #include "shm/shared_slab.h"
@@ -25,11 +26,11 @@
 enum { COMMIT_RETRY_MS = 100, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 
 struct mgmtd {
-	struct config config;
+	struct config config, resolved; /* as it was given, and with what interfaces say */
 	struct arena *arena;
 	struct actor *self;
 	struct commit commit;
-	mono_t commit_due;
+	mono_t commit_due, tend_due;
 	bool written_down; /* among the versions */
 	struct mirror *mirror;
 	struct history *history;
@@ -83,7 +84,8 @@ static bool take_config(struct mgmtd *m)
 		log_warning("the arena was made for %u engines, arena.engines says %u: remove it with "
 			    "`corenatctl arena remove` for that to take effect",
 			engines, m->config.arena.engines);
-	if (commit_open(&m->commit, m->arena, &m->config, &wrong))
+	m->resolved = m->config;
+	if (nic_read_rss(&m->resolved, &wrong) && commit_open(&m->commit, m->arena, &m->resolved, mono_now(), &wrong))
 		return true;
 	log_error("%s", wrong.text);
 	return false;
@@ -243,11 +245,24 @@ static void write_down(struct mgmtd *m)
 	free(text);
 }
 
+static void tend_turn(struct mgmtd *m, mono_t now)
+{
+	if (!mono_due(now, m->tend_due))
+		return;
+	m->tend_due = mono_after(now, span_s(TEND_S));
+	if (commit_tend(&m->commit, now))
+		atomic_store(&m->self->config_ack, m->arena->header->config_generation);
+}
+
 static void commit_turn(struct mgmtd *m, mono_t now)
 {
 	char status[128];
 
-	if (m->commit.done || !mono_due(now, m->commit_due))
+	if (m->commit.done) {
+		tend_turn(m, now);
+		return;
+	}
+	if (!mono_due(now, m->commit_due))
 		return;
 	m->commit_due = mono_after(now, span_ms(COMMIT_RETRY_MS));
 	write_down(m);

@@ -172,6 +172,15 @@ static void look_for_news(struct live *l)
 		atomic_store_explicit(&n->actor->routes_ack, n->fib.generation, memory_order_release);
 }
 
+/* At once, since a port taken by a configuration that is not in force any more may have to go back. */
+static void look_at_once(struct live *l)
+{
+	const struct nat *n = &l->engine.nat;
+
+	if (snapshot_news(n->arena, n->configured ? n->config.generation : 0))
+		look_for_news(l);
+}
+
 static void report(struct live *l, mono_t now)
 {
 	struct actor *actor = l->engine.nat.actor;
@@ -204,6 +213,7 @@ static void between_turns(struct live *l, mono_t now)
 {
 	if (mailbox_requested(l->mailbox))
 		answer_mailbox(l, now);
+	look_at_once(l);
 	if (mono_due(now, l->look)) {
 		l->look = mono_after(now, look_every);
 		look_for_news(l);
@@ -241,6 +251,7 @@ static void loop(struct live *l)
 		if (!idle || mono_since(then, l->last_packet).ns < awake_for.ns)
 			continue;
 		rest(l);
+		look_at_once(l);
 		then = mono_now();
 		turns_wake(&l->turns, then, turns_cpu());
 	}

@@ -83,19 +83,12 @@ static enum verdict bind_anew(
 	return nat_bind(n, index, s, x->rule, x->draw);
 }
 
-/* The port that was foreseen. The table it lies in is the address's only while the configuration is the one in force: asked for
- * after taking, since who changes that looks at the tables after he has said so. */
+/* The port that was foreseen. False: another has it by now, or the table it lies in gives no more. */
 STAGE bool take_port(struct nat *n, const struct session *s, const struct prospect *x)
 {
-	enum port_set set = port_set_of(s->l4);
-
-	if (!port_take_found(x->view, x->table, x->rules, set, x->port, x->epoch, &n->actor->intent.port))
-		return false;
-	if (atomic_load_explicit(&n->arena->header->config_generation, memory_order_seq_cst) == n->config.generation)
-		return true;
-	port_view_put(x->view, x->table, x->rules, set, x->port.port, false, n->now_s);
-	atomic_store_explicit(&n->actor->intent.port, 0, memory_order_release);
-	return false;
+	return port_take_found(
+		       x->view, x->table, x->rules, port_set_of(s->l4), x->port, x->epoch, &n->actor->intent.port) &&
+	       nat_keep_port(n, s);
 }
 
 /* Mapping, port and filter, as one step under the mapping's lock. */

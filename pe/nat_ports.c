@@ -146,7 +146,7 @@ static struct nat_address *address_at(const struct nat *n, uint32_t index)
 	return (struct nat_address *)&n->address[n->address_of[index]];
 }
 
-/* An address in force; NULL: it is not. */
+/* An address in force; NULL: it is not, or leaves. */
 static const struct nat_address *find_address(const struct nat *n, be32_t address)
 {
 	uint32_t lo = 0, hi = n->n_addresses, host = be32_host(address);
@@ -160,6 +160,11 @@ static const struct nat_address *find_address(const struct nat *n, be32_t addres
 			hi = mid;
 	}
 	return lo < n->n_addresses && n->address[lo].host == host ? &n->address[lo] : NULL;
+}
+
+bool nat_is_in_force(const struct nat *n, be32_t address)
+{
+	return find_address(n, address) != NULL;
 }
 
 /* Where packets are spread by their destination alone, the NAT address decides who gets the replies. */
@@ -207,14 +212,20 @@ static const struct port_order *order_of(struct nat *n, const struct port_table 
 	return port_order_of(&k->order[at], &t->basis) ? &k->order[at] : NULL;
 }
 
-/* True when a port is in use still in a table of another order. */
-static bool is_taken_elsewhere(struct nat *n, const struct snapshot_address *a, enum port_set set, uint16_t port)
+/* True when a port is in use, or rests, in a table of another order. */
+static bool is_busy_elsewhere(struct nat *n, const struct snapshot_address *a, enum port_set set, uint16_t port)
 {
+	uint8_t epoch = port_epoch(n->config.hold_s, n->now_s);
+
 	for (unsigned i = 0; i < SNAPSHOT_OLDER_MAX && a->older[i]; i++) {
 		const struct port_table *t = port_table_at(n->arena, a->older[i]);
 		const struct port_order *o = order_of(n, t);
 
-		if (o && ports_is_taken(t, o, set, port))
+		if (!o)
+			continue;
+		struct port_place p = port_place_of(o, port);
+
+		if (!(chunk_free(chunk_in_epoch(chunk_read(t, set, p.chunk), epoch)) >> p.place & 1))
 			return true;
 	}
 	return false;
@@ -285,11 +296,11 @@ static inline struct port_wish wish_of(const struct nat *n, const struct session
 	return w;
 }
 
-/* One that the chooser does not know of: static mappings, and what is in use in another order. */
+/* One that the chooser does not know of: static mappings, and what is in use or rests in another order. */
 bool nat_port_is_barred(struct nat *n, const struct snapshot_address *a, enum l4 l4, uint16_t port)
 {
 	return (n->config.n_static && nat_static_nat(n, a->address, be16_of(port), l4)) ||
-	       (a->older[0] && is_taken_elsewhere(n, a, port_set_of(l4), port));
+	       (a->older[0] && is_busy_elsewhere(n, a, port_set_of(l4), port));
 }
 
 /* On the address that gives new mappings; NULL: it is not in force, or drains. */
@@ -401,7 +412,23 @@ static enum verdict take_shared(struct nat *n, struct session *s, const struct s
 	return pool->n && !pool->usable ? VERDICT_drop_draining : VERDICT_drop_no_port;
 }
 
-enum verdict nat_take_port(
+/* A newer configuration is in force than this engine has, and gives from another table (snapshot.h, Tables): then the port
+ * goes back, and the sender tries again. */
+bool nat_keep_taken(struct nat *n, const struct session *s)
+{
+	uint64_t name = atomic_load_explicit(&n->actor->intent.port, memory_order_relaxed);
+	uint32_t table = (uint32_t)(name >> 32);
+
+	if (snapshot_gives(n->arena, s->nat, table))
+		return true;
+	struct port_table *t = port_table_at(n->arena, table);
+
+	ports_put(t, order_of(n, t), port_set_of(s->l4), be16_host(s->nat_port));
+	atomic_store_explicit(&n->actor->intent.port, 0, memory_order_release);
+	return false;
+}
+
+static enum verdict take_port(
 	struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw, struct beside beside)
 {
 	s->nat = beside.address;
@@ -412,6 +439,14 @@ enum verdict nat_take_port(
 	if (beside.port && nat_take_beside(n, s, &n->config.pools[rule->pool], beside.port, NULL))
 		return N_VERDICTS;
 	return take_shared(n, s, rule, draw);
+}
+
+enum verdict nat_take_port(
+	struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw, struct beside beside)
+{
+	enum verdict refused = take_port(n, s, rule, draw, beside);
+
+	return refused == N_VERDICTS && !nat_keep_port(n, s) ? VERDICT_drop_draining : refused;
 }
 
 const struct snapshot_address *nat_first_address(
@@ -457,7 +492,7 @@ static enum verdict take_on(struct nat *n, struct session *s, const struct snaps
 	return N_VERDICTS;
 }
 
-enum verdict nat_take_wanted(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+static enum verdict take_wanted(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
 	const struct snapshot_address *first = nat_first_address(n, s, rule, draw);
 	bool shared = rule->ports == PORTS_SHUFFLED || rule->ports == PORTS_ORDERED;
@@ -465,10 +500,17 @@ enum verdict nat_take_wanted(struct nat *n, struct session *s, const struct snap
 	if (!first)
 		return VERDICT_drop_draining;
 	if (!s->nat_port.net)
-		return shared ? take_on(n, s, rule, draw) : nat_take_port(n, s, rule, draw, (struct beside){{0}, 0});
+		return shared ? take_on(n, s, rule, draw) : take_port(n, s, rule, draw, (struct beside){{0}, 0});
 	if (!s->nat.net)
 		s->nat = first->address;
 	return take_given(n, s, rule);
+}
+
+enum verdict nat_take_wanted(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+{
+	enum verdict refused = take_wanted(n, s, rule, draw);
+
+	return refused == N_VERDICTS && !nat_keep_port(n, s) ? VERDICT_drop_draining : refused;
 }
 
 void nat_aim_port(struct nat *n, struct prospect *x)
@@ -522,28 +564,44 @@ bool nat_port_is_idle(const struct nat *n, const struct flow *f)
 	return !nat_port_is_barred((struct nat *)n, a, f->l4, be16_host(port[1]));
 }
 
+static bool is_taken_in(struct nat *n, uint32_t table, const struct session *s)
+{
+	const struct port_table *t = port_table_at(n->arena, table);
+	const struct port_order *o = order_of(n, t);
+
+	return o && ports_is_taken(t, o, port_set_of(s->l4), be16_host(s->nat_port));
+}
+
+/* What the configuration says of an address, also of one that leaves; NULL: nothing. */
+static const struct snapshot_address *known_address(const struct nat *n, be32_t address, const struct nat_address **at)
+{
+	const struct snapshot *c = &n->config;
+	uint32_t lo = c->n_addresses, end = lo + c->n_leaving, hi = end, host = be32_host(address);
+
+	*at = find_address(n, address);
+	if (*at)
+		return &c->addresses[(*at)->index];
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (be32_host(c->addresses[mid].address) < host)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < end && c->addresses[lo].address.net == address.net ? &c->addresses[lo] : NULL;
+}
+
 /* The table in which the session's port is taken, among all of its address; 0: none. */
 static uint32_t table_of(struct nat *n, const struct session *s, const struct nat_address **at)
 {
-	enum port_set set = port_set_of(s->l4);
-	uint16_t port = be16_host(s->nat_port);
-	uint32_t i = 0;
+	const struct snapshot_address *a = known_address(n, s->nat, at);
 
-	*at = find_address(n, s->nat);
-	if (*at) {
-		uint32_t current = n->config.addresses[(*at)->index].ports;
-		const struct port_table *t = port_table_at(n->arena, current);
-
-		if (ports_is_taken(t, &n->ports[(*at)->order].order, set, port))
-			return current;
-	}
-	while ((i = slab_next_live(n->arena, SLAB_port_table, i + 1))) {
-		const struct port_table *t = port_table_at(n->arena, i);
-		const struct port_order *o = t->address.net == s->nat.net ? order_of(n, t) : NULL;
-
-		if (o && ports_is_taken(t, o, set, port))
-			return i; /* no longer in the pool, or of another order, but still in use */
-	}
+	if (a && is_taken_in(n, a->ports, s))
+		return a->ports;
+	for (unsigned i = 0; a && i < SNAPSHOT_OLDER_MAX && a->older[i]; i++)
+		if (is_taken_in(n, a->older[i], s))
+			return a->older[i];
 	return 0;
 }
 
@@ -570,6 +628,16 @@ static const struct port_rules *rules_for(const struct nat *n, const struct port
 	return NULL;
 }
 
+/* In a table that is given from no more. The port rests there all the same: it is barred in the others meanwhile. */
+static void put_elsewhere(struct nat *n, struct port_table *t, const struct session *s)
+{
+	struct port_place p = port_place_of(order_of(n, t), be16_host(s->nat_port));
+	uint64_t word;
+
+	chunk_put(t, port_set_of(s->l4), p, n->config.hold_s && must_rest(s), port_epoch(n->config.hold_s, n->now_s),
+		&word);
+}
+
 void nat_free_port(struct nat *n, const struct session *s)
 {
 	const struct nat_address *at;
@@ -586,7 +654,7 @@ void nat_free_port(struct nat *n, const struct session *s)
 		if (r)
 			port_view_put(v, t, r, port_set_of(s->l4), port, must_rest(s), n->now_s);
 		else
-			ports_put(t, order_of(n, t), port_set_of(s->l4), port);
+			put_elsewhere(n, t, s);
 	}
 	atomic_store_explicit(&n->actor->intent.port, 0, memory_order_release);
 }

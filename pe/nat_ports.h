@@ -33,8 +33,19 @@ enum verdict nat_take_port(
 /* The same for one that wants s->nat, or s->nat_port, or both: what is zero may be any, and what is not may come to nothing:
  * the caller looks. */
 enum verdict nat_take_wanted(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw);
-/* Pieces of it. One that the chooser does not know of: static mappings', or in use in another order. */
+/* Whoever took a port otherwise asks this before using it: false when it has gone back (snapshot.h, Tables). */
+bool nat_keep_taken(struct nat *n, const struct session *s);
+static inline bool nat_keep_port(struct nat *n, const struct session *s)
+{
+	return atomic_load_explicit(&n->arena->header->config_generation, memory_order_seq_cst) ==
+		       n->config.generation ||
+	       nat_keep_taken(n, s);
+}
+/* Pieces of it. One that the chooser does not know of: static mappings', or in use or resting in another
+ * order. */
 bool nat_port_is_barred(struct nat *n, const struct snapshot_address *a, enum l4 l4, uint16_t port);
+/* True for an address of a pool; one that leaves is of none any more. */
+bool nat_is_in_force(const struct nat *n, be32_t address);
 /* The place in the pool, from `from` on, of an address whose replies come home to this engine; if that cannot be told by the
  * address alone, or none does, `from`'s. The pool has usable addresses. */
 uint32_t nat_place_home(const struct nat *n, const struct snapshot_pool *pool, uint32_t from);

@@ -195,7 +195,7 @@ static unsigned pair_place(const struct nat *n, const struct subscriber *s, cons
 
 		if (a.net && is_of_pool(n, pool, a))
 			return i;
-		if (!a.net || !nat_is_pool_address(n, a))
+		if (!a.net || !nat_is_in_force(n, a))
 			place = i;
 	}
 	return place;
@@ -291,8 +291,15 @@ static void fetch_lines(const void *object, size_t from, size_t to)
 		__builtin_prefetch((const uint8_t *)object + at, 1);
 }
 
-/* Two buckets ahead the parts, one ahead the subscribers of those that will have to lock them: the walk meets cold memory
- * only, and its misses overlap. */
+/* Where its blocks are listed; other engines read that, too. */
+static void fetch_blocks(const struct subscriber *who)
+{
+	__builtin_prefetch(&who->block[0]);
+	__builtin_prefetch(&who->block[SUBSCRIBER_BLOCKS - 1]);
+}
+
+/* Two buckets ahead the parts, one ahead their subscribers' blocks, and all of those that will have to be locked: the walk meets
+ * cold memory only, and its misses overlap. */
 static void fetch_ahead(const struct nat *n, uint32_t bucket)
 {
 	const struct local_table *t = &n->subscribers.parts;
@@ -302,6 +309,8 @@ static void fetch_ahead(const struct nat *n, uint32_t bucket)
 
 		if (later)
 			fetch_lines(later, 0, offsetof(struct subscriber_part, refused));
+		if (next)
+			fetch_blocks(subscriber_at(n->arena, next->subscriber));
 		if (next && next->configured != n->config.generation)
 			fetch_lines(subscriber_at(n->arena, next->subscriber), offsetof(struct subscriber, lock),
 				offsetof(struct subscriber, block));

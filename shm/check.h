@@ -85,6 +85,7 @@
 	R(block_port, "a port in a block is carried by a session of the block's subscriber")                           \
 	R(port_table_valid, "a port table's order is one")                                                             \
 	R(port_table_unique, "an address has one port table of an order")                                              \
+	R(port_table_named, "a port table with ports in use is named by the configuration in force")                   \
 	R(clear_valid, "the newest request to clear is in its place, and no engine has done more than was asked")      \
 	R(pinhole_valid, "no engine has answered more requests for pinholes than were made, nor is behind by more")    \
 	R(event_valid, "no more events are in a ring than fit, and each is of a kind that engines tell")               \

@@ -54,6 +54,7 @@ struct port_use {
 	struct port_order order;
 	uint64_t (*before)[PORT_WORDS];  /* [N_PORT_SETS]: taken before the sessions were looked at; NULL: none */
 	uint64_t (*carried)[PORT_WORDS]; /* [N_PORT_SETS]; NULL: none yet. Of the address: in its first table */
+	bool named;                      /* by the configuration in force */
 	uint32_t *claimed;               /* [N_GRANULES]: the subscriber that lists a block there; NULL: none yet */
 };
 

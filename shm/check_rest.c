@@ -127,8 +127,19 @@ static void check_events(struct check *c)
 
 /* ---- configuration ---- */
 
-static void check_address(struct check *c, uint32_t n, struct snapshot_address at)
+static void note_named(const struct check *c, uint32_t table)
 {
+	struct port_use *use = check_port_table(c, table);
+
+	if (use)
+		use->named = true;
+}
+
+static bool check_address(struct check *c, uint32_t n, struct snapshot_address at)
+{
+	note_named(c, at.ports);
+	for (unsigned i = 0; i < SNAPSHOT_OLDER_MAX; i++)
+		note_named(c, at.older[i]);
 	bool live = check_known(c, SLAB_port_table, at.ports) && slab_live(port_table_at(c->a, at.ports));
 	be32_t of = live ? PEEK(port_table_at(c->a, at.ports)->address) : (be32_t){0};
 
@@ -137,12 +148,13 @@ static void check_address(struct check *c, uint32_t n, struct snapshot_address a
 					   PEEK(port_table_at(c->a, at.older[i])->address).net == at.address.net))
 			live = false;
 	if (live && of.net == at.address.net)
-		return;
+		return true;
 	check_violated(c, CHECK_snapshot_address, 0,
 		check_textf("address %u in force, %s", n, check_endpoint_text(at.address, (be16_t){0}).text),
 		check_textf("it names port table %u", at.ports),
 		live ? check_textf("that is of %s", check_endpoint_text(of, (be16_t){0}).text)
 		     : check_textf("there is no live one"));
+	return false;
 }
 
 /* Pools lie one behind the other; there is always a rule. */
@@ -188,6 +200,20 @@ static void check_prefixes(struct check *c, const struct snapshot *s)
 	}
 }
 
+/* Engines look at tables that are named, and at no others. */
+static void check_named(struct check *c, uint32_t generation)
+{
+	for (uint32_t i = 0; i < c->n_ports; i++) {
+		const struct port_use *use = &c->port[i];
+
+		if (!use->named && use->before)
+			check_violated(c, CHECK_port_table_named, 0, check_textf("port table %u", use->index),
+				check_textf("ports of %s are in use there",
+					check_endpoint_text(use->address, (be16_t){0}).text),
+				check_textf("configuration %u, which is in force, does not name it", generation));
+	}
+}
+
 static void check_snapshot(struct check *c)
 {
 	uint32_t g = atomic_load_explicit(&c->a->header->config_generation, memory_order_acquire);
@@ -195,9 +221,9 @@ static void check_snapshot(struct check *c)
 
 	if (!g)
 		return;
-	uint32_t n = PEEK(s->n_addresses), is = PEEK(s->generation);
-	if (is != g || n > CONFIG_ADDRESSES_MAX || PEEK(s->n_prefixes) > SNAPSHOT_PREFIXES_MAX ||
-		PEEK(s->n_ranges) > SNAPSHOT_RANGES_MAX) {
+	uint32_t n = PEEK(s->n_addresses), leaving = PEEK(s->n_leaving), is = PEEK(s->generation);
+	if (is != g || n > CONFIG_ADDRESSES_MAX || leaving > CONFIG_ADDRESSES_MAX - n ||
+		PEEK(s->n_prefixes) > SNAPSHOT_PREFIXES_MAX || PEEK(s->n_ranges) > SNAPSHOT_RANGES_MAX) {
 		check_violated(c, CHECK_snapshot_valid, 0, check_textf("configuration %u, which is in force", g),
 			check_textf("its slot holds generation %u, %u addresses, %u prefixes, %u ranges", is, n,
 				s->n_prefixes, s->n_ranges),
@@ -209,8 +235,11 @@ static void check_snapshot(struct check *c)
 		return;
 	check_prefixes(c, s);
 	c->counts->addresses = n;
-	for (uint32_t i = 0; i < n; i++)
-		check_address(c, i, PEEK(s->addresses[i]));
+	bool ok = true;
+	for (uint32_t i = 0; i < n + leaving; i++)
+		ok &= check_address(c, i, PEEK(s->addresses[i]));
+	if (ok)
+		check_named(c, g);
 }
 
 /* ---- next hops ---- */

@@ -492,7 +492,7 @@ bool port_take_anew(struct port_view *v, struct port_table *t, const struct port
 	bool held = chunk_holder(word) != CHUNK_UNHELD;
 	word |= held ? one : one | (uint64_t)holder_of(r) << CHUNK_HOLDER;
 	atomic_store_explicit(intent, port_name(v->table, set, found.port), memory_order_release);
-	if (!atomic_compare_exchange_strong_explicit(cell, &seen, word, memory_order_acq_rel, memory_order_relaxed))
+	if (!atomic_compare_exchange_strong_explicit(cell, &seen, word, memory_order_seq_cst, memory_order_relaxed))
 		return false;
 	if (!held)
 		chunk_note(t, set, found.place.chunk, false);

@@ -22,7 +22,7 @@ int chunk_take(struct port_table *t, uint32_t table, const struct port_order *o,
 			*word |= (uint64_t)holder << CHUNK_HOLDER;
 		atomic_store_explicit(intent, port_name(table, set, port_of_place(o, p)), memory_order_release);
 		if (atomic_compare_exchange_weak_explicit(
-			    cell, &seen, *word, memory_order_acq_rel, memory_order_relaxed)) {
+			    cell, &seen, *word, memory_order_seq_cst, memory_order_relaxed)) {
 			if (chunk_holder(seen) != chunk_holder(*word))
 				chunk_note(t, set, chunk, false);
 			return p.place;
@@ -140,6 +140,20 @@ bool ports_is_taken(const struct port_table *t, const struct port_order *o, enum
 	struct port_place p = port_place_of(o, port);
 
 	return chunk_read(t, set, p.chunk) >> p.place & 1;
+}
+
+bool ports_are_idle(const struct port_table *t, uint8_t epoch)
+{
+	for (unsigned i = 0; i < N_PORT_SETS * N_CHUNKS; i++) {
+		uint64_t word = chunk_in_epoch(chunk_read(t, i / N_CHUNKS, i % N_CHUNKS), epoch);
+
+		if (chunk_free(word) != CHUNK_ALL || chunk_holder(word) == CHUNK_BLOCK)
+			return false;
+	}
+	for (unsigned g = 0; g < N_GRANULES; g++)
+		if (atomic_load_explicit(&t->block_of[g], memory_order_acquire))
+			return false;
+	return true;
 }
 
 struct port_use_count ports_used(const struct port_table *t, enum port_set set, uint8_t epoch)

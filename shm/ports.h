@@ -13,7 +13,8 @@
  * Errors     take: -1 when nothing free is left under the mask. put: false when the port was not taken (count it).
  * Rest       a port put back in epoch e may be taken again from e + 2 on: after one hold time at least, two at most
  *            (RFC 6888 REQ-8). Of those that rest, the older half comes back first.
- * Atomicity  one change is one compare-exchange of one word, acquire-release: what a port's last owner did is seen.
+ * Atomicity  one change is one compare-exchange of one word, acquire-release: what a port's last owner did is seen. Taking is
+ *            in the one order of all seq_cst operations besides: see snapshot.h, Tables.
  * Death      a taker that dies between taking and recording leaves the port to its intent (engine.h), written before. The
  *            bit in `unheld` is a hint and may be wrong; who looks the chunk up puts it right.
  * Blocks     64 ports are a granule; a subscriber's block is a power of two of them, aligned, in both sets alike. Its chunks
@@ -46,15 +47,15 @@ _Static_assert(ENGINE_MAX + 1 < CHUNK_BLOCK, "holders fit one byte");
 enum { CHUNK_RESTS = 16, CHUNK_RESTED = 32, CHUNK_EPOCH = 48, CHUNK_HOLDER = 56 };
 #define CHUNK_ALL 0xffffu
 
-/* Legend  [G] slab generation  [F] while free  [I] fixed once published  [A] atomic, any engine */
+/* Legend  [G] slab generation  [F] while free  [I] fixed once published  [A] atomic, any engine  [M] mgmtd (snapshot.h) */
 struct port_table {
-	_Atomic uint32_t generation;                           /*  0 [G] */
-	uint32_t link;                                         /*  4 [F] */
-	be32_t address;                                        /*  8 [I] */
-	uint32_t reserved;                                     /* 12 */
-	struct port_basis basis;                               /* 16 [I] */
-	uint32_t reserved2[3];                                 /* 52 */
-	_Atomic uint64_t chunk[N_PORT_SETS][N_CHUNKS];         /* 64 [A] */
+	_Atomic uint32_t generation;                   /*  0 [G] */
+	uint32_t link;                                 /*  4 [F] */
+	be32_t address;                                /*  8 [I] */
+	_Atomic uint32_t drained;                      /* 12 [M] generation under which it was found empty for good */
+	struct port_basis basis;                       /* 16 [I] */
+	uint32_t reserved2[3];                         /* 52 */
+	_Atomic uint64_t chunk[N_PORT_SETS][N_CHUNKS]; /* 64 [A] */
 	_Atomic uint64_t unheld[N_PORT_SETS][CHUNK_WORDS + 7]; /* 66,624 [A] bit: the chunk has no holder; a hint */
 	_Atomic uint64_t block[N_GRANULES / 64];               /* 67,776 [A] bit: the granule is labelled; a hint */
 	_Atomic uint32_t block_of[N_GRANULES];                 /* 67,904 [A] whose block it is in: the label; 0: none */
@@ -178,6 +179,9 @@ int ports_take_in(struct port_table *t, uint32_t table, const struct port_order 
 bool ports_put(struct port_table *t, const struct port_order *o, enum port_set set, uint16_t port);
 
 bool ports_is_taken(const struct port_table *t, const struct port_order *o, enum port_set set, uint16_t port);
+
+/* True when nothing is in it: no port taken or resting, no block. */
+bool ports_are_idle(const struct port_table *t, uint8_t epoch);
 
 /* How many are taken, and how many rest: counted, since a count kept beside them could not be right after a death. */
 struct port_use_count {

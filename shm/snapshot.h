@@ -4,12 +4,22 @@
  *            header's config_generation names the one in force by its low bit.
  * Units      seconds, host-order addresses in ranges, wire order in addresses[].
  * Ownership  mgmtd writes the slot not in force; engines copy the one in force into private memory.
- * Calls      compile, commit: mgmtd (or the process that owns a private arena). read, acknowledge: engines.
+ * Calls      compile, commit, drain, free: mgmtd (or the process that owns a private arena). read, acknowledge, gives: engines.
  * Errors     compile: false and a sentence. commit: -EBUSY while a living engine still uses the generation before.
  *
  * Publish    fill the spare slot, then config_generation + 1 (release).
  * Read       generation (acquire), copy, acquire fence, generation again: changed => try again.
  * Retire     a slot is written again only when every living engine has acknowledged the generation that replaced it.
+ * Tables     every port table that may have something in it is named: given from (ports), of another order (older), or of an
+ *            address that left the configuration (behind n_addresses). Engines touch no others.
+ *            Engines take up a configuration one after the other, so for a moment one gives from a table that another has
+ *            as an older one. So whoever took a port looks at the generation in force afterwards, and at what it gives from
+ *            when it is a newer one: another table means that the port goes back. Either the taker sees the new generation,
+ *            or whoever uses that sees the port taken: taking, this look, publishing and taking up are in one order (seq_cst).
+ *            So what a table that is not given from any more has in it only gets less once all have acknowledged that.
+ * Draining   when they have, and a table has nothing in it, and no session has its address: its mark (drained) is the generation in
+ *            force. The next compile leaves it out. When all have acknowledged that one, and no actor's intent names it, it is
+ *            freed. A mark means nothing under another generation, so dying on the way leaves what the next one does again.
  * Death      mgmtd dying while it fills the spare slot: nobody reads it. An engine dying unacknowledged holds nobody up.
  */
 #ifndef CORENAT_SHM_SNAPSHOT_H
@@ -24,7 +34,7 @@
 enum { SNAPSHOT_OLDER_MAX = 2 };
 struct snapshot_address {
 	be32_t address;
-	uint32_t ports; /* port table's slab index */
+	uint32_t ports; /* port table's slab index; of an address that left, any of its tables */
 	uint32_t older[SNAPSHOT_OLDER_MAX];
 };
 
@@ -33,7 +43,7 @@ enum { PORT_ORDER_PLAIN, PORT_ORDER_SHUFFLED, N_PORT_ORDERS };
 
 enum {
 	/* What is left of a pool's ranges: each one excluded cuts one in two at most. */
-	SNAPSHOT_RANGES_MAX = CONFIG_POOLS_MAX * 2 * CONFIG_RANGES_MAX,
+	SNAPSHOT_RANGES_MAX = CONFIG_POOLS_MAX * 2 * CONFIG_RANGES_MAX + CONFIG_ADDRESSES_MAX,
 	SNAPSHOT_PREFIXES_MAX = CONFIG_PREFIXES_MAX + CONFIG_REALMS_MAX * CONFIG_REALM_PREFIXES_MAX,
 	SNAPSHOT_RULES_MAX = CONFIG_RULE_PAIRS_MAX + 1, /* and the one that matches everything */
 	SNAPSHOT_GROUPS_MAX = CONFIG_LIMITS_MAX + 1,    /* and that of all others, without limits */
@@ -114,6 +124,7 @@ struct snapshot {
 	uint32_t engines; /* that run; those of the arena beyond are adopted by these */
 	uint32_t n_prefixes;
 	uint32_t n_addresses;
+	uint32_t n_leaving; /* behind those: not in the configuration any more, but something lives there still */
 	uint32_t n_ranges;
 	uint32_t n_pools;
 	uint32_t n_rules;  /* at least one: the last matches everything */
@@ -139,11 +150,11 @@ struct snapshot {
 	uint32_t n_holds; /* at least one: the last holds everybody */
 	struct rss rss[N_SIDES];
 	struct snapshot_prefix prefixes[SNAPSHOT_PREFIXES_MAX]; /* sorted by realm, addr */
-	struct address_range ranges[SNAPSHOT_RANGES_MAX];       /* of all pools: what the XDP program must know */
+	struct address_range ranges[SNAPSHOT_RANGES_MAX]; /* of all pools, and what leaves: the XDP program must know */
 	struct snapshot_pool pools[CONFIG_POOLS_MAX];
 	uint32_t n_deterministic;
 	struct deterministic deterministic[CONFIG_POOLS_MAX];
-	struct snapshot_address addresses[CONFIG_ADDRESSES_MAX];
+	struct snapshot_address addresses[CONFIG_ADDRESSES_MAX];     /* n_addresses, and n_leaving sorted by address */
 	struct snapshot_rule rules[SNAPSHOT_RULES_MAX];              /* the first that matches decides */
 	struct snapshot_static static_by_inside[CONFIG_STATICS_MAX]; /* sorted by inside, realm, l4, inside_port */
 	struct snapshot_static static_by_nat[CONFIG_STATICS_MAX];    /* sorted by nat, l4, nat_port */
@@ -155,7 +166,7 @@ struct snapshot {
 uint32_t snapshot_group_of(const struct snapshot *s, struct subscriber_key key);
 
 /* Finds or makes the port table of each address: those of an address that was in force before keep their bits. An address
- * that left the configuration keeps its table, too, since sessions may live on it. */
+ * that left the configuration stays as one that leaves, with its tables, until it has drained. */
 bool snapshot_compile(struct arena *a, const struct config *c, struct snapshot *out, struct config_error *err);
 
 /* Puts it in force and returns its generation, or -EBUSY. */
@@ -169,5 +180,27 @@ static inline bool snapshot_news(const struct arena *a, uint32_t seen)
 
 /* Copies what is in force; false when nothing ever was. */
 bool snapshot_read(const struct arena *a, struct snapshot *out);
+
+/* True when all living engines use the generation in force. */
+bool snapshot_is_settled(const struct arena *a);
+
+/* Whether a port just taken in that table stays: the configuration in force, which is another one than the taker's, still gives
+ * the address's ports from it. */
+bool snapshot_gives(const struct arena *a, be32_t address, uint32_t table);
+
+/* After taking a port, before it is used. */
+static inline bool snapshot_port_stays(const struct arena *a, uint32_t seen, be32_t address, uint32_t table)
+{
+	return atomic_load_explicit(&a->header->config_generation, memory_order_seq_cst) == seen ||
+	       snapshot_gives(a, address, table);
+}
+
+/* Marks tables that have drained, and still are in force; how many. 0 as well when engines have not settled. `now_s`: of the
+ * monotonic clock. */
+unsigned snapshot_drain(struct arena *a, uint32_t now_s);
+
+/* Frees tables that the configuration in force does not name; how many. 0 as well when engines have not settled. No
+ * compiled configuration may wait to be committed. */
+unsigned snapshot_free_drained(struct arena *a);
 
 #endif

@@ -89,11 +89,18 @@ static void drop_a_table(struct world *w)
 		EXPECT(w, shared_drop(w->arena, ACTOR_MGMTD, SLAB_port_table, i));
 }
 
+/* As mgmtd does it with tables that the configuration in force does not name. */
+static void free_tables(struct world *w)
+{
+	snapshot_free_drained(w->arena);
+}
+
 const struct scenario scenarios_pages[] = {
 	{.name = "page_take", .dies = 2, .stride = 997, .prepare = nothing, .operate = out_2},
 	{.name = "page_give_back", .dies = 2, .prepare = last_of_its_page, .operate = turn_2},
 	{.name = "page_leave", .dies = 2, .prepare = one_page_empty, .operate = leave},
 	{.name = "port_tables_make", .dies = ACTOR_MGMTD, .prepare = nothing, .operate = two_more_addresses},
+	{.name = "port_tables_free", .dies = ACTOR_MGMTD, .prepare = two_more_addresses, .operate = free_tables},
 	{.name = "port_table_drop", .dies = ACTOR_MGMTD, .prepare = two_more_addresses, .operate = drop_a_table},
 	{0},
 };

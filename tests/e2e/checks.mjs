@@ -19,7 +19,7 @@ export function parse(text) {
 const texts = (page, selector) => page.locator(selector).allTextContents();
 
 async function sectionsExist({ page }) {
-	for (const title of ["Engines", "Verdicts", "Pools", "Session search", "All counters"])
+	for (const title of ["Engines", "Verdicts", "Pools", "Session search", "Events", "All counters"])
 		assert.equal(await page.getByRole("heading", { name: title, exact: true, level: 2 }).count(), 1, title);
 	for (const title of ["Throughput", "Packets", "Sessions", "Session setup"])
 		assert.equal(await page.getByRole("heading", { name: title, exact: true, level: 3 }).count(), 1, title);
@@ -122,6 +122,17 @@ async function sessionSearchRefusesNonsense({ page }) {
 }
 
 /* The topmost are those the API names; the page of one shows what it uses of each limit. */
+/* Nothing is lost here, so the list of what was lost is empty; everything there is comes back as the API says. */
+async function eventsShown({ page, api }) {
+	const kind = page.locator('#event-form select[name="kind"]');
+	await kind.selectOption("lost");
+	await page.locator("#events-note", { hasText: "No event matches." }).waitFor({ timeout: TURN_MS });
+	await kind.selectOption("");
+	const { events } = await api("events?limit=1");
+	if (events.length > 0)
+		await page.locator("#events-body tbody tr").first().waitFor({ timeout: TURN_MS });
+}
+
 async function subscribersShown({ page, api, traffic }) {
 	const { subscribers } = await api("subscribers?top=sessions&limit=20");
 	if (traffic)
@@ -197,6 +208,7 @@ export const CHECKS = [
 	["a session is found by its inside address", sessionsFound],
 	["session search refuses what is no address", sessionSearchRefusesNonsense],
 	["subscribers as the API says", subscribersShown],
+	["events by kind", eventsShown],
 	["a chart is explored by keyboard", chartAnswersKeys],
 	["every control is reached by keyboard", keyboardReachesAll],
 ];

@@ -51,7 +51,7 @@ struct corruption {
 #define BREAK_TOO(r, how) .name = #r " " #how, .rule = CHECK_##r, .corrupt = break_##r##_##how
 
 /* Rules of ports and blocks: test_check_ports.c. */
-enum { FIRST_OF_PORTS = CHECK_port_leaked, LAST_OF_PORTS = CHECK_port_table_unique };
+enum { FIRST_OF_PORTS = CHECK_port_leaked, LAST_OF_PORTS = CHECK_port_table_named };
 
 void scene_try_each(const struct corruption *how, unsigned n, bool tried[N_CHECK_RULES]);
 /* What does not move is found on a live box too; locks and intents of the living are their business. Some of them. */

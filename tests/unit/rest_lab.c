@@ -82,7 +82,7 @@ static void commit(struct lab *lab)
 	struct config_error wrong;
 	struct commit c;
 
-	assert_true(commit_open(&c, lab->arena, &lab->config, &wrong));
+	assert_true(commit_open(&c, lab->arena, &lab->config, mono_now(), &wrong));
 	assert_true(commit_try(&c, mono_now()));
 	commit_close(&c);
 }

@@ -14,6 +14,17 @@ static void name_subscriber(struct scene *s, unsigned engine, uint32_t inside)
 }
 
 /* A table in plain order, of the address that `other` has its port of. */
+/* Among the older tables of its address. */
+static void name_older(const struct scene *s, uint32_t table)
+{
+	struct arena *a = s->b->arena;
+	struct snapshot *c = (struct snapshot *)arena_region(a, ARENA_snapshots) + (a->header->config_generation & 1);
+
+	for (uint32_t i = 0; i < c->n_addresses; i++)
+		if (c->addresses[i].address.net == port_table_at(a, table)->address.net)
+			c->addresses[i].older[0] = table;
+}
+
 static uint32_t plain_table(struct scene *s);
 
 static struct block_wish wish_in(uint32_t table)
@@ -162,6 +173,7 @@ static uint32_t plain_table(struct scene *s)
 	uint32_t i = one_more_table(s);
 
 	port_order_plain(&port_table_at(s->b->arena, i)->basis);
+	name_older(s, i);
 	return i;
 }
 
@@ -188,9 +200,26 @@ static void break_port_twice(struct scene *s)
 
 	t->basis.port[5] = t->basis.port[6];
 	t->basis.port[6] = was;
+	name_older(s, i);
 	assert_true(port_hand_take(s->b->arena, i, PORTS_OTHER, port));
 	inet_ntop(AF_INET, &t->address, text, sizeof text);
 	snprintf(s->names, sizeof s->names, "port %s:%u", text, port);
+}
+
+/* Taken in a table that no engine looks at. */
+static void break_port_table_named(struct scene *s)
+{
+	uint32_t i = one_more_table(s);
+
+	struct port_table *t = scene_table_of(s, s->other);
+	uint16_t port = be16_host(scene_at(s, s->other)->nat_port);
+	struct port_order order;
+
+	assert_true(port_order_of(&order, &t->basis));
+	assert_true(ports_put(t, &order, PORTS_OTHER, port));
+	port_order_plain(&port_table_at(s->b->arena, i)->basis);
+	assert_true(port_hand_take(s->b->arena, i, PORTS_OTHER, port));
+	snprintf(s->names, sizeof s->names, "port table %u", i);
 }
 
 static void break_port_holder(struct scene *s)
@@ -216,6 +245,7 @@ static const struct corruption corruptions[] = {
 	{BREAK(port_shared)},
 	{BREAK(port_table_unique)},
 	{BREAK(port_table_valid)},
+	{BREAK(port_table_named)},
 	{BREAK(port_twice)},
 	{BREAK(port_holder)},
 };

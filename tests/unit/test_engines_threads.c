@@ -20,7 +20,7 @@ enum {
 };
 
 struct threads {
-	struct config config;
+	struct config config, told; /* `told`: the last news */
 	struct arena *arena;
 	struct wire wire;
 	_Atomic uint64_t now_ns;
@@ -91,15 +91,27 @@ static unsigned ask_for_pinholes(struct threads *all, unsigned number)
 	return opened;
 }
 
-/* Another idle time, and a pool that grows and shrinks. */
+/* As mgmtd does it between commits: the same configuration again without what has drained. */
+static bool tend_tables(struct threads *all)
+{
+	snapshot_free_drained(all->arena);
+	return snapshot_drain(all->arena, (uint32_t)(atomic_load(&all->now_ns) / span_s(1).ns)) &&
+	       miniature_fill(all->arena, &all->told);
+}
+
+/* Another idle time, a pool that grows and shrinks, and another order of ports. */
 static void tell_news(struct threads *all, unsigned number)
 {
 	struct config c = all->config;
 
+	if (number && tend_tables(all))
+		wait_acknowledged(all);
 	c.pools[0].ranges[0].last = c.pools[0].ranges[0].first + number % 3;
 	c.nat.udp_timeout_s = IDLE_S + number % 2;
+	c.nat.ports = number % 2 ? PORTS_ORDERED : PORTS_SHUFFLED;
 	assert_true(miniature_fill(all->arena, &c));
 	wait_acknowledged(all);
+	all->told = c;
 }
 
 /* ---- judging ---- */
@@ -144,6 +156,20 @@ static void drain(struct threads *all, struct engine_thread *thread)
 			player_turn(&thread[e].player, (mono_t){atomic_load(&all->now_ns)});
 		}
 	}
+}
+
+/* With nothing in use, what is left is a table for each address that there is. */
+static void check_tables(struct threads *all, struct engine_thread *thread)
+{
+	uint32_t tables = 0;
+
+	assert_true(tend_tables(all));
+	for (unsigned e = 0; e < ENGINES; e++)
+		player_look(&thread[e].player);
+	assert_false(tend_tables(all));
+	for (uint32_t i = 0; (i = slab_next_live(all->arena, SLAB_port_table, i + 1));)
+		tables++;
+	assert_int_equal(tables, config_address_count(&all->told));
 }
 
 static void run(struct threads *all, struct engine_thread *thread)
@@ -206,6 +232,7 @@ static void test_engines_as_threads(void **state)
 	assert_true(verdicts_of(all, VERDICT_held_fragment) > 0);
 
 	drain(all, thread);
+	check_tables(all, thread);
 	check_exactly(all, &counts);
 	assert_int_equal(counts.sessions + counts.adoptions + counts.mappings + counts.references, 0);
 	assert_int_equal(

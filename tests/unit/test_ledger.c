@@ -59,6 +59,7 @@ static int box_open(void **state)
 	assert_non_null(mkdtemp(b->dir));
 	snprintf(b->file, sizeof b->file, "%s/events.db", b->dir);
 	b->config.n_pools = 1;
+	b->config.events.destinations = true;
 	snprintf(b->config.pools[0].name, sizeof b->config.pools[0].name, "main");
 	b->setup = (struct ledger_setup){b->file, 86400, 1000000, &b->config, true};
 	b->a = fresh_arena();
@@ -158,6 +159,23 @@ static void test_all_is_stored(void **state)
 	assert_string_equal(row[0].pool, "main");
 	assert_true(row[1].ms == WALL && row[1].kind == EVENT_block_given && row[1].actor == 2 && row[1].realm == 7);
 	assert_true(row[1].nat == NAT && row[1].first == 2048 && row[1].ports == 512 && row[1].since_ms == WALL);
+}
+
+/* Where subscribers wanted to go is nobody's business, unless it is made so. */
+static void test_6888_12(void **state)
+{
+	struct box *b = *state;
+	struct ledger_row row[2];
+	struct event e = refusal(1);
+
+	e.remote = be32_of(0xcb007101);
+	e.remote_port = be16_of(53);
+	e.inside = be32_of(1);
+	b->config.events.destinations = false;
+	put(b, 0, e);
+	turn(b);
+	assert_int_equal(all_rows(b, &everything, row, 2), 1);
+	assert_true(row[0].remote == 0 && row[0].remote_port == 0 && row[0].inside == 1);
 }
 
 /* ---- once ---- */
@@ -651,6 +669,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, box_open, box_close)
 	const struct CMUnitTest tests[] = {
 		TEST(test_all_is_stored),
+		TEST(test_6888_12),
 		TEST(test_killed_anywhere),
 		TEST(test_pages),
 		TEST(test_filters),

@@ -61,6 +61,7 @@ static int setup(void **state)
 
 	if (err)
 		return err;
+	lab->config.events.destinations = true;
 	turn(lab, 0);
 	put(lab, 0, 1000, block(EVENT_block_given, 0x64400002, 1));
 	put(lab, 1, 30000, refused);

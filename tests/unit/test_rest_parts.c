@@ -162,7 +162,7 @@ static bool try_once(struct arena *a, unsigned pool_length, mono_t now)
 	struct config_error wrong;
 	struct commit c;
 
-	assert_true(commit_open(&c, a, &config, &wrong));
+	assert_true(commit_open(&c, a, &config, mono_now(), &wrong));
 	bool done = commit_try(&c, now);
 	commit_close(&c);
 	return done;

@@ -350,6 +350,10 @@ static void test_6888_14(struct lab *l)
 	for (unsigned i = 0; i < 150; i++)
 		mapped(l, lab_host(1, (uint16_t)(5000 + i)), lab_server(1 + i % 9, 53));
 	assert_int_equal(lab_counted(l, COUNTER_blocks_made), 3);
+	unsigned told = 0;
+	for (unsigned n = 0; n < l->engines; n++)
+		told += (unsigned)atomic_load(&events_of(l->arena, n).ring->head);
+	assert_int_equal(told, 3);
 }
 
 /* Also within a block, the next port is not told by those before: no step between two of a row is frequent. */

@@ -74,6 +74,27 @@ static void test_7422_ao(struct lab *l)
 	check(l);
 }
 
+/* The overflow's blocks are told, and nothing of what is computed. */
+static void test_7422_al(struct lab *l)
+{
+	struct deterministic_ports p;
+	unsigned told = 0;
+
+	assert_int_equal(deterministic_of_rule(&l->config, 0, &computed), 0);
+	assert_true(deterministic_forward(&computed, LAB_HOSTS + 1, &p));
+	for (unsigned i = 0; i < p.usable + BLOCK; i++)
+		lab_mapped(l, 1, (uint16_t)(5000 + i));
+	for (unsigned n = 0; n < l->engines; n++) {
+		struct events v = events_of(l->arena, n);
+		struct event e;
+
+		for (; event_peek(&v, event_next(&v), &e, 1); event_taken(&v, event_next(&v) + 1), told++)
+			assert_true(e.kind == EVENT_block_given && be32_host(e.inside) == LAB_HOSTS + 1 &&
+				    be32_host(e.nat) == LAB_POOL + 2 && e.ports == BLOCK);
+	}
+	assert_int_equal(told, 1);
+}
+
 int main(void)
 {
 	static const struct lab_test tests[] = {
@@ -82,6 +103,8 @@ int main(void)
 		LAB_TEST(test_7422_ae, .nat = RANGE_512 RESERVED "\"hold_s\":30", .pools = OTHERS_FIRST,
 			.more = DEALT(",\"order\":\"spread\",\"ports_per_subscriber\":32")),
 		LAB_TEST(test_7422_ao, .nat = "\"ports\":\"blocks\"," RANGE_512 "\"hold_s\":30", .pools = OTHERS_FIRST,
+			.more = DEALT(",\"overflow\":\"more\"")),
+		LAB_TEST(test_7422_al, .nat = "\"ports\":\"blocks\"," RANGE_512 "\"hold_s\":30", .pools = OTHERS_FIRST,
 			.more = DEALT(",\"overflow\":\"more\"")),
 	};
 

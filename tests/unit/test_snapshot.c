@@ -1,4 +1,5 @@
 /* snapshot: compiled from a configuration, put in force, kept back while an engine lags; ports outlive it. */
+#include "shm/blocks.h"
 #include "shm/snapshot.h"
 #include "tests/unit/port_tools.h"
 #include "tests/unit/rnd.h"
@@ -203,10 +204,200 @@ static void test_ports_outlive_commits(void **state)
 
 	c = config_of(5); /* and back: the bits are as they were */
 	two = compiled(a, &c);
-	assert_memory_equal(two->addresses, one->addresses, sizeof one->addresses);
+	assert_memory_equal(two->addresses, one->addresses, one->n_addresses * sizeof one->addresses[0]);
 	assert_int_equal(take(a, two, 1, 2001), -1);
 	free(two);
 	free(one);
+	arena_close(a);
+}
+
+/* ---- what leaves ---- */
+
+static uint32_t commit_compiled(struct arena *a, const struct config *c, struct snapshot *out)
+{
+	struct snapshot *s = compiled(a, c);
+	int64_t generation = snapshot_commit(a, s);
+
+	assert_true(generation > 0);
+	*out = *s;
+	free(s);
+	return (uint32_t)generation;
+}
+
+/* Two addresses go; a port is in use on the first one, and a session without a port is on the second one. */
+struct leaving {
+	struct arena *a;
+	struct config c;
+	struct snapshot is;
+	uint32_t table[2], session;
+};
+
+static struct leaving *two_leave(void)
+{
+	struct leaving *l = calloc(1, sizeof *l);
+
+	l->a = small_arena(4, 1);
+	l->c = config_of(5);
+	l->c.nat.hold_s = 100;
+	commit_compiled(l->a, &l->c, &l->is);
+	for (unsigned i = 0; i < 2; i++)
+		l->table[i] = l->is.addresses[i].ports;
+	assert_int_equal(take(l->a, &l->is, 0, 2000), 2000);
+	l->session = slab_take(l->a, &actor_of(l->a, 0)->slab[SLAB_session], 0, SLAB_session);
+	session_at(l->a, l->session)->nat = be32_of(POOL + 1);
+	slab_publish(session_at(l->a, l->session));
+	l->c.pools[0].ranges[0].first += 2;
+	assert_int_equal(commit_compiled(l->a, &l->c, &l->is), 2);
+	return l;
+}
+
+static void leaving_close(struct leaving *l)
+{
+	arena_close(l->a);
+	free(l);
+}
+
+static void expect_leaving(const struct leaving *l, unsigned n, uint32_t first)
+{
+	const struct snapshot *s = &l->is;
+
+	assert_int_equal(s->n_leaving, n);
+	for (unsigned i = 0; i < n; i++) {
+		assert_int_equal(be32_host(s->addresses[s->n_addresses + i].address), first + i);
+		assert_int_equal(s->addresses[s->n_addresses + i].ports, l->table[first + i - POOL]);
+	}
+	assert_int_equal(s->n_ranges, 2 + (n != 0));
+	if (n) {
+		assert_int_equal(s->ranges[2].first, first);
+		assert_int_equal(s->ranges[2].last, first + n - 1);
+	}
+}
+
+/* The port rests from this time on. */
+static void free_the_port(const struct leaving *l, uint8_t epoch)
+{
+	struct port_table *t = port_table_at(l->a, l->table[0]);
+	struct port_order o = port_hand_order(t);
+	uint64_t word;
+
+	assert_true(chunk_put(t, PORTS_OTHER, port_place_of(&o, 2000), true, epoch, &word));
+}
+
+static void test_what_leaves_drains(void **state)
+{
+	struct leaving *l = two_leave();
+
+	expect_leaving(l, 2, POOL);
+	assert_int_equal(snapshot_drain(l->a, 1000), 0);
+	free_the_port(l, 10);
+	assert_int_equal(snapshot_drain(l->a, 1199), 0); /* it rests */
+	assert_int_equal(snapshot_drain(l->a, 1200), 1);
+	assert_int_equal(snapshot_free_drained(l->a), 0); /* it is in force still */
+	assert_int_equal(commit_compiled(l->a, &l->c, &l->is), 3);
+	expect_leaving(l, 1, POOL + 1);
+	assert_int_equal(tables_in(l->a), 5);
+	assert_int_equal(snapshot_free_drained(l->a), 1);
+	assert_int_equal(tables_in(l->a), 4);
+	slab_put(l->a, &actor_of(l->a, 0)->slab[SLAB_session], SLAB_session, l->session);
+	assert_int_equal(snapshot_drain(l->a, 1200), 1);
+	commit_compiled(l->a, &l->c, &l->is);
+	expect_leaving(l, 0, 0);
+	assert_int_equal(snapshot_free_drained(l->a), 1);
+	assert_int_equal(snapshot_free_drained(l->a), 0);
+	assert_int_equal(tables_in(l->a), 3);
+	leaving_close(l);
+}
+
+/* One that comes back has the table it had: also one that has drained, and is not freed yet. */
+static void test_what_leaves_comes_back(void **state)
+{
+	struct leaving *l = two_leave();
+
+	free_the_port(l, 10);
+	assert_int_equal(snapshot_drain(l->a, 1200), 1);
+	l->c.pools[0].ranges[0].first -= 2;
+	commit_compiled(l->a, &l->c, &l->is);
+	expect_leaving(l, 0, 0);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(l->is.addresses[i].ports, l->table[i]);
+	assert_int_equal(snapshot_free_drained(l->a), 0);
+	assert_int_equal(snapshot_drain(l->a, 1200), 0); /* what is given from does not drain */
+	assert_int_equal(tables_in(l->a), 5);
+	leaving_close(l);
+}
+
+/* Whoever may be about to touch it: an engine that died, and is not succeeded yet. */
+static void test_intents_keep_tables(void **state)
+{
+	struct leaving *l = two_leave();
+	struct intent *in = &actor_of(l->a, 1)->intent;
+
+	free_the_port(l, 10);
+	assert_int_equal(snapshot_drain(l->a, 1200), 1);
+	commit_compiled(l->a, &l->c, &l->is);
+	atomic_store(&in->port, port_name(l->table[0], PORTS_TCP, 2000));
+	assert_int_equal(snapshot_free_drained(l->a), 0);
+	atomic_store(&in->port, 0);
+	atomic_store(&in->block, block_word((struct block){l->table[0], 2048, 64, 1}));
+	assert_int_equal(snapshot_free_drained(l->a), 0);
+	atomic_store(&in->block, 0);
+	assert_int_equal(snapshot_free_drained(l->a), 1);
+	leaving_close(l);
+}
+
+/* A block of a subscriber's keeps its table, with no port in use. */
+static void test_labels_keep_tables(void **state)
+{
+	struct leaving *l = two_leave();
+
+	free_the_port(l, 10);
+	atomic_store(&port_table_at(l->a, l->table[0])->block_of[40], 5);
+	assert_int_equal(snapshot_drain(l->a, 1200), 0);
+	atomic_store(&port_table_at(l->a, l->table[0])->block_of[40], 0);
+	atomic_store(&port_table_at(l->a, l->table[0])->chunk[PORTS_TCP][9], (uint64_t)CHUNK_BLOCK << CHUNK_HOLDER);
+	assert_int_equal(snapshot_drain(l->a, 1200), 0);
+	atomic_store(&port_table_at(l->a, l->table[0])->chunk[PORTS_TCP][9], 0);
+	assert_int_equal(snapshot_drain(l->a, 1200), 1);
+	leaving_close(l);
+}
+
+/* The NIC has another key, so that ports lie in another order. */
+static void turn_key(struct config *c, unsigned seed)
+{
+	struct rss *r = &c->net.side[SIDE_OUTSIDE].rss;
+	struct rnd rnd = {seed + 1};
+
+	for (unsigned i = 0; i < r->key_size; i++)
+		r->key[i] = (uint8_t)rnd_below(&rnd, 256);
+}
+
+/* Orders that come and go: the former ones are kept as long as something is in them, two at most. */
+static void test_orders_drain(void **state)
+{
+	struct arena *a = small_arena(4, 1);
+	struct config c = config_of(2);
+	struct snapshot *is = malloc(sizeof *is), *refused = malloc(sizeof *refused);
+	struct config_error err = {""};
+	uint32_t table[3];
+
+	c.nat.ports = PORTS_SHUFFLED;
+	for (uint8_t i = 0; i < 3; i++) {
+		turn_key(&c, i);
+		commit_compiled(a, &c, is);
+		table[i] = is->addresses[0].ports;
+		assert_int_equal(take(a, is, 0, (uint16_t)(2000 + i)), 2000 + i);
+	}
+	assert_int_equal(is->addresses[0].older[0] + is->addresses[0].older[1], table[0] + table[1]);
+	turn_key(&c, 3);
+	assert_false(snapshot_compile(a, &c, refused, &err));
+	assert_non_null(strstr(err.text, "order of ports changed more than 2 times"));
+	assert_true(port_hand_put(port_table_at(a, table[1]), PORTS_OTHER, 2001));
+	assert_int_equal(snapshot_drain(a, 1000), 3); /* and two of the other address, which has none in use */
+	commit_compiled(a, &c, is);
+	assert_int_equal(is->addresses[0].older[0] + is->addresses[0].older[1], table[0] + table[2]);
+	assert_int_equal(snapshot_free_drained(a), 3); /* what the refused one had made is used */
+	free(is);
+	free(refused);
 	arena_close(a);
 }
 
@@ -405,6 +596,8 @@ static void test_waits_for_living_engines(void **state)
 	assert_int_equal(snapshot_commit(a, s), -EBUSY);
 	engine_acknowledge(&e0, 1);
 	assert_int_equal(snapshot_commit(a, s), -EBUSY); /* the other one */
+	assert_false(snapshot_is_settled(a));
+	assert_int_equal(snapshot_free_drained(a), 0);
 	engine_acknowledge(&e1, 1);
 	assert_int_equal(snapshot_commit(a, s), 2);
 	engine_acknowledge(&e0, 2);
@@ -432,6 +625,11 @@ int main(void)
 		cmocka_unit_test(test_no_page_left),
 		cmocka_unit_test(test_no_page_left_after_addresses_went),
 		cmocka_unit_test(test_ports_outlive_commits),
+		cmocka_unit_test(test_what_leaves_drains),
+		cmocka_unit_test(test_what_leaves_comes_back),
+		cmocka_unit_test(test_intents_keep_tables),
+		cmocka_unit_test(test_labels_keep_tables),
+		cmocka_unit_test(test_orders_drain),
 		cmocka_unit_test(test_new_tables_are_empty),
 		cmocka_unit_test(test_generations),
 		cmocka_unit_test(test_copies_are_whole),

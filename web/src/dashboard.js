@@ -4,6 +4,7 @@ import { get, poll } from "./api.js";
 import { Counters } from "./counters.js";
 import { byId, setText } from "./dom.js";
 import { Engines } from "./engines.js";
+import { Events } from "./events.js";
 import { timeOfDay } from "./format.js";
 import { Health } from "./health.js";
 import { Pools } from "./pools.js";
@@ -22,7 +23,8 @@ const verdicts = new Verdicts();
 const pools = new Pools();
 const counters = new Counters();
 new Sessions();
-new Subscribers();
+const subscribers = new Subscribers();
+const events = new Events((who) => subscribers.open(who));
 setupTheme(() => traffic.recolour());
 
 /* Names, units and meanings change only with the version: asked until once answered, and when the version changes. */
@@ -34,7 +36,7 @@ async function explain(version) {
 	explainedFor = version;
 	try {
 		const schema = await get("stats/schema");
-		for (const view of [traffic, verdicts, counters])
+		for (const view of [traffic, verdicts, counters, events])
 			view.explain(schema);
 	} catch {
 		explainedFor = null;

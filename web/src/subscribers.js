@@ -24,6 +24,7 @@ const QUOTAS = {
 	icmp_ids: "ICMP identifiers",
 	memory: "Memory, bytes",
 	new_sessions_per_s: "New sessions per second",
+	blocks: "Port blocks",
 };
 const DETAILS = [
 	{ id: "limit", label: "Limit", width: 26 },
@@ -36,6 +37,9 @@ const DETAILS = [
 const keyOf = (s) => `${s.inside} ${s.realm}`;
 const refusals = (s) => Object.values(s.refused).reduce((sum, r) => sum + r.count, 0);
 const withRealm = (s) => s.realm ? `${s.inside} (VLAN ${s.realm})` : s.inside;
+
+const limitsOf = (s) => Object.keys(QUOTAS).map((quota) => ({ quota, refused: s.refused[quota],
+	use: quota === "blocks" ? { used: s.blocks.length, limit: null } : s.use[quota] }));
 
 /* A use without a limit is a number and an empty bar. */
 function show(bar, use) {
@@ -64,6 +68,13 @@ export class Subscribers {
 		this.#form.addEventListener("input", () => this.#ask());
 		byId("subscriber-close").addEventListener("click", () => this.#choose(null));
 		poll(() => document.hidden ? null : this.#load(), REFRESH_MS, () => {}, (e) => this.#note(e.message, "warning"));
+	}
+
+	/* Shows one of them, from elsewhere on the page. */
+	open(subscriber) {
+		this.#choose(subscriber);
+		byId("subscriber-page").scrollIntoView({ block: "center" });
+		byId("subscriber-close").focus({ preventScroll: true });
 	}
 
 	#query() {
@@ -115,8 +126,7 @@ export class Subscribers {
 	#page(s) {
 		setText(byId("subscriber-name"), s ? `${withRealm(s)}${s.name ? `, ${s.name}` : ""}` : "Subscriber");
 		setText(byId("subscriber-where"), s ? this.#where(s) : "It has no sessions any more.");
-		this.#details.show(s ? Object.keys(QUOTAS).map((quota) => ({ quota, use: s.use[quota], refused: s.refused[quota] })) : [],
-			({ quota }) => quota);
+		this.#details.show(s ? limitsOf(s) : [], ({ quota }) => quota);
 	}
 
 	#where(s) {

@@ -55,9 +55,9 @@ def instructions_by_function(build, cpu, sessions, measure):
         run(["valgrind", "--tool=callgrind", "--instr-atstart=no", "--collect-atstart=no", f"--callgrind-out-file={out}",
              e.bench, *options(sessions=sessions, measure=measure, cpu=cpu, runs=1, blocks=COUNTED_BLOCKS)])
         text = run(["callgrind_annotate", "--auto=no", "--threshold=100", out])
-    # Lines like `1,234 (56.7%)  pe/flow.c:flow_parse [/path/program]`; functions appear once for each file they are of.
-    pairs = [(function, int(count.replace(",", "")))
-             for count, function in re.findall(r"^\s*([\d,]+) \([^)]*\)\s+[^\s:]+:(\S+)", text, re.M)]
+    # Lines like `1,234 (56.7%)  pe/flow.h:nat_burst [/path/program]`: a function appears once for each file that is inlined into it.
+    pairs = [(f"{function}, {pathlib.Path(file).name}", int(count.replace(",", "")))
+             for count, file, function in re.findall(r"^\s*([\d,]+) \([^)]*\)\s+([^\s:]+):(\S+)", text, re.M)]
     return shares(pairs), sum(n for _, n in pairs) / (COUNTED_BLOCKS * BLOCK)
 
 

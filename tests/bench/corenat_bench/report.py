@@ -47,7 +47,7 @@ rounds' ratios differ by more than a factor of {noisy:g} (least and most are tol
 is missed."""
 NOTES = pathlib.Path(__file__).resolve().parents[1] / "notes.md"
 PROFILE = """The largest shares of what the engine itself takes; functions include what the compiler put into them. *Time* is sampled and counts waiting
-for memory, *instructions* are counted by callgrind."""
+for memory, *instructions* are counted by callgrind, and told by the file that they are written in as well."""
 BAR = 40
 
 
@@ -114,6 +114,9 @@ PLOTS = (
     ("Instructions per packet by number of engines", "engines.", lambda n: f"{n} engines", None),
     ("Cycles per packet by number of engines, one after the other", "engines.", lambda n: f"{n} engines", "cycles"),
     ("Instructions per new session by number of engines", "engines.", lambda n: f"{n} engines", "create_instructions"),
+    ("Cache lines of the arena that an engine changes per packet, by number of engines", "engines.", lambda n: f"{n} engines",
+     "lines_changed_per_packet"),
+    ("Of those, lines that two engines change", "engines.", lambda n: f"{n} engines", "lines_of_two_engines"),
 )
 
 
@@ -128,6 +131,9 @@ def plots(figures):
         if name in by:
             flows = f"{by[name].context['flows'] // 1000} K flows" if "flows" in by[name].context else "new flows"
             pps |= {f"{k[:-4]}, {flows}": float(v) for k, v in by[name].context.items() if k.endswith("_pps")}
+    if "pages.4k" in by and "G3" in by:
+        yield plot("Cycles per packet at 16 M sessions, by pages of the arena",
+                   [(str(by[n].context["memory"]).replace("_", " "), float(by[n].value)) for n in ("G3", "pages.4k")])
     if pps:
         yield plot("Lab: packets per second by contender and flows", list(pps.items()))
 

@@ -11,6 +11,7 @@ import os
 import pathlib
 
 from .process import LabError
+from .rss import ALL_FIELDS, DESTINATION
 
 REPO = pathlib.Path(__file__).resolve().parents[3]
 
@@ -86,6 +87,11 @@ def pool_networks(document):
             else:
                 networks.append(ipaddress.IPv4Network(first))
     return networks
+
+
+def rss_fields(document, side):
+    """The bytes of the input that the NIC of one side hashes."""
+    return DESTINATION if document[side].get("rss", {}).get("mode") == "destination" else ALL_FIELDS
 
 
 def rss(document, side):

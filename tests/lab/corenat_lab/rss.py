@@ -11,6 +11,7 @@ import struct
 from .process import LabError, tool
 
 INPUT_MAX = 12
+ALL_FIELDS, DESTINATION = range(INPUT_MAX), range(4, 8)  # bytes of the input that are hashed
 TABLE_MAX = 2048
 WIRE = ("public", "private", "not_ipv4")  # as wire.bpf.c: WIRE_*
 
@@ -35,16 +36,16 @@ def queue_of(key, table, *flow):
     return table[toeplitz(key, flow_bytes(*flow)) & (len(table) - 1)]
 
 
-def words(key):
-    """The key expanded: the hash's share of each value of each input byte (see rss.bpf.c)."""
-    return [[toeplitz(key, bytes(i) + bytes([v])) for v in range(256)] for i in range(INPUT_MAX)]
+def words(key, hashed):
+    """The key expanded: the hash's share of each value of each input byte (see rss.bpf.c). Bytes that are not hashed have none."""
+    return [[toeplitz(key, bytes(i) + bytes([v])) if i in hashed else 0 for v in range(256)] for i in range(INPUT_MAX)]
 
 
-def config_value(key, table):
+def config_value(key, table, hashed=ALL_FIELDS):
     n = len(table)
     if not 1 <= n <= TABLE_MAX or n & (n - 1):
         raise LabError(f"an RSS table has 1 to {TABLE_MAX} entries, a power of two, not {n}")
-    flat = [w for row in words(key) for w in row]
+    flat = [w for row in words(key, hashed) for w in row]
     return struct.pack(f"={len(flat)}II", *flat, n - 1) + bytes(table) + bytes(TABLE_MAX - n)
 
 
@@ -77,8 +78,8 @@ def attach(build, pins, program, netns, device, hook):
          netns)
 
 
-def configure(pins, key, table):
-    value = config_value(key, table).hex(" ").split()
+def configure(pins, key, table, hashed=ALL_FIELDS):
+    value = config_value(key, table, hashed).hex(" ").split()
     tool(["bpftool", "map", "update", "pinned", pins / "rss_config", "key", "hex", *["00"] * 4,
           "value", "hex", *value])
 

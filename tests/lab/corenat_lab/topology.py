@@ -41,7 +41,7 @@ def build(state, document):
     for side, (name, device) in RSS_PEERS.items():
         pins = state.dir / "bpf" / f"rss-{side}"
         rss.attach(state["build"], pins, "rss", namespaces[name], device, "egress")
-        rss.configure(pins, *config.rss(document, side))
+        rss.configure(pins, *config.rss(document, side), config.rss_fields(document, side))
     vlan.build(state, document, whole_packets, (subscriber(1), INSIDE_GATEWAY, INSIDE_NET.prefixlen))
     rss.attach(state["build"], state.dir / "bpf/wire", "wire", namespaces["inet"], "outside", "ingress")
 
