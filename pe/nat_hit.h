@@ -91,10 +91,13 @@ static inline __attribute__((always_inline)) bool nat_hit(
 {
 	uint64_t e = atomic_load_explicit(found->place, memory_order_relaxed);
 	struct session *s = found->session;
+
+	if (e != found->entry) /* let go by a packet before it, and perhaps somebody else's by now: not to be read */
+		return false;
 	uint32_t state = atomic_load_explicit(&s->state, memory_order_acquire);
 	uint32_t hop = atomic_load_explicit(&s->next_hop[dir], memory_order_relaxed);
 
-	if (e != found->entry || !flow_key_equal(session_key(s, dir), f->key) || !is_steady(state, f->l4) ||
+	if (!flow_key_equal(session_key(s, dir), f->key) || !is_steady(state, f->l4) ||
 		!local_fresh(e, h->now_ahead, h->timeout_s[local_class(e)]))
 		return false;
 	if (dir == DIR_OUTBOUND && (state & SESSION_STATE(0, SESSION_INBOUND, 0)) && nat_counts_unanswered(s))

@@ -103,6 +103,7 @@ static uint64_t layout_regions(const struct arena_geometry *g, struct arena_span
 /* How full tables are when all sessions that are planned for are there. Random keys fill 96 % and more before the first is
  * refused (tests/unit/test_*_table.c); what the last per cents cost is moves, which a burst foresees. */
 enum {
+	LOCALS_LOAD = 88, /* each per cent more costs a hit 0.7 instructions, for the second bucket */
 	SESSIONS_LOAD = 92,
 	SUBSCRIBERS_LOAD = 80, /* mostly in the first bucket that is looked in; entries are little beside subscribers */
 };
@@ -140,11 +141,11 @@ static uint64_t share_of_engine(uint64_t sessions, uint32_t engines)
 }
 
 /* Sessions whose reverse direction lands elsewhere: by chance all but one in so many engines, and those that are turned
- * round, for which an eighth is meant. Small tables are for all. */
+ * round, for which a sixteenth is meant. Small tables are for all. */
 static uint64_t share_away(uint64_t sessions, uint32_t engines)
 {
 	enum { SMALL = 4096 };
-	uint64_t away = sessions - sessions / engines + sessions / 8;
+	uint64_t away = sessions - sessions / engines + sessions / 16;
 
 	away = away < SMALL ? SMALL : away;
 	return away < sessions ? away : sessions;
@@ -163,7 +164,7 @@ struct arena_geometry arena_plan(const struct config *c)
 		.pages = at_most((uint32_t)(sessions / slab_per_page(SLAB_session)) +
 				 engines * (3 + tables / slab_per_page(SLAB_port_view)) +
 				 tables / slab_per_page(SLAB_port_table) + 2 + subscriber_pages(subscribers, engines)),
-		.local_buckets = buckets_for(share_of_engine(sessions, engines), LOCAL_ENTRIES, SESSIONS_LOAD),
+		.local_buckets = buckets_for(share_of_engine(sessions, engines), LOCAL_ENTRIES, LOCALS_LOAD),
 		.global_buckets = buckets_for(share_away(sessions, engines), GLOBAL_ENTRIES, SESSIONS_LOAD),
 		.mapping_buckets = buckets_for(sessions, GLOBAL_ENTRIES, SESSIONS_LOAD),
 		.subscribers = c->arena.subscribers,

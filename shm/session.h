@@ -100,7 +100,6 @@ _Static_assert(sizeof(struct session) == CACHE_LINE, "one line per session");
 _Static_assert(offsetof(struct session, inside_port) == 20, "keys are compared as words");
 _Static_assert(offsetof(struct session, next_hop) == 32, "see map");
 _Static_assert(offsetof(struct session, adopters) == 48, "see map");
-
 _Static_assert(ARENA_PAGE % sizeof(struct session) == 0, "a session's address takes no division (slab_offset)");
 
 /* life: the rule's idle time (enum timeout_class, fixed), and for TCP where the inside is in either stream, the top bits

@@ -216,7 +216,7 @@ static uint32_t fill_until_refused(struct local_table *t, struct rnd *r)
 	return n;
 }
 
-/* Planned is a load of 92 %, see arena_plan. */
+/* Planned is a load of 88 %, see arena_plan. */
 static void test_load_at_first_failure(void **state)
 {
 	static const uint32_t buckets[] = {1000, 4099, 10007, 65537, 200003};
