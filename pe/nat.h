@@ -44,6 +44,8 @@ struct sweep {
 struct part_walk {
 	uint32_t bucket;
 	mono_t started;
+	uint32_t generation; /* of the configuration, when this pass began */
+	uint32_t done;       /* when the last whole pass began */
 };
 
 /* This engine's pinholes, chained through session.next_pinhole; and the walk over them that ends those whose time is up. */
@@ -135,6 +137,7 @@ struct nat {
 	uint64_t tended;   /* engines taken out of the configuration whose guests have been here */
 	struct nat *host;  /* of a guest: who looks after it */
 	struct sweep sweep;
+	uint32_t shortest_s[N_TIMEOUTS]; /* idle time that may end an entry, by its class */
 	struct subscribers subscribers;
 	struct subscriber_part *part; /* of the session being made */
 	const struct prospect *ahead; /* what was found out about it; NULL: nothing */

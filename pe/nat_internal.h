@@ -207,6 +207,8 @@ enum verdict nat_fragment(struct nat *n, struct packet *p);
 
 /* True when the session has been idle too long by all that counts for it. Owner only. */
 bool nat_session_idle(const struct nat *n, uint32_t index);
+/* Takes over what the configuration says of idle times. */
+void nat_end_configure(struct nat *n);
 /* Seconds since the last packet that keeps an own session alive. */
 uint32_t nat_refreshed_ago(const struct nat *n, uint32_t index);
 /* True for a session of inbound origin that is not yet known to have been answered, and would count for its mapping. */

@@ -7,7 +7,8 @@
 #include <string.h>
 
 enum {
-	LOOKS = 288, /* of one slice of the walk, at buckets */
+	LOOKS_AT_ONCE = 288, /* of one slice of the walk, at buckets, while a changed configuration is taken over */
+	LOOKS_CALM = 96,     /* else: of a million subscribers each is seen once in three quarters of a minute */
 	LOOKS_PART = 3,
 	LOOKS_REFRESH = 24,
 	LOOKS_END = 48, /* what these cost, in looks */
@@ -342,18 +343,18 @@ static uint32_t walk_due(const struct nat *n)
 
 void nat_quota_housekeep(struct nat *n)
 {
+	unsigned most = n->walk.done == n->config.generation ? LOOKS_CALM : LOOKS_AT_ONCE;
 	uint32_t due = walk_due(n);
 
 	n->subscribers.now = n->now;
 	quota_turn(&n->subscribers);
 	if (!n->configured)
 		return;
-	for (unsigned looks = 0; looks < LOOKS && n->walk.bucket < due; n->walk.bucket++)
+	for (unsigned looks = 0; looks < most && n->walk.bucket < due; n->walk.bucket++)
 		looks += visit_bucket(n, n->walk.bucket);
-	if (n->walk.bucket < n->subscribers.parts.n)
-		return;
-	n->walk.bucket = 0;
-	n->walk.started = n->now;
+	if (n->walk.bucket == n->subscribers.parts.n)
+		n->walk = (struct part_walk){
+			.started = n->now, .generation = n->config.generation, .done = n->walk.generation};
 }
 
 bool nat_quota_leave(struct nat *n)

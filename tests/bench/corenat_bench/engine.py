@@ -246,7 +246,7 @@ MAKE = {
     "G6": created, "G7": rate, "G9.arena_1m": arena_bytes, "G10": plain("unknown", MIDDLE), "G10.kept": kept,
     # A turn each millisecond: microseconds a turn are tenths of a per cent of the core.
     "G11.share": aging("middle", 0.1, mean="mean", passes="passes"),
-    "G11.slice": aging("p99", 1, p999="p999", longest="longest"),
+    "G11.slice": aging("p99", 1, middle="middle", machine_adds="machine", p999="p999", longest="longest"),
     "G11.ending": ending,
 }
 
