@@ -36,7 +36,7 @@ def queue_of(key, table, *flow):
     return table[toeplitz(key, flow_bytes(*flow)) & (len(table) - 1)]
 
 
-def words(key, hashed):
+def words(key, hashed=ALL_FIELDS):
     """The key expanded: the hash's share of each value of each input byte (see rss.bpf.c). Bytes that are not hashed have none."""
     return [[toeplitz(key, bytes(i) + bytes([v])) if i in hashed else 0 for v in range(256)] for i in range(INPUT_MAX)]
 
