@@ -362,6 +362,12 @@ const struct port_bar *nat_port_bar(
 	return n->config.n_static || a->older[0] ? &x->bar : NULL;
 }
 
+/* All of the address was looked at a moment ago, and nothing was free. Low ports are apart. */
+static bool is_full(const struct nat *n, const struct port_view *v, enum port_set set)
+{
+	return v && port_view_was_empty(v, set, n->now) && !n->config.preserve_range;
+}
+
 static int take_of(struct nat *n, uint32_t index, const struct port_rules *r, const struct session *s, uint32_t draw)
 {
 	const struct snapshot_address *a = &n->config.addresses[index];
@@ -390,25 +396,38 @@ static bool take_foreseen(struct nat *n, struct session *s, const struct snapsho
 	return true;
 }
 
-/* On another address than the first only when that one is full. */
-static enum verdict take_shared(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+/* From the pick on, one of those that are full, or of those that are not, as far as is known. */
+static bool take_of_some(
+	struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw, uint32_t pick, bool full)
 {
-	if (take_foreseen(n, s, rule))
-		return N_VERDICTS;
 	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
 	const struct port_rules *r = rules_of(n, rule);
-	uint32_t pick = first_pick(n, s, rule, draw);
 
 	for (uint32_t i = 0; i < pool->usable; i++) {
 		uint32_t index = pool->first + (pick + i) % pool->usable;
-		int port = take_of(n, index, r, s, draw);
+		int port = is_full(n, view_of(n, index, r), port_set_of(s->l4)) == full ? take_of(n, index, r, s, draw)
+											: -1;
 
 		if (port < 0)
 			continue;
 		s->nat = n->config.addresses[index].address;
 		s->nat_port = be16_of((uint16_t)port);
-		return N_VERDICTS;
+		return true;
 	}
+	return false;
+}
+
+/* On another address than the first only when that one is full. Others may have freed something since it was found so: those
+ * come last. */
+static enum verdict take_shared(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
+{
+	if (take_foreseen(n, s, rule))
+		return N_VERDICTS;
+	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
+	uint32_t pick = first_pick(n, s, rule, draw);
+
+	if (take_of_some(n, s, rule, draw, pick, false) || take_of_some(n, s, rule, draw, pick, true))
+		return N_VERDICTS;
 	return pool->n && !pool->usable ? VERDICT_drop_draining : VERDICT_drop_no_port;
 }
 
@@ -513,6 +532,18 @@ enum verdict nat_take_wanted(struct nat *n, struct session *s, const struct snap
 	return refused == N_VERDICTS && !nat_keep_port(n, s) ? VERDICT_drop_draining : refused;
 }
 
+/* The choice passes by addresses that are full, as far as is known: so does who looks ahead. */
+static void pass_by_full(struct nat *n, struct prospect *x, const struct snapshot_pool *pool)
+{
+	enum { MOST = 8 };
+	enum port_set set = port_set_of(x->s.l4);
+
+	for (uint32_t i = 1; i < MOST && i < pool->usable && is_full(n, x->view, set); i++) {
+		x->address = x->address + 1 < pool->first + pool->usable ? x->address + 1 : pool->first;
+		x->view = view_of(n, x->address, x->rules);
+	}
+}
+
 void nat_aim_port(struct nat *n, struct prospect *x)
 {
 	const struct snapshot_rule *rule = x->rule;
@@ -528,12 +559,13 @@ void nat_aim_port(struct nat *n, struct prospect *x)
 
 	x->sure = picked || rule->pooling == POOLING_ARBITRARY;
 	x->address = pool->first + (pick < pool->usable ? pick : pick % pool->usable);
-	const struct snapshot_address *a = &n->config.addresses[x->address];
-	x->wish = wish_of(n, &x->s, a->address, x->draw);
-	x->view = view_of(n, x->address, r);
 	x->rules = r;
+	x->view = view_of(n, x->address, r);
+	pass_by_full(n, x, pool);
 	if (!x->view)
 		return;
+	const struct snapshot_address *a = &n->config.addresses[x->address];
+	x->wish = wish_of(n, &x->s, a->address, x->draw);
 	x->table = port_table_at(n->arena, a->ports);
 	x->aim = port_aim(x->view, x->table, r, port_set_of(x->s.l4), &x->wish, x->epoch);
 }

@@ -87,6 +87,8 @@ static void set_has(struct port_view *v, enum port_set set, unsigned chunk, bool
 	uint64_t *word = &v->has[set][chunk / 64], one = 1ull << chunk % 64;
 
 	*word = has ? *word | one : *word & ~one;
+	if (has)
+		v->empty_until_ns[set] = 0;
 	if (chunk / 64 == LOW_WORD)
 		return;
 	one = 1ull << chunk / 64;
@@ -438,7 +440,7 @@ int port_view_take(struct port_view *v, struct port_table *t, const struct port_
 	}
 	if (port >= 0)
 		return port;
-	if (now.ns >= v->empty_until_ns[set]) {
+	if (!port_view_was_empty(v, set, now)) {
 		port = take_anywhere(&s);
 		if (port < 0)
 			port = take_resting(&s);

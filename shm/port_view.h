@@ -85,6 +85,12 @@ void port_deal(struct port_rules *r, uint32_t percent);
 void port_view_make(
 	struct port_view *v, struct port_table *t, uint32_t table, const struct port_rules *r, uint32_t now_s);
 
+/* Whether nothing was free anywhere when this engine looked a moment ago, and nothing has come free by it since. */
+static inline bool port_view_was_empty(const struct port_view *v, enum port_set set, mono_t now)
+{
+	return now.ns < v->empty_until_ns[set];
+}
+
 /* A free port for the wish. The intent is set as by chunk_take. */
 int port_view_take(struct port_view *v, struct port_table *t, const struct port_rules *r, const struct port_bar *bar,
 	enum port_set set, const struct port_wish *w, mono_t now, _Atomic uint64_t *intent);
