@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 enum {
-	FRAMES_A_CALL = 1 << 30, /* more than any time there is: a timer ends the call */
+	FRAMES_A_CALL = 1 << 30, /* minutes: a timer ends the call before, mostly */
 	CPUS_MAX = 1024,
 };
 enum { TRANSLATED, UNTRANSLATED, N_SINK }; /* sink.bpf.c */
@@ -111,12 +111,15 @@ static bool fill_state(struct sender *s)
 
 /* ---- sending ---- */
 
+static volatile sig_atomic_t time_is_over;
+
 static void on_alarm(int signal_number)
 {
-	(void)signal_number; /* that it came is all: it ends the system call */
+	(void)signal_number;
+	time_is_over = 1; /* and it ends the system call */
 }
 
-/* One call for all of it: each sets a pool of frames up and waits for a grace period of the kernel's when it ends. */
+/* As few calls as there can be: each sets a pool of frames up and waits for a grace period of the kernel's when it ends. */
 static bool send_for(struct sender *s, unsigned ms)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = &s->state.frame, .data_size_in = SOURCE_FRAME,
@@ -125,8 +128,13 @@ static bool send_for(struct sender *s, unsigned ms)
 
 	if (!ms)
 		return true;
-	return setitimer(ITIMER_REAL, &timer, NULL) == 0 &&
-	       (bpf_prog_test_run_opts(s->program, &run) == 0 || errno == EINTR);
+	time_is_over = 0;
+	if (setitimer(ITIMER_REAL, &timer, NULL) != 0)
+		return false;
+	while (!time_is_over)
+		if (bpf_prog_test_run_opts(s->program, &run) != 0 && errno != EINTR)
+			return false;
+	return true;
 }
 
 /* ---- what is told ---- */
