@@ -462,15 +462,6 @@ struct port_aim port_aim_anew(const struct port_view *v, const struct port_table
 	return (struct port_aim){chunk, s.random};
 }
 
-int port_view_peek(const struct port_view *v, const struct port_table *t, const struct port_rules *r, enum port_set set,
-	const struct port_wish *w, uint32_t now_s)
-{
-	uint8_t epoch = port_epoch(r->hold_s, now_s);
-	struct port_found found = port_peek(port_aim(v, t, r, set, w, epoch), t, r, set, w, epoch);
-
-	return found.port ? found.port : -1;
-}
-
 /* What the view says of a chunk as it is after a port of it was taken. */
 void port_note_taken(struct port_view *v, const struct port_rules *r, enum port_set set, unsigned chunk, uint64_t word)
 {

@@ -100,10 +100,6 @@ int port_view_take(struct port_view *v, struct port_table *t, const struct port_
 bool port_view_take_one(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
 	uint16_t port, uint32_t now_s, _Atomic uint64_t *intent);
 
-/* The port that take would most likely find now, for who wants to fetch what goes with it; -1: none at first glance. */
-int port_view_peek(const struct port_view *v, const struct port_table *t, const struct port_rules *r, enum port_set set,
-	const struct port_wish *w, uint32_t now_s);
-
 /* Gives a port back, to rest or at once; false when it was not taken. `v` may be NULL. */
 bool port_view_put(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
 	uint16_t port, bool rest, uint32_t now_s);

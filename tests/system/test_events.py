@@ -5,7 +5,7 @@ import json
 import time
 
 from corenat_lab import topology
-from harness import ECHO, LabCase, program, run, wait_for
+from harness import ECHO, LabCase, wait_for
 
 LIMITS = [{"name": "few", "inside": [f"{topology.subscriber(2)}/32"], "udp_ports": 5}]
 POOL = {"pools": [{"name": "main", "addresses": ["198.51.100.0/28"], "block_size": 64, "blocks_max": 6}]}
@@ -13,16 +13,6 @@ POOL = {"pools": [{"name": "main", "addresses": ["198.51.100.0/28"], "block_size
 
 class Events(LabCase):
     OPTIONS = {"subs": 2, "engines": 2, "config": {"limits": LIMITS, "events": {"destinations": "on"}, "nat": {"ports": "blocks"}, **POOL}}
-
-    def ctl(self, *args):
-        """From the host, where the lab has the API; the appliance's own namespace has not."""
-        document = json.loads((self.lab.state.dir / "config.json").read_text())
-        document.setdefault("api", {})["listen"] = f"127.0.0.1:{self.lab.state['api_port']}"
-        config = self.tmp / "ctl.json"
-        config.write_text(json.dumps(document))
-        done = run([program("corenatctl"), "--config", config, *args])
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
-        return done.stdout
 
     def events(self, **query):
         """All that match, by pages of a few."""

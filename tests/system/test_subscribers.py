@@ -5,7 +5,7 @@ import json
 import sys
 
 from corenat_lab import services, topology
-from harness import PROGRAMS, LabCase, program, run, wait_for
+from harness import PROGRAMS, LabCase, wait_for
 
 LIMITS = [{"name": "all", "tcp_ports": 300, "udp_ports": 200, "sessions": 400}]
 FLOOD_S = 12
@@ -16,16 +16,6 @@ RATE = 2_000_000  # bytes per second that a download asks for
 
 class Subscribers(LabCase):
     OPTIONS = {"subs": 3, "config": {"limits": LIMITS}}
-
-    def ctl(self, *args):
-        """From the host, where the lab has the API; the appliance's own namespace has not."""
-        document = json.loads((self.lab.state.dir / "config.json").read_text())
-        document.setdefault("api", {})["listen"] = f"127.0.0.1:{self.lab.state['api_port']}"
-        config = self.tmp / "ctl.json"
-        config.write_text(json.dumps(document))
-        done = run([program("corenatctl"), "--config", config, *args])
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
-        return done.stdout
 
     def page_of(self, k):
         return json.loads(self.ctl("subscribers", "show", "--inside", topology.subscriber(k), "--json"))
