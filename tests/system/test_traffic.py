@@ -147,9 +147,9 @@ class Traffic(LabCase):
             self.assertGreater(total[rx], 2000)
 
     def test_nobody_logs_a_fault(self):
-        # That an engine was slow to answer is the machine's fault, and said rightly.
+        # That an engine was slow to answer, or was interrupted, is the machine's fault, and said rightly.
         for role in ("pe0", "pe1", "aggregator", "mgmtd"):
-            self.assertNotRegex(self.log(role), r"error:|warning: (?!engine \d: silent)")
+            self.assertNotRegex(self.log(role), r"error:|warning: (?!engine \d: (silent|a turn from))")
 
     def test_quiet_engines_rest(self):
         def cpu_s():
