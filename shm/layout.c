@@ -119,6 +119,7 @@ static const struct layout_row rows[] = {
 	F(port_view, version)
 	F(port_view, empty_until_ns)
 	F(port_view, rest_at)
+	F(port_view, maybe_dealt)
 	F(port_view, some)
 	F(port_view, maybe)
 	F(port_view, has)

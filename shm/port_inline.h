@@ -32,51 +32,68 @@ void port_note_taken(struct port_view *v, const struct port_rules *r, enum port_
 
 /* ---- choosing ---- */
 
+static inline uint64_t port_step(uint64_t random)
+{
+	return random * 6364136223846793005u + 1442695040888963407u;
+}
+
 static inline uint32_t port_draw(uint64_t *random, uint32_t below)
 {
-	*random = *random * 6364136223846793005u + 1442695040888963407u;
+	*random = port_step(*random);
 	return (uint32_t)((*random >> 32) * below >> 32);
 }
 
-/* A bit of the word: by trial, so that none is likelier than others while many are set; then the first at or after a random
- * place. */
-static inline unsigned port_pick(uint64_t *random, uint64_t word)
+/* A bit of the word, whose bits are so many at most (a power of two): by trial, so that none is likelier than others while
+ * most are set; else the nearest to another random place, before or behind by lot, so that a gap favours neither of its
+ * neighbours alone. */
+static inline unsigned port_pick(uint64_t *random, uint64_t word, unsigned width)
 {
-	enum { TRIALS = 4 };
-	uint32_t at = 0;
+	uint64_t drawn = *random = port_step(*random);
+	unsigned at = drawn >> 58 & (width - 1);
 
-	for (unsigned i = 0; i < TRIALS; i++) {
-		at = port_draw(random, 64);
-		if (word >> at & 1)
-			return at;
-	}
-	uint64_t later = word & (UINT64_MAX << at);
+	if (word >> at & 1)
+		return at;
+	at = drawn >> 52 & (width - 1);
+	uint64_t behind = word & UINT64_MAX << at, before = word & UINT64_MAX >> (63 - at);
+	unsigned up = (unsigned)__builtin_ctzll(behind ? behind : word);
+	unsigned down = 63 - (unsigned)__builtin_clzll(before ? before : word);
 
-	return (unsigned)__builtin_ctzll(later ? later : word);
+	return drawn >> 51 & 1 ? up : down;
 }
 
-/* Words `first`, `first` + `step` … of those 64. */
-static inline uint64_t port_every(uint32_t first, uint32_t step)
+/* Words of a bit for each column, and so of slots: as many as port_homes.words. */
+static inline uint32_t port_column_words(const struct port_rules *r)
 {
-	static const uint64_t comb[7] = {UINT64_MAX, 0x5555555555555555u, 0x1111111111111111u, 0x0101010101010101u,
-		0x0001000100010001u, 0x0000000100000001u, 1};
-
-	return comb[__builtin_ctz(step)] << first;
+	return 1u << (r->column_bits - COLUMN_BITS_MIN);
 }
 
-/* A chunk of the view, of a word among these, whose slot is among those of `slots`; -1: none. */
-static inline int port_choose_in_view(
-	const struct port_view *v, enum port_set set, uint64_t words, uint64_t slots, uint64_t *random)
+static inline unsigned port_column_rows(const struct port_rules *r)
 {
-	for (words &= v->some[set]; words;) {
-		unsigned w = port_pick(random, words);
-		uint64_t found = v->has[set][w] & slots;
+	return 1u << (ORDER_CHUNK_BITS - r->column_bits);
+}
 
-		if (found)
-			return (int)(w * 64 + port_pick(random, found));
-		words &= ~(1ull << w);
-	}
-	return -1;
+/* By row: the bits of this column. */
+static inline uint64_t port_rows(const struct port_rules *r, uint64_t word, unsigned bit)
+{
+	return word >> bit % 64 & UINT64_MAX >> (64 - port_column_rows(r));
+}
+
+/* A chunk of the column among these rows. */
+static inline int port_pick_row(const struct port_rules *r, unsigned column, uint64_t rows, uint64_t *random)
+{
+	return (int)(port_pick(random, rows, port_column_rows(r)) << r->column_bits | column);
+}
+
+/* A chunk of the view in one of the columns `word` * 64 + bit; -1: none. */
+static inline int port_choose_in_view(const struct port_view *v, const struct port_rules *r, enum port_set set,
+	uint32_t word, uint64_t columns, uint64_t *random)
+{
+	columns &= v->some[set][word];
+	if (!columns)
+		return -1;
+	unsigned column = word * 64 + port_pick(random, columns, 64), bit = chunk_bit(r->column_bits, column);
+
+	return port_pick_row(r, column, port_rows(r, v->has[set][bit / 64], bit), random);
 }
 
 /* What choose does first, and mostly ends with. */
@@ -84,15 +101,12 @@ static inline int port_choose_first(const struct port_view *v, const struct port
 	const struct port_wish *w, uint64_t *random)
 {
 	const struct port_homes *h = &r->homes;
+	uint32_t words = port_column_words(r), word = words > 1 ? port_draw(random, words) : 0;
 
 	if (w->low)
 		return -1;
-	if (!w->by_port || !h->by_port)
-		return port_choose_in_view(v, set, UINT64_MAX, UINT64_MAX, random);
-	uint32_t at = port_draw(random, h->words);
-	uint64_t slots = port_homes_word(h, w->hash, at);
-
-	return slots ? port_choose_in_view(v, set, port_every(at, h->words), slots, random) : -1;
+	return port_choose_in_view(v, r, set, word,
+		w->by_port && h->by_port ? port_homes_word(h, w->hash, word) : UINT64_MAX, random);
 }
 
 static inline struct port_aim port_aim(const struct port_view *v, const struct port_table *t,

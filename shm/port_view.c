@@ -11,7 +11,6 @@ enum stage {
 	STAGE_VIEW,
 	STAGE_UNHELD,
 	STAGE_UNHELD_DEALT,
-	N_STAGES
 };
 
 enum {
@@ -31,11 +30,13 @@ struct search {
 	const struct port_wish *w;
 	enum port_set set;
 	uint8_t epoch;
-	enum stage stage;
+	unsigned stages; /* bit: still to be looked at */
 	int odd;
 	uint64_t random;
 	_Atomic uint64_t *intent;
 	unsigned tries; /* of chunks that were of no use */
+	uint32_t known; /* bit: that word of `home` has been asked for */
+	uint64_t *home; /* COLUMN_WORDS of them: the home slots of the flow */
 };
 
 /* ---- what the rules say of a chunk ---- */
@@ -46,7 +47,7 @@ void port_deal(struct port_rules *r, uint32_t percent)
 {
 	uint32_t lines = r->order.slot_bits > 3 ? (1u << r->order.slot_bits) / 8 : 1;
 
-	memset(r->dealt, 0, sizeof r->dealt);
+	memset(r->dealt_to, 0, sizeof r->dealt_to);
 	if (r->engines == 1 && percent)
 		percent = 100;
 	for (uint32_t at = 0; at < ORDER_CHUNKS / 8; at++) {
@@ -54,14 +55,23 @@ void port_deal(struct port_rules *r, uint32_t percent)
 
 		if ((at + 1) * percent / 100 == at * percent / 100)
 			continue;
-		r->dealt[line / 8] |= 0xffull << line % 8 * 8;
-		r->dealt_to[line] = (uint8_t)(at * percent / 100 % r->engines);
+		r->dealt_to[line] = (uint8_t)(at * percent / 100 % r->engines + 1);
+	}
+	r->column_bits = chunk_column_bits(r->order.slot_bits);
+	memset(r->common, 0, sizeof r->common);
+	memset(r->dealt, 0, sizeof r->dealt);
+	for (unsigned chunk = 0; chunk < N_CHUNKS; chunk++) {
+		unsigned bit = chunk_bit(r->column_bits, chunk);
+		uint64_t *word = r->dealt_to[chunk / 8] ? &r->dealt[bit / 64] : &r->common[bit / 64];
+
+		if (r->allowed[chunk])
+			*word |= 1ull << bit % 64;
 	}
 }
 
 static bool is_dealt_to(const struct port_rules *r, unsigned chunk)
 {
-	return (r->dealt[chunk / 64] >> chunk % 64 & 1) && r->dealt_to[chunk / 8] == r->engine;
+	return r->dealt_to[chunk / 8] == r->engine + 1;
 }
 
 static uint32_t allowed_in(const struct port_rules *r, const struct port_bar *bar, unsigned chunk)
@@ -82,17 +92,29 @@ static bool is_own(const struct port_rules *r, uint64_t word, unsigned chunk)
 
 /* ---- the view's bits ---- */
 
-static void set_has(struct port_view *v, enum port_set set, unsigned chunk, bool has)
+static unsigned column_of(const struct port_rules *r, unsigned chunk)
 {
-	uint64_t *word = &v->has[set][chunk / 64], one = 1ull << chunk % 64;
+	return chunk & ((1u << r->column_bits) - 1);
+}
 
-	*word = has ? *word | one : *word & ~one;
+static void set_has(struct port_view *v, const struct port_rules *r, enum port_set set, unsigned chunk, bool has)
+{
+	unsigned bit = chunk_bit(r->column_bits, chunk);
+	uint64_t *word = &v->has[set][bit / 64], one = 1ull << bit % 64;
+
 	if (has)
 		v->empty_until_ns[set] = 0;
-	if (chunk / 64 == LOW_WORD)
+	if (has == !!(*word & one))
 		return;
-	one = 1ull << chunk / 64;
-	v->some[set] = *word ? v->some[set] | one : v->some[set] & ~one;
+	*word ^= one;
+	if (chunk >= ORDER_CHUNKS)
+		return;
+	unsigned column = column_of(r, chunk);
+	bool some = port_rows(r, *word, chunk_bit(r->column_bits, column)) != 0;
+
+	word = &v->some[set][column / 64];
+	one = 1ull << column % 64;
+	*word = some ? *word | one : *word & ~one;
 }
 
 static void set_rests(struct port_view *v, enum port_set set, unsigned chunk, bool rests)
@@ -116,10 +138,12 @@ static void note_own(struct port_view *v, struct port_table *t, const struct por
 
 	if (own && chunk_free(word) == CHUNK_ALL && !is_dealt_to(r, chunk) &&
 		chunk_let_go(t, set, chunk, holder_of(r), (uint8_t)(word >> CHUNK_EPOCH))) {
-		v->maybe[set] |= chunk / 64 == LOW_WORD ? 0 : 1ull << chunk / 64;
+		unsigned column = column_of(r, chunk);
+
+		v->maybe[set][column / 64] |= 1ull << column % 64;
 		own = false;
 	}
-	set_has(v, set, chunk, own && (chunk_free(word) & r->allowed[chunk]));
+	set_has(v, r, set, chunk, own && (chunk_free(word) & r->allowed[chunk]));
 	set_rests(v, set, chunk, own && has_resting(word));
 }
 
@@ -132,9 +156,16 @@ static void view_chunk(struct port_view *v, struct port_table *t, const struct p
 
 	if (holder != CHUNK_BLOCK && holder > r->engines && chunk_let_go(t, set, chunk, holder, epoch))
 		word = 0;
-	else if (holder == CHUNK_UNHELD && !(t->unheld[set][chunk / 64] >> chunk % 64 & 1))
+	else if (holder == CHUNK_UNHELD && !chunk_is_noted(t, set, chunk))
 		chunk_note(t, set, chunk, true);
 	note_own(v, t, r, set, chunk, word);
+}
+
+/* Others may have let chunks go since they were found to have none. */
+static void look_everywhere(struct port_view *v)
+{
+	memset(v->maybe, 0xff, sizeof v->maybe);
+	memset(v->maybe_dealt, 0xff, sizeof v->maybe_dealt);
 }
 
 void port_view_make(
@@ -146,8 +177,8 @@ void port_view_make(
 	atomic_store_explicit(&v->generation, generation, memory_order_relaxed);
 	v->table = table;
 	v->version = r->version;
+	look_everywhere(v);
 	for (int set = 0; set < N_PORT_SETS; set++) {
-		v->maybe[set] = UINT64_MAX;
 		v->luck[set] = PROBES;
 		for (unsigned c = 0; c < N_CHUNKS; c++)
 			view_chunk(v, t, r, set, c, port_epoch(r->hold_s, now_s));
@@ -163,51 +194,65 @@ static uint32_t draw(struct search *s, uint32_t below)
 
 static unsigned pick(struct search *s, uint64_t word)
 {
-	return port_pick(&s->random, word);
+	return port_pick(&s->random, word, 64);
 }
 
-/* Chunks nobody holds among those of the word, either dealt or not. */
-static uint64_t unheld_in(struct search *s, unsigned w, bool dealt)
+/* Chunks nobody holds, of those `which` has bits of. */
+static uint64_t unheld_in(const struct search *s, const uint64_t *which, unsigned w)
 {
-	uint64_t word = atomic_load_explicit(&s->t->unheld[s->set][w], memory_order_relaxed);
-
-	if (!word && w != LOW_WORD)
-		s->v->maybe[s->set] &= ~(1ull << w);
-	return word & (dealt ? s->r->dealt[w] : ~s->r->dealt[w]);
+	return which[w] & atomic_load_explicit(&s->t->unheld[s->set][w], memory_order_relaxed);
 }
 
-enum source { OF_VIEW, UNHELD, UNHELD_DEALT };
-
-static uint64_t bits_of(struct search *s, enum source from, unsigned w)
+/* As port_choose_in_view: of chunks nobody holds and nobody is dealt. */
+static int choose_unheld(struct search *s, uint32_t word, uint64_t slots)
 {
-	return from == OF_VIEW ? s->v->has[s->set][w] : unheld_in(s, w, from == UNHELD_DEALT);
-}
+	for (uint64_t columns = s->v->maybe[s->set][word] & slots; columns;) {
+		unsigned at = pick(s, columns), column = word * 64 + at, bit = chunk_bit(s->r->column_bits, column);
+		uint64_t rows = port_rows(s->r, unheld_in(s, s->r->common, bit / 64), bit);
 
-/* As port_choose_in_view, of any source. */
-static int choose_among(struct search *s, enum source from, uint64_t words, uint64_t slots)
-{
-	if (from == OF_VIEW)
-		return port_choose_in_view(s->v, s->set, words, slots, &s->random);
-	for (words &= s->v->maybe[s->set]; words;) {
-		unsigned w = pick(s, words);
-		uint64_t found = bits_of(s, from, w) & slots;
-
-		if (found)
-			return (int)(w * 64 + pick(s, found));
-		words &= ~(1ull << w);
+		if (rows)
+			return port_pick_row(s->r, column, rows, &s->random);
+		columns &= ~(1ull << at);
+		s->v->maybe[s->set][word] &= ~(1ull << at);
 	}
 	return -1;
 }
 
-static int choose_home(struct search *s, enum source from)
+/* Of chunks nobody holds that are dealt, to other engines: any. */
+static int choose_dealt(struct search *s)
 {
-	const struct port_homes *h = &s->r->homes;
-	uint32_t start = draw(s, h->words);
+	uint64_t *maybe = &s->v->maybe_dealt[s->set];
 
-	for (uint32_t i = 0; i < h->words; i++) {
-		uint32_t w = (start + i) & (h->words - 1);
-		uint64_t slots = port_homes_word(h, s->w->hash, w);
-		int chunk = slots ? choose_among(s, from, port_every(w, h->words), slots) : -1;
+	while (*maybe) {
+		unsigned w = pick(s, *maybe);
+		uint64_t found = unheld_in(s, s->r->dealt, w);
+
+		if (found)
+			return (int)chunk_at_bit(s->r->column_bits, w * 64 + pick(s, found));
+		*maybe &= ~(1ull << w);
+	}
+	return -1;
+}
+
+static uint64_t home_slots(struct search *s, uint32_t word)
+{
+	if (!(s->known >> word & 1)) {
+		s->home[word] = port_homes_word(&s->r->homes, s->w->hash, word);
+		s->known |= 1u << word;
+	}
+	return s->home[word];
+}
+
+/* In slots that are home, or in any: of the view, or of what nobody holds. */
+static int choose_from(struct search *s, bool unheld, bool home)
+{
+	uint32_t words = port_column_words(s->r), start = words > 1 ? draw(s, words) : 0;
+
+	for (uint32_t i = 0; i < words; i++) {
+		uint32_t word = (start + i) & (words - 1);
+		uint64_t slots = home ? home_slots(s, word) : UINT64_MAX;
+		int chunk = unheld ? choose_unheld(s, word, slots)
+				   : port_choose_in_view(s->v, s->r, s->set, word, slots, &s->random);
 
 		if (chunk >= 0)
 			return chunk;
@@ -215,20 +260,10 @@ static int choose_home(struct search *s, enum source from)
 	return -1;
 }
 
-/* Of the low ports many may be reserved, of a few that are left one has to be found. */
-static uint64_t low_allowed(const struct port_rules *r)
-{
-	uint64_t some = 0;
-
-	for (unsigned i = 0; i < LOW_PORTS / CHUNK_PORTS; i++)
-		some |= (uint64_t)(r->allowed[ORDER_CHUNKS + i] != 0) << i;
-	return some;
-}
-
 /* Those it holds may have none of the parity. */
 static int choose_low(struct search *s)
 {
-	uint64_t held = bits_of(s, OF_VIEW, LOW_WORD), unheld = unheld_in(s, LOW_WORD, false) & low_allowed(s->r);
+	uint64_t held = s->v->has[s->set][LOW_WORD], unheld = unheld_in(s, s->r->common, LOW_WORD);
 	uint64_t found = !held || (unheld && s->tries % 2) ? unheld : held;
 
 	return found ? (int)(LOW_WORD * 64 + pick(s, found)) : -1;
@@ -238,14 +273,13 @@ static int choose_low(struct search *s)
  * The fuller the address, the less often there is one. */
 static int choose_others(struct search *s)
 {
-	const struct port_homes *h = &s->r->homes;
 	uint8_t *luck = &s->v->luck[s->set];
 
 	if (*luck == 0 && draw(s, PROBES) != 0)
 		return -1;
 	for (unsigned i = 0; i < PROBES; i++) {
 		unsigned w = draw(s, ORDER_CHUNKS / 64);
-		uint64_t slots = port_homes_word(h, s->w->hash, w);
+		uint64_t slots = home_slots(s, w & (port_column_words(s->r) - 1));
 
 		if (!slots)
 			continue;
@@ -261,25 +295,28 @@ static int choose_others(struct search *s)
 	return -1;
 }
 
+static enum stage stage_of(const struct search *s)
+{
+	return (enum stage)__builtin_ctz(s->stages);
+}
+
 static int choose_at(struct search *s, enum stage stage)
 {
-	bool home = s->w->by_port && s->r->homes.by_port;
-
 	switch (stage) {
 	case STAGE_LOW:
-		return s->w->low ? choose_low(s) : -1;
+		return choose_low(s);
 	case STAGE_HOME:
-		return home ? choose_home(s, OF_VIEW) : -1;
+		return choose_from(s, false, true);
 	case STAGE_HOME_UNHELD:
-		return home ? choose_home(s, UNHELD) : -1;
+		return choose_from(s, true, true);
 	case STAGE_HOME_OTHERS:
-		return home && s->r->engines > 1 ? choose_others(s) : -1;
+		return choose_others(s);
 	case STAGE_VIEW:
-		return choose_among(s, OF_VIEW, UINT64_MAX, UINT64_MAX);
+		return choose_from(s, false, false);
 	case STAGE_UNHELD:
-		return choose_among(s, UNHELD, UINT64_MAX, UINT64_MAX);
+		return choose_from(s, true, false);
 	default:
-		return choose_among(s, UNHELD_DEALT, UINT64_MAX, UINT64_MAX);
+		return choose_dealt(s);
 	}
 }
 
@@ -288,12 +325,23 @@ static int choose(struct search *s)
 {
 	int chunk = -1;
 
-	for (; s->stage < N_STAGES; s->stage++) {
-		chunk = choose_at(s, s->stage);
+	for (; s->stages; s->stages &= s->stages - 1) {
+		chunk = choose_at(s, stage_of(s));
 		if (chunk >= 0)
 			break;
 	}
 	return chunk;
+}
+
+/* The stages of a search: all those that make sense. */
+static void begin(struct search *s)
+{
+	s->tries = 0;
+	s->stages = 1u << STAGE_VIEW | 1u << STAGE_UNHELD | 1u << STAGE_UNHELD_DEALT;
+	if (s->w->low)
+		s->stages |= 1u << STAGE_LOW;
+	if (s->w->by_port && s->r->homes.by_port)
+		s->stages |= 1u << STAGE_HOME | 1u << STAGE_HOME_UNHELD | 1u << STAGE_HOME_OTHERS;
 }
 
 /* ---- taking ---- */
@@ -315,7 +363,7 @@ static int take_under(struct search *s, unsigned chunk, uint32_t mask, unsigned 
 	if (place < 0)
 		word = chunk_in_epoch(chunk_read(s->t, s->set, chunk), s->epoch);
 	if (is_own(s->r, word, chunk)) {
-		set_has(s->v, s->set, chunk, chunk_free(word) & allowed_in(s->r, s->bar, chunk));
+		set_has(s->v, s->r, s->set, chunk, chunk_free(word) & allowed_in(s->r, s->bar, chunk));
 		if (has_resting(word))
 			set_rests(s->v, s->set, chunk, true);
 	}
@@ -333,10 +381,11 @@ static int take_in(struct search *s, unsigned chunk)
 /* The port that was found when this choice was foreseen: in a chunk that is the engine's still. */
 static int take_foreseen(struct search *s)
 {
+	if (!s->w->port)
+		return -1;
 	struct port_place p = port_place_of(&s->r->order, s->w->port);
-	uint64_t word = chunk_read(s->t, s->set, p.chunk);
 
-	if (!s->w->port || !is_own(s->r, word, p.chunk))
+	if (!is_own(s->r, chunk_read(s->t, s->set, p.chunk), p.chunk))
 		return -1;
 	return take_under(s, p.chunk, allowed_in(s->r, s->bar, p.chunk) & 1u << p.place, p.place);
 }
@@ -346,9 +395,9 @@ static bool is_gone(struct search *s, unsigned chunk)
 {
 	uint64_t word = chunk_read(s->t, s->set, chunk);
 
-	if (s->stage == STAGE_HOME_OTHERS || is_own(s->r, word, chunk))
+	if (stage_of(s) == STAGE_HOME_OTHERS || is_own(s->r, word, chunk))
 		return false;
-	set_has(s->v, s->set, chunk, false);
+	set_has(s->v, s->r, s->set, chunk, false);
 	if (chunk_holder(word) == CHUNK_UNHELD)
 		return false;
 	chunk_note(s->t, s->set, chunk, false);
@@ -358,8 +407,8 @@ static bool is_gone(struct search *s, unsigned chunk)
 /* A chunk may have ports, but none that suit: after some such ones it is the next stage's turn. */
 static int take_chosen(struct search *s)
 {
-	s->tries = 0;
-	for (s->stage = STAGE_LOW; s->stage < N_STAGES;) {
+	begin(s);
+	while (s->stages) {
 		int chunk = choose(s);
 
 		if (chunk < 0)
@@ -368,7 +417,7 @@ static int take_chosen(struct search *s)
 		if (port >= 0)
 			return port;
 		if (++s->tries % TRIES == 0)
-			s->stage++;
+			s->stages &= s->stages - 1;
 	}
 	return -1;
 }
@@ -416,7 +465,7 @@ static uint32_t wake_early(struct search *s, unsigned half, uint32_t excess)
 			continue;
 		woken += (uint32_t)__builtin_popcountll(rest);
 		if (is_own(s->r, word, chunk))
-			set_has(s->v, s->set, chunk, true);
+			set_has(s->v, s->r, s->set, chunk, true);
 	}
 	return woken;
 }
@@ -444,8 +493,9 @@ static int take_resting(struct search *s)
 int port_view_take(struct port_view *v, struct port_table *t, const struct port_rules *r, const struct port_bar *bar,
 	enum port_set set, const struct port_wish *w, mono_t now, _Atomic uint64_t *intent)
 {
-	struct search s = {v, t, r, bar, w, set, port_epoch(r->hold_s, (uint32_t)(now.ns / 1000000000u)), STAGE_LOW,
-		w->odd, w->draw, intent, 0};
+	uint64_t home[COLUMN_WORDS];
+	struct search s = {v, t, r, bar, w, set, port_epoch(r->hold_s, (uint32_t)(now.ns / 1000000000u)), 0,
+		w->odd, w->draw, intent, 0, 0, home};
 	int port = take_foreseen(&s);
 
 	if (port < 0)
@@ -471,8 +521,11 @@ int port_view_take(struct port_view *v, struct port_table *t, const struct port_
 struct port_aim port_aim_anew(const struct port_view *v, const struct port_table *t, const struct port_rules *r,
 	enum port_set set, const struct port_wish *w, uint8_t epoch)
 {
-	struct search s = {(struct port_view *)v, (struct port_table *)t, r, NULL, w, set, epoch, STAGE_LOW, w->odd,
-		w->draw, NULL, 0};
+	uint64_t home[COLUMN_WORDS];
+	struct search s = {(struct port_view *)v, (struct port_table *)t, r, NULL, w, set, epoch, 0, w->odd, w->draw,
+		NULL, 0, 0, home};
+
+	begin(&s);
 	int chunk = choose(&s);
 
 	return (struct port_aim){chunk, s.random};
@@ -481,10 +534,7 @@ struct port_aim port_aim_anew(const struct port_view *v, const struct port_table
 /* What the view says of a chunk as it is after a port of it was taken. */
 void port_note_taken(struct port_view *v, const struct port_rules *r, enum port_set set, unsigned chunk, uint64_t word)
 {
-	bool has = chunk_free(word) & r->allowed[chunk];
-
-	if (has != (v->has[set][chunk / 64] >> chunk % 64 & 1))
-		set_has(v, set, chunk, has);
+	set_has(v, r, set, chunk, chunk_free(word) & r->allowed[chunk]);
 	if (has_resting(word))
 		set_rests(v, set, chunk, true);
 }
@@ -559,8 +609,7 @@ void port_view_wake(
 		if (++v->rest_at < ALL_WORDS)
 			continue;
 		v->rest_at = 0;
-		for (int s = 0; s < N_PORT_SETS; s++)
-			v->maybe[s] = UINT64_MAX;
+		look_everywhere(v);
 		return;
 	}
 }

@@ -2,6 +2,8 @@
  *
  * What       two bits for each chunk: there is a port to be had here (the chunk is held by this engine, or dealt to it and
  *            unheld), and: something rests here. What the table says of a chunk decides; the view only says where to look.
+ *            The former lie in columns (ports.h), with a bit for each column that has any: a home slot with a port is one
+ *            word operation away, and its chunk another, however few ports are left.
  *            take looks from a random place on for the first of:
  *              1. a chunk of the view in a slot whose replies come home;
  *              2. an unheld chunk in such a slot;
@@ -29,8 +31,10 @@ struct port_rules {
 	struct port_order order;
 	struct port_homes homes;
 	uint16_t allowed[N_CHUNKS];     /* ports that may be given dynamically */
-	uint64_t dealt[CHUNK_WORDS];    /* bit: the chunk is dealt to an engine */
-	uint8_t dealt_to[N_CHUNKS / 8]; /* which one, by line of eight chunks */
+	uint64_t common[CHUNK_WORDS];   /* bit, in columns: the chunk has such ports, and is dealt to no engine */
+	uint64_t dealt[CHUNK_WORDS];    /* bit, in columns: it has, and is dealt to one */
+	uint8_t dealt_to[N_CHUNKS / 8]; /* by line of eight chunks: engine + 1, 0: none */
+	uint32_t column_bits;
 	uint32_t engines;
 	uint32_t engine;
 	uint32_t hold_s;       /* 0: nothing rests */
@@ -57,14 +61,16 @@ struct port_view {
 	uint64_t empty_until_ns[N_PORT_SETS];     /*  16 [O] nothing was free anywhere: not looked again before */
 	uint32_t rest_at;                         /*  32 [O] word of `rests` that is looked through next */
 	uint8_t luck[N_PORT_SETS];                /*  36 [O] with other engines' chunks, lately */
-	uint8_t reserved[26];                     /*  38 */
-	uint64_t some[N_PORT_SETS];               /*  64 [O] bit: that word of `has` is not 0 */
-	uint64_t maybe[N_PORT_SETS];              /*  80 [O] bit: that word of the table's `unheld` may be not 0 */
-	uint64_t has[N_PORT_SETS][CHUNK_WORDS];   /*  96 [O] bit: the chunk has a port to be had */
-	uint64_t rests[N_PORT_SETS][CHUNK_WORDS]; /*     [O] bit: something rests there */
-	uint64_t reserved2[8];
+	uint8_t reserved[2];                       /*    38 */
+	uint64_t maybe_dealt[N_PORT_SETS];         /*    40 [O] bit: that word of the table's `unheld` may have dealt ones */
+	uint64_t reserved2;                        /*    56 */
+	uint64_t some[N_PORT_SETS][COLUMN_WORDS];  /*    64 [O] bit: that column of `has` is not 0 */
+	uint64_t maybe[N_PORT_SETS][COLUMN_WORDS]; /*   576 [O] bit: that column of `unheld` may have ones not dealt */
+	uint64_t has[N_PORT_SETS][CHUNK_WORDS];    /* 1,088 [O] bit, in columns: the chunk has a port to be had */
+	uint64_t rests[N_PORT_SETS][CHUNK_WORDS];  /* 2,128 [O] bit: something rests there */
+	uint64_t reserved3[4];
 };
-_Static_assert(sizeof(struct port_view) == 2240, "its row in SLAB_CLASSES");
+_Static_assert(sizeof(struct port_view) == 3200, "its row in SLAB_CLASSES");
 
 static inline struct port_view *port_view_at(const struct arena *a, uint32_t index)
 {
@@ -78,7 +84,7 @@ static inline uint8_t port_epoch(uint32_t hold_s, uint32_t now_s)
 }
 
 /* Deals the percentage of all chunks to the rules' engines: lines of eight, which are a cache line, in turn, so that every
- * engine gets some of every slot, all over the range of ports. Needs order, engine and engines. */
+ * engine gets some of every slot, all over the range of ports. Needs order, allowed, engine and engines. */
 void port_deal(struct port_rules *r, uint32_t percent);
 
 /* Makes the view say what the table says. */

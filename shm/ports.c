@@ -61,8 +61,9 @@ bool chunk_let_go(struct port_table *t, enum port_set set, unsigned chunk, unsig
 
 void chunk_note(struct port_table *t, enum port_set set, unsigned chunk, bool unheld)
 {
-	_Atomic uint64_t *word = &t->unheld[set][chunk / 64];
-	uint64_t one = 1ull << chunk % 64;
+	unsigned bit = chunk_bit(chunk_column_bits(t->basis.slot_bits), chunk);
+	_Atomic uint64_t *word = &t->unheld[set][bit / 64];
+	uint64_t one = 1ull << bit % 64;
 
 	if (unheld)
 		atomic_fetch_or_explicit(word, one, memory_order_relaxed);

@@ -5,6 +5,8 @@
  *            them out. A taken port has exactly one owner: the live mapping with that address and port.
  *            Chunks lie in the order of the table's basis (port_order.h); ports 0 to 1023 have chunks of their own
  *            behind these, in plain order.
+ *            Where there is a bit for each chunk, those of a slot stand side by side: a column. With fewer than 64 slots there
+ *            are 64 columns all the same, several to a slot. So what a slot has is one word to look at.
  * Units      ports in host order; hold-down in epochs: numbers that grow by one in each hold time.
  * Ownership  the table is an arena object made by mgmtd. Any engine changes a chunk, by compare-exchange. In steady state
  *            only its holder does: who holds a chunk has first choice of its ports, no more, so that nobody runs dry
@@ -56,13 +58,36 @@ struct port_table {
 	struct port_basis basis;                       /* 16 [I] */
 	uint32_t reserved2[3];                         /* 52 */
 	_Atomic uint64_t chunk[N_PORT_SETS][N_CHUNKS]; /* 64 [A] */
-	_Atomic uint64_t unheld[N_PORT_SETS][CHUNK_WORDS + 7]; /* 66,624 [A] bit: the chunk has no holder; a hint */
+	_Atomic uint64_t unheld[N_PORT_SETS][CHUNK_WORDS + 7]; /* 66,624 [A] bit, in columns: the chunk has no holder; a hint */
 	_Atomic uint64_t block[N_GRANULES / 64];               /* 67,776 [A] bit: the granule is labelled; a hint */
 	_Atomic uint32_t block_of[N_GRANULES];                 /* 67,904 [A] whose block it is in: the label; 0: none */
 };
 _Static_assert(sizeof(struct port_table) == 72000, "its row in SLAB_CLASSES");
 _Static_assert(offsetof(struct port_table, chunk) == 64, "see map");
 _Static_assert(offsetof(struct port_table, unheld) % CACHE_LINE == 0, "see map");
+
+/* A column's number is so many low bits of those of its chunks, the row the others. */
+enum { ORDER_CHUNK_BITS = 12, COLUMN_BITS_MIN = 6, COLUMN_WORDS = (1 << SLOT_BITS_MAX) / 64 };
+_Static_assert(ORDER_CHUNKS == 1 << ORDER_CHUNK_BITS, "row and column");
+
+static inline uint32_t chunk_column_bits(uint32_t slot_bits)
+{
+	return slot_bits > COLUMN_BITS_MIN ? slot_bits : COLUMN_BITS_MIN;
+}
+
+/* Where the bit of a chunk is, in columns. Low ports' chunks have theirs behind the others'. */
+static inline unsigned chunk_bit(uint32_t column_bits, unsigned chunk)
+{
+	if (chunk >= ORDER_CHUNKS)
+		return chunk;
+	return (chunk << (ORDER_CHUNK_BITS - column_bits) | chunk >> column_bits) & (ORDER_CHUNKS - 1);
+}
+
+/* The other way round. */
+static inline unsigned chunk_at_bit(uint32_t column_bits, unsigned bit)
+{
+	return chunk_bit(ORDER_CHUNK_BITS - column_bits, bit);
+}
 
 static inline struct port_table *port_table_at(const struct arena *a, uint32_t index)
 {
@@ -161,6 +186,14 @@ bool chunk_put(struct port_table *t, enum port_set set, struct port_place p, boo
 
 /* Lets a chunk go that nobody uses: true when it has no holder now. */
 bool chunk_let_go(struct port_table *t, enum port_set set, unsigned chunk, unsigned holder, uint8_t epoch);
+
+/* What `unheld` says of a chunk. */
+static inline bool chunk_is_noted(const struct port_table *t, enum port_set set, unsigned chunk)
+{
+	unsigned bit = chunk_bit(chunk_column_bits(t->basis.slot_bits), chunk);
+
+	return atomic_load_explicit(&t->unheld[set][bit / 64], memory_order_relaxed) >> bit % 64 & 1;
+}
 
 /* Notes in `unheld` that the chunk has a holder, or none. */
 void chunk_note(struct port_table *t, enum port_set set, unsigned chunk, bool unheld);

@@ -30,7 +30,7 @@
 #define SLAB_CLASSES(S)                                                                                                \
 	S(session, 64, own, "session")                                                                                 \
 	S(port_table, 72000, shared, "port table of one NAT address")                                                  \
-	S(port_view, 2240, own, "an engine's view of a port table")                                                    \
+	S(port_view, 3200, own, "an engine's view of a port table")                                                    \
 	S(subscriber, 256, shared, "what all engines know of a subscriber")                                            \
 	S(record, 128, shared, "name and limits of a subscriber that is known by name")                                \
 	S(part, 192, own, "one engine's part of a subscriber")
