@@ -67,21 +67,21 @@ static inline uint32_t port_column_words(const struct port_rules *r)
 	return 1u << (r->column_bits - COLUMN_BITS_MIN);
 }
 
-static inline unsigned port_column_rows(const struct port_rules *r)
+/* The word in which a column's bits are, and of that word, those bits: by row. */
+static inline unsigned port_column_word(const struct port_rules *r, unsigned column)
 {
-	return 1u << (ORDER_CHUNK_BITS - r->column_bits);
+	return column << r->row_bits >> 6;
 }
 
-/* By row: the bits of this column. */
-static inline uint64_t port_rows(const struct port_rules *r, uint64_t word, unsigned bit)
+static inline uint64_t port_rows(const struct port_rules *r, uint64_t word, unsigned column)
 {
-	return word >> bit % 64 & UINT64_MAX >> (64 - port_column_rows(r));
+	return word >> (column << r->row_bits & 63) & UINT64_MAX >> (64 - (1u << r->row_bits));
 }
 
 /* A chunk of the column among these rows. */
 static inline int port_pick_row(const struct port_rules *r, unsigned column, uint64_t rows, uint64_t *random)
 {
-	return (int)(port_pick(random, rows, port_column_rows(r)) << r->column_bits | column);
+	return (int)(port_pick(random, rows, 1u << r->row_bits) << r->column_bits | column);
 }
 
 /* A chunk of the view in one of the columns `word` * 64 + bit; -1: none. */
@@ -91,9 +91,9 @@ static inline int port_choose_in_view(const struct port_view *v, const struct po
 	columns &= v->some[set][word];
 	if (!columns)
 		return -1;
-	unsigned column = word * 64 + port_pick(random, columns, 64), bit = chunk_bit(r->column_bits, column);
+	unsigned column = word * 64 + port_pick(random, columns, 64);
 
-	return port_pick_row(r, column, port_rows(r, v->has[set][bit / 64], bit), random);
+	return port_pick_row(r, column, port_rows(r, v->has[set][port_column_word(r, column)], column), random);
 }
 
 /* What choose does first, and mostly ends with. */
@@ -105,8 +105,8 @@ static inline int port_choose_first(const struct port_view *v, const struct port
 
 	if (w->low)
 		return -1;
-	return port_choose_in_view(v, r, set, word,
-		w->by_port && h->by_port ? port_homes_word(h, w->hash, word) : UINT64_MAX, random);
+	return port_choose_in_view(
+		v, r, set, word, w->by_port && h->by_port ? port_homes_word(h, w->hash, word) : UINT64_MAX, random);
 }
 
 static inline struct port_aim port_aim(const struct port_view *v, const struct port_table *t,

@@ -36,6 +36,7 @@ struct search {
 	_Atomic uint64_t *intent;
 	unsigned tries; /* of chunks that were of no use */
 	uint32_t known; /* bit: that word of `home` has been asked for */
+	bool some_rest; /* a look everywhere met resting ports */
 	uint64_t *home; /* COLUMN_WORDS of them: the home slots of the flow */
 };
 
@@ -58,6 +59,7 @@ void port_deal(struct port_rules *r, uint32_t percent)
 		r->dealt_to[line] = (uint8_t)(at * percent / 100 % r->engines + 1);
 	}
 	r->column_bits = chunk_column_bits(r->order.slot_bits);
+	r->row_bits = ORDER_CHUNK_BITS - r->column_bits;
 	memset(r->common, 0, sizeof r->common);
 	memset(r->dealt, 0, sizeof r->dealt);
 	for (unsigned chunk = 0; chunk < N_CHUNKS; chunk++) {
@@ -110,7 +112,7 @@ static void set_has(struct port_view *v, const struct port_rules *r, enum port_s
 	if (chunk >= ORDER_CHUNKS)
 		return;
 	unsigned column = column_of(r, chunk);
-	bool some = port_rows(r, *word, chunk_bit(r->column_bits, column)) != 0;
+	bool some = port_rows(r, *word, column) != 0;
 
 	word = &v->some[set][column / 64];
 	one = 1ull << column % 64;
@@ -207,8 +209,8 @@ static uint64_t unheld_in(const struct search *s, const uint64_t *which, unsigne
 static int choose_unheld(struct search *s, uint32_t word, uint64_t slots)
 {
 	for (uint64_t columns = s->v->maybe[s->set][word] & slots; columns;) {
-		unsigned at = pick(s, columns), column = word * 64 + at, bit = chunk_bit(s->r->column_bits, column);
-		uint64_t rows = port_rows(s->r, unheld_in(s, s->r->common, bit / 64), bit);
+		unsigned at = pick(s, columns), column = word * 64 + at;
+		uint64_t rows = port_rows(s->r, unheld_in(s, s->r->common, port_column_word(s->r, column)), column);
 
 		if (rows)
 			return port_pick_row(s->r, column, rows, &s->random);
@@ -428,17 +430,22 @@ static uint32_t chunks_for(const struct search *s)
 	return s->w->low ? N_CHUNKS : ORDER_CHUNKS;
 }
 
-/* Whoever holds it. Blocks are their subscribers'. */
+/* Whoever holds it. Blocks are their subscribers'. When this comes to nothing, all but a few chunks are wholly taken: those are
+ * passed by at a glance. */
 static int take_anywhere(struct search *s)
 {
-	uint32_t n = chunks_for(s), start = draw(s, n);
+	uint32_t n = chunks_for(s), chunk = draw(s, n);
 
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t chunk = (start + i) % n;
-		uint64_t word = chunk_in_epoch(
-			atomic_load_explicit(&s->t->chunk[s->set][chunk], memory_order_relaxed), s->epoch);
+	for (uint32_t i = 0; i < n; i++, chunk = chunk + 1 < n ? chunk + 1 : 0) {
+		uint64_t word = atomic_load_explicit(&s->t->chunk[s->set][chunk], memory_order_relaxed);
 
-		if (!(chunk_free(word) & s->r->allowed[chunk]) || chunk_holder(word) == CHUNK_BLOCK)
+		if (chunk_taken(word) == CHUNK_ALL)
+			continue;
+		word = chunk_in_epoch(word, s->epoch);
+		if (chunk_holder(word) == CHUNK_BLOCK)
+			continue;
+		s->some_rest |= has_resting(word);
+		if (!(chunk_free(word) & s->r->allowed[chunk]))
 			continue;
 		int port = take_in(s, chunk);
 		if (port >= 0)
@@ -483,7 +490,7 @@ static uint32_t rest_in_excess(const struct search *s)
 /* When nothing is free, and more rests than may. */
 static int take_resting(struct search *s)
 {
-	uint32_t excess = rest_in_excess(s);
+	uint32_t excess = s->some_rest ? rest_in_excess(s) : 0;
 
 	if (!excess || !(wake_early(s, CHUNK_RESTED, excess) || wake_early(s, CHUNK_RESTS, excess)))
 		return -1;
@@ -494,8 +501,8 @@ int port_view_take(struct port_view *v, struct port_table *t, const struct port_
 	enum port_set set, const struct port_wish *w, mono_t now, _Atomic uint64_t *intent)
 {
 	uint64_t home[COLUMN_WORDS];
-	struct search s = {v, t, r, bar, w, set, port_epoch(r->hold_s, (uint32_t)(now.ns / 1000000000u)), 0,
-		w->odd, w->draw, intent, 0, 0, home};
+	struct search s = {v, t, r, bar, w, set, port_epoch(r->hold_s, (uint32_t)(now.ns / 1000000000u)), 0, w->odd,
+		w->draw, intent, 0, 0, false, home};
 	int port = take_foreseen(&s);
 
 	if (port < 0)
@@ -523,7 +530,7 @@ struct port_aim port_aim_anew(const struct port_view *v, const struct port_table
 {
 	uint64_t home[COLUMN_WORDS];
 	struct search s = {(struct port_view *)v, (struct port_table *)t, r, NULL, w, set, epoch, 0, w->odd, w->draw,
-		NULL, 0, 0, home};
+		NULL, 0, 0, false, home};
 
 	begin(&s);
 	int chunk = choose(&s);

@@ -34,7 +34,7 @@ struct port_rules {
 	uint64_t common[CHUNK_WORDS];   /* bit, in columns: the chunk has such ports, and is dealt to no engine */
 	uint64_t dealt[CHUNK_WORDS];    /* bit, in columns: it has, and is dealt to one */
 	uint8_t dealt_to[N_CHUNKS / 8]; /* by line of eight chunks: engine + 1, 0: none */
-	uint32_t column_bits;
+	uint32_t column_bits, row_bits; /* of a chunk's number: its column and its row */
 	uint32_t engines;
 	uint32_t engine;
 	uint32_t hold_s;       /* 0: nothing rests */
@@ -54,16 +54,16 @@ struct port_wish {
 
 /* Legend  [G] slab generation  [F] while free  [O] owner engine only */
 struct port_view {
-	_Atomic uint32_t generation;              /*   0 [G] */
-	uint32_t link;                            /*   4 [F] */
-	uint32_t table;                           /*   8 [O] slab index */
-	uint32_t version;                         /*  12 [O] of the rules it was made by */
-	uint64_t empty_until_ns[N_PORT_SETS];     /*  16 [O] nothing was free anywhere: not looked again before */
-	uint32_t rest_at;                         /*  32 [O] word of `rests` that is looked through next */
-	uint8_t luck[N_PORT_SETS];                /*  36 [O] with other engines' chunks, lately */
-	uint8_t reserved[2];                       /*    38 */
-	uint64_t maybe_dealt[N_PORT_SETS];         /*    40 [O] bit: that word of the table's `unheld` may have dealt ones */
-	uint64_t reserved2;                        /*    56 */
+	_Atomic uint32_t generation;          /*   0 [G] */
+	uint32_t link;                        /*   4 [F] */
+	uint32_t table;                       /*   8 [O] slab index */
+	uint32_t version;                     /*  12 [O] of the rules it was made by */
+	uint64_t empty_until_ns[N_PORT_SETS]; /*  16 [O] nothing was free anywhere: not looked again before */
+	uint32_t rest_at;                     /*  32 [O] word of `rests` that is looked through next */
+	uint8_t luck[N_PORT_SETS];            /*  36 [O] with other engines' chunks, lately */
+	uint8_t reserved[2];                  /*    38 */
+	uint64_t maybe_dealt[N_PORT_SETS];    /*    40 [O] bit: that word of the table's `unheld` may have dealt ones */
+	uint64_t reserved2;                   /*    56 */
 	uint64_t some[N_PORT_SETS][COLUMN_WORDS];  /*    64 [O] bit: that column of `has` is not 0 */
 	uint64_t maybe[N_PORT_SETS][COLUMN_WORDS]; /*   576 [O] bit: that column of `unheld` may have ones not dealt */
 	uint64_t has[N_PORT_SETS][CHUNK_WORDS];    /* 1,088 [O] bit, in columns: the chunk has a port to be had */

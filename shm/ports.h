@@ -58,9 +58,10 @@ struct port_table {
 	struct port_basis basis;                       /* 16 [I] */
 	uint32_t reserved2[3];                         /* 52 */
 	_Atomic uint64_t chunk[N_PORT_SETS][N_CHUNKS]; /* 64 [A] */
-	_Atomic uint64_t unheld[N_PORT_SETS][CHUNK_WORDS + 7]; /* 66,624 [A] bit, in columns: the chunk has no holder; a hint */
-	_Atomic uint64_t block[N_GRANULES / 64];               /* 67,776 [A] bit: the granule is labelled; a hint */
-	_Atomic uint32_t block_of[N_GRANULES];                 /* 67,904 [A] whose block it is in: the label; 0: none */
+	_Atomic uint64_t
+		unheld[N_PORT_SETS][CHUNK_WORDS + 7]; /* 66,624 [A] bit, in columns: the chunk has no holder; a hint */
+	_Atomic uint64_t block[N_GRANULES / 64];      /* 67,776 [A] bit: the granule is labelled; a hint */
+	_Atomic uint32_t block_of[N_GRANULES];        /* 67,904 [A] whose block it is in: the label; 0: none */
 };
 _Static_assert(sizeof(struct port_table) == 72000, "its row in SLAB_CLASSES");
 _Static_assert(offsetof(struct port_table, chunk) == 64, "see map");

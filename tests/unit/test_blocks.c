@@ -276,8 +276,7 @@ static void compare(const struct box *b, const struct model *m, uint64_t seed, u
 			CHECK_AT(seed, step, block_owner(t, (uint16_t)port) == (owner ? b->subscriber[owner - 1] : 0));
 			CHECK_AT(seed, step, (t->block[port / 4096] >> port / 64 % 64 & 1) == (owner != 0));
 			CHECK_AT(seed, step, (chunk_holder(word) == CHUNK_BLOCK) == (owner != 0));
-			CHECK_AT(seed, step,
-				chunk_is_noted(t, (enum port_set)set, block_chunk(port)) == (owner == 0));
+			CHECK_AT(seed, step, chunk_is_noted(t, (enum port_set)set, block_chunk(port)) == (owner == 0));
 			CHECK_AT(seed, step, (word >> port % 16 & 1) == m->table[i].set[set].taken[port]);
 			for (unsigned s = 0; s < SUBSCRIBERS; s++)
 				CHECK_AT(seed, step,
