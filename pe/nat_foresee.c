@@ -3,6 +3,7 @@
  * making. Fetchers are inlined come what may (local_prefetch). */
 #include "pe/nat_ports.h"
 #include "pe/nat_rewrite.h"
+#include "shm/global_inline.h"
 
 #include <string.h>
 
@@ -193,6 +194,33 @@ FETCHER void look_further(const struct nat *n, const struct run *run, struct pro
 	atomic_init(&x->s.flags, away ? SESSION_AWAY : 0);
 }
 
+/* Whether tables are so full that buckets are: as far as can be told by this engine's. */
+static bool is_crowded(const struct nat *n)
+{
+	return n->actor->slab[SLAB_session].used > (uint64_t)n->local[DIR_OUTBOUND].n * LOCAL_ENTRIES * 5 / 8;
+}
+
+/* Then what is full of the buckets that are fetched by now needs others. */
+FETCHER void look_for_other(const struct nat *n, const struct flow *f, const struct prospect *x)
+{
+	if (!x->clear)
+		return;
+	global_fetch_room(&n->mappings, &x->mapping);
+	local_fetch_room(&n->local[DIR_OUTBOUND], f->hash);
+	local_fetch_other(&n->local[DIR_INBOUND], x->reverse);
+	if (x->rule->filtering != ADDRESS_AND_PORT_DEPENDENT && !global_empty(&n->filters, x->filter.home))
+		fetch_line(&n->filters.bucket[x->filter.first ^ x->filter.second ^ x->filter.home]);
+}
+
+FETCHER void look_for_room(const struct nat *n, const struct prospect *x)
+{
+	if (!x->clear)
+		return;
+	local_fetch_room(&n->local[DIR_INBOUND], x->reverse);
+	if (x->rule->filtering != ADDRESS_AND_PORT_DEPENDENT && !global_empty(&n->filters, x->filter.home))
+		global_fetch_room(&n->filters, &x->filter);
+}
+
 void nat_foresee(struct nat *n, struct flow *flow, const unsigned *first, unsigned count, struct prospect *x)
 {
 	struct run run = {.plain = n->config.n_static == 0 && !n->config.preserve_parity && !n->config.preserve_range};
@@ -207,4 +235,10 @@ void nat_foresee(struct nat *n, struct flow *flow, const unsigned *first, unsign
 		look_at_part(n, &x[i]);
 	for (unsigned i = 0; i < count; i++)
 		look_further(n, &run, &x[i]);
+	if (!is_crowded(n))
+		return;
+	for (unsigned i = 0; i < count; i++)
+		look_for_other(n, &flow[first[i]], &x[i]);
+	for (unsigned i = 0; i < count; i++)
+		look_for_room(n, &x[i]);
 }

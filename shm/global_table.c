@@ -131,21 +131,11 @@ static _Atomic uint64_t *empty_in(struct global_table *t, uint32_t bucket)
 	return empty ? &t->bucket[bucket].entry[__builtin_ctz(empty)] : NULL;
 }
 
-/* Where the entries of a full bucket could go to: on its way into the cache, all at once. */
-static inline void fetch_others(const struct global_table *t, uint32_t bucket)
-{
-	for (unsigned i = 0; i < GLOBAL_ENTRIES; i++) {
-		uint64_t e = atomic_load_explicit(&t->bucket[bucket].entry[i], memory_order_relaxed);
-
-		__builtin_prefetch(&t->bucket[global_other(t, bucket, (uint32_t)(e >> 32))], 1);
-	}
-}
-
 /* Moves one entry of a locked, full bucket to its other bucket, if that can be locked at once and has room, or, `depth`
  * permitting, can be given room in the same way. */
 static _Atomic uint64_t *make_room(struct global_table *t, uint32_t bucket, int depth)
 {
-	fetch_others(t, bucket);
+	global_fetch_others(t, bucket);
 	for (unsigned i = 0; i < GLOBAL_ENTRIES; i++) {
 		_Atomic uint64_t *from = &t->bucket[bucket].entry[i], *to;
 		uint64_t e = atomic_load_explicit(from, memory_order_relaxed);

@@ -70,20 +70,10 @@ void local_lookup_burst(const struct arena *a, const struct local_table *t, cons
 
 /* ---- owner ---- */
 
-/* Where the entries of a full bucket could go to: on its way into the cache, all at once. */
-static inline void fetch_others(const struct local_table *t, uint32_t bucket)
-{
-	for (unsigned i = 0; i < LOCAL_ENTRIES; i++) {
-		uint64_t e = atomic_load_explicit(&t->bucket[bucket].entry[i], memory_order_relaxed);
-
-		__builtin_prefetch(&t->bucket[local_other(t, bucket, local_tag(e))]);
-	}
-}
-
 /* Frees a place in `bucket` by moving one entry to its other bucket, or, `depth` permitting, by first making room there. */
 static local_place make_room(struct local_table *t, uint32_t bucket, int depth)
 {
-	fetch_others(t, bucket);
+	local_fetch_others(t, bucket);
 	for (unsigned i = 0; i < LOCAL_ENTRIES; i++) {
 		local_place from = &t->bucket[bucket].entry[i];
 		uint64_t e = atomic_load_explicit(from, memory_order_relaxed);

@@ -188,10 +188,44 @@ static inline void local_mark(local_place place, uint32_t index, uint32_t seen_s
 			memory_order_relaxed);
 }
 
+/* The empty entries of a bucket, as a set of bits. No tag is 0. */
+static inline unsigned local_room(const struct local_table *t, uint32_t bucket)
+{
+	return tags_match_low(t->bucket[bucket].entry, LOCAL_SEEN_BITS, 0);
+}
+
+/* Where the entries of a full bucket could go to: on its way into the cache, all at once. Inlined as local_prefetch. */
+__attribute__((always_inline)) static inline void local_fetch_others(const struct local_table *t, uint32_t bucket)
+{
+	for (unsigned i = 0; i < LOCAL_ENTRIES; i++) {
+		uint64_t e = atomic_load_explicit(&t->bucket[bucket].entry[i], memory_order_relaxed);
+
+		__builtin_prefetch(&t->bucket[local_other(t, bucket, local_tag(e))]);
+	}
+}
+
+/* For who is going to insert a hash whose first bucket is in the cache: fetches the other one if the first is full. Then,
+ * with that one in the cache as well: what insert needs when both are full. */
+__attribute__((always_inline)) static inline void local_fetch_other(const struct local_table *t, uint64_t hash)
+{
+	uint32_t first = local_first(t, hash);
+
+	if (!local_room(t, first))
+		__builtin_prefetch(&t->bucket[local_other(t, first, local_hash_tag(hash))]);
+}
+
+__attribute__((always_inline)) static inline void local_fetch_room(const struct local_table *t, uint64_t hash)
+{
+	uint32_t first = local_first(t, hash);
+
+	if (!local_room(t, first) && !local_room(t, local_other(t, first, local_hash_tag(hash))))
+		local_fetch_others(t, first);
+}
+
 /* An empty entry of the bucket; NULL: it is full. */
 static inline local_place local_empty(struct local_table *t, uint32_t bucket)
 {
-	unsigned empty = tags_match_low(t->bucket[bucket].entry, LOCAL_SEEN_BITS, 0); /* no tag is 0 */
+	unsigned empty = local_room(t, bucket);
 
 	return empty ? &t->bucket[bucket].entry[__builtin_ctz(empty)] : NULL;
 }
