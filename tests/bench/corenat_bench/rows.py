@@ -28,6 +28,7 @@ ROWS = {
     "G6": Row("session creation, engine only: cycles", "cycles", 450),
     "G7": Row("new sessions per second and core, each with one reply", "per_second", 4e6, True),
     "G8": Row("creation at 99 % of the ports in use ÷ at 50 %", "ratio", 1.7),
+    "G8.roomy": Row("same, tables planned for twice as many sessions: what ports alone make of it", "ratio"),
     "G8.refused": Row("same: new flows refused of 10,000 while ports are free", "per_10000", 0),
     "G9": Row("bytes per session, tables included, by the plan of the arena", "bytes", 112),
     "G9.arena_1m": Row("the whole arena ÷ 1 M sessions", "bytes", 112),
