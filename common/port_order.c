@@ -2,6 +2,7 @@
 #include "common/port_order.h"
 
 #include <string.h>
+#include <tmmintrin.h>
 
 void port_order_plain(struct port_basis *b)
 {
@@ -209,13 +210,15 @@ void port_homes_of(struct port_homes *h, const struct port_order *o, const struc
 	h->by_port = o->slot_bits != 0 && others;
 }
 
-/* Bit i of the result is bit i ^ by of the word. */
+/* Bit i of the result is bit i ^ by of the word: first its bytes, then the bits of each. */
 static uint64_t permute(uint64_t word, uint32_t by)
 {
-	static const uint64_t even[6] = {0x5555555555555555u, 0x3333333333333333u, 0x0f0f0f0f0f0f0f0fu,
-		0x00ff00ff00ff00ffu, 0x0000ffff0000ffffu, 0x00000000ffffffffu};
+	static const uint64_t even[3] = {0x5555555555555555u, 0x3333333333333333u, 0x0f0f0f0f0f0f0f0fu};
+	const uint64_t places = 0x0706050403020100u ^ 0x0101010101010101u * (by >> 3);
 
-	for (unsigned i = 0; i < 6; i++) {
+	word = (uint64_t)_mm_cvtsi128_si64(
+		_mm_shuffle_epi8(_mm_cvtsi64_si128((int64_t)word), _mm_cvtsi64_si128((int64_t)places)));
+	for (unsigned i = 0; i < 3; i++) {
 		uint64_t swapped = (word >> (1u << i) & even[i]) | (word & even[i]) << (1u << i);
 
 		word = by >> i & 1 ? swapped : word;

@@ -236,7 +236,7 @@ static int choose_dealt(struct search *s)
 	return -1;
 }
 
-static uint64_t home_slots(struct search *s, uint32_t word)
+static inline uint64_t home_slots(struct search *s, uint32_t word)
 {
 	if (!(s->known >> word & 1)) {
 		s->home[word] = port_homes_word(&s->r->homes, s->w->hash, word);
@@ -271,6 +271,13 @@ static int choose_low(struct search *s)
 	return found ? (int)(LOW_WORD * 64 + pick(s, found)) : -1;
 }
 
+static bool is_anybodys(const struct search *s, unsigned chunk)
+{
+	uint64_t word = chunk_in_epoch(chunk_read(s->t, s->set, chunk), s->epoch);
+
+	return chunk_holder(word) != CHUNK_BLOCK && (chunk_free(word) & s->r->allowed[chunk]);
+}
+
 /* Others' chunks in home slots: a port there costs their holders a cache line, a reply that does not come home costs more.
  * The fuller the address, the less often there is one. */
 static int choose_others(struct search *s)
@@ -279,16 +286,17 @@ static int choose_others(struct search *s)
 
 	if (*luck == 0 && draw(s, PROBES) != 0)
 		return -1;
-	for (unsigned i = 0; i < PROBES; i++) {
-		unsigned w = draw(s, ORDER_CHUNKS / 64);
-		uint64_t slots = home_slots(s, w & (port_column_words(s->r) - 1));
+	for (unsigned i = 0; i < PROBES; i += 2) { /* two of a column */
+		uint32_t word = draw(s, port_column_words(s->r)), row = draw(s, 1u << s->r->row_bits);
+		uint64_t slots = home_slots(s, word);
 
 		if (!slots)
 			continue;
-		unsigned chunk = w * 64 + pick(s, slots);
-		uint64_t word = chunk_in_epoch(chunk_read(s->t, s->set, chunk), s->epoch);
+		unsigned chunk = row << s->r->column_bits | (word * 64 + pick(s, slots));
 
-		if (chunk_holder(word) != CHUNK_BLOCK && (chunk_free(word) & s->r->allowed[chunk])) {
+		if (!is_anybodys(s, chunk))
+			chunk ^= 1u << s->r->column_bits;
+		if (is_anybodys(s, chunk)) {
 			*luck = PROBES;
 			return (int)chunk;
 		}
