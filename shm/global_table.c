@@ -131,11 +131,12 @@ static _Atomic uint64_t *empty_in(struct global_table *t, uint32_t bucket)
 	return empty ? &t->bucket[bucket].entry[__builtin_ctz(empty)] : NULL;
 }
 
-/* Moves one entry of a locked, full bucket to its other bucket, if that can be locked at once and has room, or, `depth`
- * permitting, can be given room in the same way. */
-static _Atomic uint64_t *make_room(struct global_table *t, uint32_t bucket, int depth)
+static _Atomic uint64_t *make_room(struct global_table *t, uint32_t bucket, bool deeper);
+
+/* Moves one entry of a locked, full bucket to its other bucket, if that can be locked at once and has room, or can be given
+ * room `first`. */
+static _Atomic uint64_t *move_one(struct global_table *t, uint32_t bucket, bool first)
 {
-	global_fetch_others(t, bucket);
 	for (unsigned i = 0; i < GLOBAL_ENTRIES; i++) {
 		_Atomic uint64_t *from = &t->bucket[bucket].entry[i], *to;
 		uint64_t e = atomic_load_explicit(from, memory_order_relaxed);
@@ -144,8 +145,8 @@ static _Atomic uint64_t *make_room(struct global_table *t, uint32_t bucket, int 
 		if (!global_try(t, other)) /* the pair's own buckets too: they are full */
 			continue;
 		to = empty_in(t, other);
-		if (!to && depth > 0)
-			to = make_room(t, other, depth - 1);
+		if (!to && first)
+			to = make_room(t, other, false);
 		if (to) {
 			atomic_store_explicit(to, e, memory_order_release);
 			atomic_store_explicit(from, 0, memory_order_release);
@@ -157,15 +158,24 @@ static _Atomic uint64_t *make_room(struct global_table *t, uint32_t bucket, int 
 	return NULL;
 }
 
+/* Another entry may have a bucket with room: only when none has is room made in theirs, `deeper` permitting. */
+static _Atomic uint64_t *make_room(struct global_table *t, uint32_t bucket, bool deeper)
+{
+	global_fetch_others(t, bucket);
+	_Atomic uint64_t *place = move_one(t, bucket, false);
+
+	return place || !deeper ? place : move_one(t, bucket, true);
+}
+
 bool global_insert(struct global_table *t, const struct global_pair *pair, uint32_t index)
 {
 	_Atomic uint64_t *place;
 
 	if (global_insert_at_once(t, pair, index))
 		return true;
-	place = make_room(t, pair->first, 1);
+	place = make_room(t, pair->first, true);
 	if (!place)
-		place = make_room(t, pair->second, 1);
+		place = make_room(t, pair->second, true);
 	if (!place)
 		return false;
 	atomic_store_explicit(place, (uint64_t)pair->tag << 32 | index, memory_order_release);

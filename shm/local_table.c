@@ -70,18 +70,20 @@ void local_lookup_burst(const struct arena *a, const struct local_table *t, cons
 
 /* ---- owner ---- */
 
-/* Frees a place in `bucket` by moving one entry to its other bucket, or, `depth` permitting, by first making room there. */
-static local_place make_room(struct local_table *t, uint32_t bucket, int depth)
+static local_place make_room(struct local_table *t, uint32_t bucket, bool deeper);
+
+/* Frees a place in `bucket` by moving one entry to its other bucket, or by `first` making room there. */
+static local_place move_one(struct local_table *t, uint32_t bucket, bool first)
 {
-	local_fetch_others(t, bucket);
 	for (unsigned i = 0; i < LOCAL_ENTRIES; i++) {
 		local_place from = &t->bucket[bucket].entry[i];
 		uint64_t e = atomic_load_explicit(from, memory_order_relaxed);
 		uint32_t other = local_other(t, bucket, local_tag(e));
-		local_place to = other == bucket ? NULL : local_empty(t, other);
 
-		if (!to && depth > 0 && other != bucket)
-			to = make_room(t, other, depth - 1);
+		if (other == bucket)
+			continue;
+		local_place to = first ? make_room(t, other, false) : local_empty(t, other);
+
 		if (!to)
 			continue;
 		/* A deeper move may have come back through this bucket and changed the entry. */
@@ -94,15 +96,24 @@ static local_place make_room(struct local_table *t, uint32_t bucket, int depth)
 	return NULL;
 }
 
+/* Another entry may have a bucket with room: only when none has is room made in theirs, `deeper` permitting. */
+static local_place make_room(struct local_table *t, uint32_t bucket, bool deeper)
+{
+	local_fetch_others(t, bucket);
+	local_place place = move_one(t, bucket, false);
+
+	return place || !deeper ? place : move_one(t, bucket, true);
+}
+
 local_place local_make_place(struct local_table *t, uint64_t hash)
 {
 	uint32_t first = local_first(t, hash), other = local_other(t, first, local_hash_tag(hash));
 	local_place place = local_empty(t, other);
 
 	if (!place)
-		place = make_room(t, first, 1);
+		place = make_room(t, first, true);
 	if (!place)
-		place = make_room(t, other, 1);
+		place = make_room(t, other, true);
 	return place;
 }
 
