@@ -52,11 +52,11 @@ static inline unsigned global_empty(const struct global_table *t, uint32_t bucke
 	return tags_match_low(&t->bucket[bucket].lock, 0, 0) >> 1;
 }
 
-/* Where the entries of a full bucket could go to: on its way into the cache, all at once. Inlined come what may: gcc takes a
+/* Where the first half of the entries of a full bucket could go to, one of which mostly can: on its way into the cache. Inlined come what may: gcc takes a
  * function that only prefetches for one without effect, and drops the calls. */
 __attribute__((always_inline)) static inline void global_fetch_others(const struct global_table *t, uint32_t bucket)
 {
-	for (unsigned i = 0; i < GLOBAL_ENTRIES; i++) {
+	for (unsigned i = 0; i < GLOBAL_ENTRIES / 2; i++) {
 		uint64_t e = atomic_load_explicit(&t->bucket[bucket].entry[i], memory_order_relaxed);
 
 		__builtin_prefetch(&t->bucket[global_other(t, bucket, (uint32_t)(e >> 32))], 1);

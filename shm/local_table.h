@@ -194,10 +194,10 @@ static inline unsigned local_room(const struct local_table *t, uint32_t bucket)
 	return tags_match_low(t->bucket[bucket].entry, LOCAL_SEEN_BITS, 0);
 }
 
-/* Where the entries of a full bucket could go to: on its way into the cache, all at once. Inlined as local_prefetch. */
+/* Where the first half of the entries of a full bucket could go to, one of which mostly can: on its way into the cache. Inlined as local_prefetch. */
 __attribute__((always_inline)) static inline void local_fetch_others(const struct local_table *t, uint32_t bucket)
 {
-	for (unsigned i = 0; i < LOCAL_ENTRIES; i++) {
+	for (unsigned i = 0; i < LOCAL_ENTRIES / 2; i++) {
 		uint64_t e = atomic_load_explicit(&t->bucket[bucket].entry[i], memory_order_relaxed);
 
 		__builtin_prefetch(&t->bucket[local_other(t, bucket, local_tag(e))]);
