@@ -21,6 +21,7 @@
 static const span_t awake_for = {100000u};       /* spin this long after the last packet */
 static const span_t look_every = {20000000u};    /* configuration, routes */
 static const span_t report_every = {100000000u}; /* heartbeat, counters of the backend */
+static const span_t stalls_told_every = {1000000000u};
 enum { SLEEP_MS = 10, SLEEP_BUSY_MS = 1, CLAIM_TRIES = 10, CLAIM_PAUSE_US = 20000, PRIORITY = -15 };
 
 struct live {
@@ -30,7 +31,7 @@ struct live {
 	struct io *io;
 	struct mailbox *mailbox;
 	struct engine engine;
-	mono_t last_packet, look, report;
+	mono_t last_packet, look, report, next_stall;
 	struct turns turns;
 	bool untold;              /* the XDP program does not know all that is in force */
 	struct io_stats reported; /* what io had counted when it was last asked */
@@ -234,6 +235,16 @@ static void rest(struct live *l)
 	l->io->ops->wait(l->io, l->engine.n_held || l->engine.nat.clearing.number ? SLEEP_BUSY_MS : SLEEP_MS);
 }
 
+/* To be compared with what else went on then: the kernel's tracepoints show the same clock. */
+static void tell_stall(struct live *l, mono_t from, mono_t to, span_t own)
+{
+	if (!own.ns || !mono_due(to, l->next_stall))
+		return;
+	l->next_stall = mono_after(to, stalls_told_every);
+	log_warning("engine %u: a turn from %.6f to %.6f s had %.3f ms of its own work", l->number,
+		(double)from.ns / 1e9, (double)to.ns / 1e9, (double)own.ns / 1e6);
+}
+
 /* Polls while there is work and shortly after. Where a turn ends the next begins. */
 static void loop(struct live *l)
 {
@@ -247,7 +258,8 @@ static void loop(struct live *l)
 			l->last_packet = now;
 		between_turns(l, now);
 		then = mono_now();
-		turns_count(&l->turns, l->engine.nat.actor, now, then, l->io->kernel, turns_cpu);
+		tell_stall(
+			l, now, then, turns_count(&l->turns, l->engine.nat.actor, now, then, l->io->kernel, turns_cpu));
 		if (!idle || mono_since(then, l->last_packet).ns < awake_for.ns)
 			continue;
 		rest(l);

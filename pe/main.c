@@ -25,7 +25,7 @@ int main(int argc, char **argv)
 	const char *file = NULL;
 	unsigned engine = NO_ENGINE, seed = 1;
 	bool replay = false, remove = false;
-	struct replay_params r = {{NULL, NULL}, {NULL, NULL}, 0};
+	struct replay_params r = {.seed = 0};
 	const struct arg args[] = {{"config", "FILE", "the configuration", .text = &file, .required = true},
 		{"engine", "N", "run engine N on queue N of both interfaces", .number = &engine, .max = ENGINE_MAX - 1},
 		{"remove-xdp", NULL, "detach and unpin the XDP program, then exit", .flag = &remove},
@@ -34,6 +34,7 @@ int main(int argc, char **argv)
 		{"outside", "PCAP", "replay: what arrives outside", .text = &r.read[SIDE_OUTSIDE]},
 		{"write-inside", "PCAP", "replay: what is sent inside", .text = &r.write[SIDE_INSIDE]},
 		{"write-outside", "PCAP", "replay: what is sent outside", .text = &r.write[SIDE_OUTSIDE]},
+		{"changes", "FILE", "replay: later configurations, a line each: SECONDS FILE", .text = &r.changes},
 		{"seed", "N", "replay: of ports and hashes; the same seed gives the same bytes", .number = &seed,
 			.max = UINT32_MAX},
 		{0}};

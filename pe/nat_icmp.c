@@ -9,16 +9,31 @@
 
 /* ---- any engine's session, to read ---- */
 
-/* A copy of what is fixed, if it was that session from first to last. */
+/* A copy of the session, word by word, while its owner may be making another of it: plain stores, which the thread
+ * sanitizer rightly calls a race. What was read is worth something only if the generation is the same afterwards. */
+__attribute__((no_sanitize("thread"))) static void copy_as_it_changes(struct session *out, const struct session *s)
+{
+	const uint64_t *from = (const void *)s;
+	uint64_t *to = (void *)out;
+
+	for (unsigned i = 0; i < sizeof *s / sizeof *from; i++)
+		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+}
+
+/* True: `out` is that session, which lived from first to last. */
+static bool copy_if_lives(const struct session *s, struct session *out)
+{
+	uint32_t generation = atomic_load_explicit(&s->generation, memory_order_acquire);
+
+	copy_as_it_changes(out, s);
+	atomic_thread_fence(memory_order_acquire);
+	return (generation & 1) && !session_has(s, SESSION_DYING) &&
+	       atomic_load_explicit(&s->generation, memory_order_relaxed) == generation;
+}
+
 static bool copy_if(const struct nat *n, uint32_t index, enum dir dir, struct flow_key key, struct session *out)
 {
-	const struct session *s = session_at(n->arena, index);
-
-	nat_copy_fixed(out, s);
-	atomic_thread_fence(memory_order_acquire);
-	return (out->generation & 1) && !session_has(s, SESSION_DYING) &&
-	       atomic_load_explicit(&s->generation, memory_order_relaxed) == out->generation &&
-	       flow_key_equal(session_key(out, dir), key);
+	return copy_if_lives(session_at(n->arena, index), out) && flow_key_equal(session_key(out, dir), key);
 }
 
 static uint32_t find_in(const struct nat *n, const struct local_table *t, enum dir dir, struct flow_key key,
@@ -86,14 +101,9 @@ static uint32_t find_by_fragment(
 
 	if (!fragments_get(&n->fragments, &key, n->now, &word) || !slab_valid(n->arena, SLAB_session, word.session))
 		return 0;
-	const struct session *s = session_at(n->arena, word.session);
+	bool same = copy_if_lives(session_at(n->arena, word.session), out) && out->generation == word.generation;
 
-	nat_copy_fixed(out, s);
-	atomic_thread_fence(memory_order_acquire);
-	return out->generation == word.generation && !session_has(s, SESSION_DYING) &&
-			       atomic_load_explicit(&s->generation, memory_order_relaxed) == out->generation
-		       ? word.session
-		       : 0;
+	return same ? word.session : 0;
 }
 
 static uint32_t find_quoted(struct nat *n, const struct packet *p, const struct quoted *q, struct session *out)

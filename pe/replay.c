@@ -4,10 +4,11 @@
 #include "pe/engine.h"
 #include "pe/io_replay.h"
 #include "pe/miniature.h"
+#include "pe/replay_changes.h"
+#include "pe/replay_report.h"
 #include "pe/vlan.h"
 
 #include <pcap/pcap.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ struct replay {
 	pcap_t *link; /* what pcap_dump_open wants to know about the written files */
 	pcap_dumper_t *sink[N_SIDES];
 	struct steering steering[N_SIDES];
+	struct replay_changes changes;
 	struct engine *engine[ENGINE_MAX];
 	unsigned engines;
 	mono_t now;
@@ -137,17 +139,42 @@ static unsigned receiver(const struct replay *r, enum side side, const uint8_t *
 	return steering_engine(&r->steering[side], ip->protocol, ip->src, ip->dst, port[0], port[1]);
 }
 
+static void turn(struct replay *r, unsigned engine)
+{
+	engine_turn(r->engine[engine], r->now);
+	replay_report_events(r->arena, engine);
+}
+
 /* Lets the time until `to` pass in steps, so that aging gets its turns. */
 static void pass_time(struct replay *r, mono_t to)
 {
 	uint64_t step = mono_since(to, r->now).ns / QUIET_TURNS;
 
-	for (int turn = 0; turn < QUIET_TURNS && step; turn++) {
+	for (int quiet = 0; quiet < QUIET_TURNS && step; quiet++) {
 		r->now.ns += step;
 		for (unsigned i = 0; i < r->engines; i++)
-			engine_turn(r->engine[i], r->now);
+			turn(r, i);
 	}
 	r->now = to;
+}
+
+/* Lets the time until `to` pass, and puts in force what comes into force meanwhile: all engines take it at once. */
+static bool pass_changes(struct replay *r, mono_t to)
+{
+	const struct replay_change *c;
+
+	while ((c = replay_change_due(&r->changes, to))) {
+		if (c->at.ns > r->now.ns)
+			pass_time(r, c->at);
+		if (!miniature_fill(r->arena, &c->config))
+			return false;
+		for (unsigned i = 0; i < r->engines; i++) {
+			nat_configure(&r->engine[i]->nat);
+			nat_load_routes(&r->engine[i]->nat);
+		}
+	}
+	pass_time(r, to);
+	return true;
 }
 
 static mono_t time_of(const struct source *s)
@@ -171,33 +198,20 @@ static bool run(struct replay *r)
 
 	while ((side = earliest(r)) != N_SIDES) {
 		struct source *s = &r->source[side];
-		struct engine *e = r->engine[receiver(r, side, s->data, s->header->caplen)];
+		unsigned e = receiver(r, side, s->data, s->header->caplen);
 
-		pass_time(r, time_of(s));
-		if (!io_replay_give(e->io, side, s->data, s->header->caplen)) {
+		if (!pass_changes(r, time_of(s)))
+			return false;
+		if (!io_replay_give(r->engine[e]->io, side, s->data, s->header->caplen)) {
 			log_error("packet %llu is larger than %d bytes", (unsigned long long)r->packets + 1,
 				REPLAY_FRAME_BYTES);
 			return false;
 		}
-		engine_turn(e, r->now);
+		turn(r, e);
 		r->packets++;
 		source_next(s);
 	}
 	return true;
-}
-
-/* What became of the packets, summed over the engines; one line per verdict that occurred. */
-static void print_verdicts(const struct replay *r)
-{
-	printf("packets %llu\n", (unsigned long long)r->packets);
-	for (int v = 0; v < N_VERDICTS; v++) {
-		uint64_t n = 0;
-
-		for (unsigned i = 0; i < r->engines; i++)
-			n += counter_get(&r->engine[i]->nat.actor->verdicts[v]);
-		if (n)
-			printf("%s %llu\n", verdict_info[v].name, (unsigned long long)n);
-	}
 }
 
 static void finish(struct replay *r)
@@ -215,13 +229,24 @@ static void finish(struct replay *r)
 	}
 	if (r->link)
 		pcap_close(r->link);
+	replay_changes_free(&r->changes);
 	arena_close(r->arena);
+}
+
+static bool changes_open(struct replay *r, const char *path)
+{
+	struct config_error err;
+
+	if (!path || replay_changes_load(&r->changes, path, r->config, &err))
+		return true;
+	log_error("%s", err.text);
+	return false;
 }
 
 bool replay_run(const struct config *c, const struct replay_params *params)
 {
 	struct replay r = {.config = c};
-	bool ok = source_open(&r.source[SIDE_INSIDE], params->read[SIDE_INSIDE]) &&
+	bool ok = changes_open(&r, params->changes) && source_open(&r.source[SIDE_INSIDE], params->read[SIDE_INSIDE]) &&
 		  source_open(&r.source[SIDE_OUTSIDE], params->read[SIDE_OUTSIDE]) && sinks_open(&r, params->write) &&
 		  (r.arena = miniature_open(c, params->seed));
 
@@ -231,7 +256,7 @@ bool replay_run(const struct config *c, const struct replay_params *params)
 		r.now = first == N_SIDES ? (mono_t){0} : time_of(&r.source[first]);
 		ok = engines_open(&r, params->seed) && run(&r);
 		if (ok)
-			print_verdicts(&r);
+			replay_report_sums(r.arena, r.packets);
 	}
 	finish(&r);
 	return ok;

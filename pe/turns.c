@@ -46,17 +46,22 @@ static span_t had_of(const struct turns *t, span_t took, mono_t now, span_t spen
 	return without(took, passed > had ? passed - had : 0);
 }
 
-static void count_stall(struct actor *actor, span_t had, span_t calls)
+/* What the engine's own work took of it, when that is a stall; else nothing. */
+static span_t count_stall(struct actor *actor, span_t had, span_t calls)
 {
+	span_t own = without(had, calls.ns);
+
 	if (had.ns <= stall.ns)
-		return;
-	enum counter whose = without(had, calls.ns).ns > stall.ns ? COUNTER_stalls : COUNTER_stalls_in_calls;
-	counter_add(&actor->counters[whose], 1);
+		return (span_t){0};
+	if (own.ns <= stall.ns)
+		own = (span_t){0};
+	counter_add(&actor->counters[own.ns ? COUNTER_stalls : COUNTER_stalls_in_calls], 1);
+	return own;
 }
 
-void turns_count(struct turns *t, struct actor *actor, mono_t from, mono_t to, span_t kernel, span_t (*cpu)(void))
+span_t turns_count(struct turns *t, struct actor *actor, mono_t from, mono_t to, span_t kernel, span_t (*cpu)(void))
 {
-	span_t took = mono_since(to, from), calls = {kernel.ns - t->kernel.ns};
+	span_t took = mono_since(to, from), calls = {kernel.ns - t->kernel.ns}, own = {0};
 	unsigned i = 0;
 
 	t->kernel = kernel;
@@ -64,9 +69,10 @@ void turns_count(struct turns *t, struct actor *actor, mono_t from, mono_t to, s
 		i++;
 	counter_add(&actor->counters[rows[i].row], 1);
 	if (mono_since(to, t->looked).ns < look_every.ns)
-		return;
+		return own;
 	span_t spent = cpu();
 	if (took.ns > stall.ns)
-		count_stall(actor, had_of(t, took, to, spent), calls);
+		own = count_stall(actor, had_of(t, took, to, spent), calls);
 	turns_wake(t, to, spent);
+	return own;
 }

@@ -27,7 +27,8 @@ span_t turns_cpu(void);
 /* After sleep, which is no turn's. */
 void turns_wake(struct turns *t, mono_t now, span_t spent);
 
-/* `kernel`: what all turns until now have spent in system calls. */
-void turns_count(struct turns *t, struct actor *actor, mono_t from, mono_t to, span_t kernel, span_t (*cpu)(void));
+/* `kernel`: what all turns until now have spent in system calls. Returns what the engine's own work took of a stall; 0: it
+ * was none. A kernel that does not account the time of interrupts leaves it with the work it interrupted. */
+span_t turns_count(struct turns *t, struct actor *actor, mono_t from, mono_t to, span_t kernel, span_t (*cpu)(void));
 
 #endif

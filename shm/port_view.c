@@ -215,10 +215,20 @@ static int choose_home(struct search *s, enum source from)
 	return -1;
 }
 
+/* Of the low ports many may be reserved, of a few that are left one has to be found. */
+static uint64_t low_allowed(const struct port_rules *r)
+{
+	uint64_t some = 0;
+
+	for (unsigned i = 0; i < LOW_PORTS / CHUNK_PORTS; i++)
+		some |= (uint64_t)(r->allowed[ORDER_CHUNKS + i] != 0) << i;
+	return some;
+}
+
 /* Those it holds may have none of the parity. */
 static int choose_low(struct search *s)
 {
-	uint64_t held = bits_of(s, OF_VIEW, LOW_WORD), unheld = unheld_in(s, LOW_WORD, false);
+	uint64_t held = bits_of(s, OF_VIEW, LOW_WORD), unheld = unheld_in(s, LOW_WORD, false) & low_allowed(s->r);
 	uint64_t found = !held || (unheld && s->tries % 2) ? unheld : held;
 
 	return found ? (int)(LOW_WORD * 64 + pick(s, found)) : -1;
@@ -363,13 +373,19 @@ static int take_chosen(struct search *s)
 	return -1;
 }
 
+/* The chunks that the wish allows: those of the low ports come last. */
+static uint32_t chunks_for(const struct search *s)
+{
+	return s->w->low ? N_CHUNKS : ORDER_CHUNKS;
+}
+
 /* Whoever holds it. Blocks are their subscribers'. */
 static int take_anywhere(struct search *s)
 {
-	uint32_t start = draw(s, N_CHUNKS);
+	uint32_t n = chunks_for(s), start = draw(s, n);
 
-	for (uint32_t i = 0; i < N_CHUNKS; i++) {
-		uint32_t chunk = (start + i) % N_CHUNKS;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t chunk = (start + i) % n;
 		uint64_t word = chunk_in_epoch(
 			atomic_load_explicit(&s->t->chunk[s->set][chunk], memory_order_relaxed), s->epoch);
 
@@ -386,10 +402,10 @@ static int take_anywhere(struct search *s)
  * nothing else is free takes a look at everything. How many. */
 static uint32_t wake_early(struct search *s, unsigned half, uint32_t excess)
 {
-	uint32_t start = draw(s, N_CHUNKS), woken = 0;
+	uint32_t n = chunks_for(s), start = draw(s, n), woken = 0;
 
-	for (uint32_t i = 0; i < N_CHUNKS && woken < excess; i++) {
-		uint32_t chunk = (start + i) % N_CHUNKS;
+	for (uint32_t i = 0; i < n && woken < excess; i++) {
+		uint32_t chunk = (start + i) % n;
 		_Atomic uint64_t *cell = &s->t->chunk[s->set][chunk];
 		uint64_t seen = atomic_load_explicit(cell, memory_order_relaxed);
 		uint64_t word = chunk_in_epoch(seen, s->epoch), rest = word >> half & s->r->allowed[chunk];

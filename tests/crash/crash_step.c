@@ -14,7 +14,11 @@
 #include "shm/shared_slab.h"
 #include "shm/snapshot_internal.h"
 
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { CAPACITY = 64, PORTS = 64 };
 
@@ -211,28 +215,82 @@ static void run_scenario(const struct scenario *s, uint64_t seed, unsigned deep)
 	world_close(r.w);
 }
 
-/* ---- main ---- */
+/* ---- all of them, as many at once as there are processors ---- */
+
+enum { SCENARIOS_MAX = 256, JOBS_MAX = 64 };
+
+static unsigned choose(const char *only, const struct scenario **chosen)
+{
+	const struct scenario *const lists[] = {scenarios_outbound, scenarios_inbound, scenarios_pages,
+		scenarios_pinholes, scenarios_subscribers, scenarios_blocks};
+	unsigned n = 0;
+
+	for (unsigned l = 0; l < sizeof lists / sizeof lists[0]; l++)
+		for (const struct scenario *s = lists[l]; s->name; s++)
+			if ((!only || strcmp(only, s->name) == 0) && n < SCENARIOS_MAX)
+				chosen[n++] = s;
+	return n;
+}
+
+/* In a process of its own, since the stepper's tracer and its child take turns on one processor. */
+static pid_t start_worker(
+	const struct scenario *const *chosen, unsigned n, _Atomic unsigned *next, uint64_t seed, unsigned deep)
+{
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	for (unsigned i; (i = atomic_fetch_add(next, 1)) < n;)
+		run_scenario(chosen[i], seed, deep);
+	exit(0);
+}
+
+static bool ended_well(pid_t pid)
+{
+	int status;
+
+	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static bool run_all(const struct scenario *const *chosen, unsigned n, uint64_t seed, unsigned deep, unsigned jobs)
+{
+	_Atomic unsigned *next = mmap(NULL, sizeof *next, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t worker[JOBS_MAX];
+	bool good = true;
+
+	if (next == MAP_FAILED)
+		return false;
+	for (unsigned j = 0; j < jobs; j++)
+		worker[j] = start_worker(chosen, n, next, seed, deep);
+	for (unsigned j = 0; j < jobs; j++)
+		good &= ended_well(worker[j]);
+	return good;
+}
 
 int main(int argc, char **argv)
 {
-	unsigned seed = (unsigned)time(NULL), deep = 40;
-	const struct scenario *const lists[] = {scenarios_outbound, scenarios_inbound, scenarios_pages,
-		scenarios_pinholes, scenarios_subscribers, scenarios_blocks};
+	unsigned seed = (unsigned)time(NULL), deep = 40, jobs = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+	const struct scenario *chosen[SCENARIOS_MAX];
 	const char *only = NULL;
 	const struct arg args[] = {
 		{"seed", "N", "repeat a run", .number = &seed, .max = ~0u},
 		{"deep", "N", "step the recovery of every Nth state; 0: of none", .number = &deep, .max = 1u << 20},
 		{"only", "NAME", "this scenario alone", .text = &only},
+		{"jobs", "N", "scenarios at once; else as many as processors", .number = &jobs, .min = 1,
+			.max = JOBS_MAX},
 		{0},
 	};
 	int status = args_parse(argc, argv, "crash_step", "every operation killed after each instruction", args, NULL);
 
 	if (status != ARGS_RUN)
 		return status;
+	unsigned n = choose(only, chosen);
+
+	if (!n) {
+		fprintf(stderr, "crash_step: no scenario is named %s\n", only);
+		return 2;
+	}
 	printf("crash_step: seed %u\n", seed);
-	for (unsigned l = 0; l < sizeof lists / sizeof lists[0]; l++)
-		for (const struct scenario *s = lists[l]; s->name; s++)
-			if (!only || strcmp(only, s->name) == 0)
-				run_scenario(s, seed, deep);
-	return 0;
+	fflush(stdout);
+	return run_all(chosen, n, seed, deep, jobs > JOBS_MAX ? JOBS_MAX : jobs) ? 0 : 1;
 }

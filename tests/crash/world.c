@@ -12,8 +12,8 @@ _Noreturn void world_fail(const struct world *w, const char *format, ...)
 	va_list args;
 
 	fflush(stdout);
-	fprintf(stderr, "crash_step: %s, instruction %ld, of its recovery %ld, died at %s: ", w->scenario,
-		w->instruction, w->inner, w->death);
+	fprintf(stderr, "  FAIL  %s, instruction %ld, of its recovery %ld, died at %s: ", w->scenario, w->instruction,
+		w->inner, w->death);
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);

@@ -331,6 +331,21 @@ static void range_and_parity_are_kept(struct lab *l)
 	}
 }
 
+/* When all from 1024 up are in use, those below stay for inside ports below, of which two are not reserved. */
+static void low_ports_are_kept_for_low_ones(struct lab *l)
+{
+	for (unsigned i = 0; i < 128; i++)
+		assert_in_range(lab_mapped(l, 1 + i % 4, (uint16_t)(5000 + i)).port, 2048, 2175);
+	lab_unmapped(l, 1, 9000, VERDICT_drop_no_port);
+	assert_in_range(lab_mapped(l, 1, 80).port, 500, 501);
+	lab_unmapped(l, 1, 9001, VERDICT_drop_no_port);
+	assert_in_range(lab_mapped(l, 1, 81).port, 500, 501);
+	lab_unmapped(l, 1, 82, VERDICT_drop_no_port);
+	check(l);
+}
+
+#define LOW_LEFT "\"reserved_ports\":[\"1-499\",\"502-1023\"],\"port_range\":\"preserve\","
+
 int main(void)
 {
 	static const struct lab_test tests[] = {
@@ -361,6 +376,10 @@ int main(void)
 		LAB_TEST(dealing_begins_and_ends_under_living_sessions, .nat = RANGE_512 "\"ports\":\"ordered\"",
 			.pools = OTHERS_FIRST),
 		LAB_TEST(range_and_parity_are_kept, .nat = "\"hold_s\":30"),
+		LAB_TEST(low_ports_are_kept_for_low_ones, .nat = RANGE_128 LOW_LEFT "\"ports\":\"shuffled\"",
+			.pools = ONE),
+		LAB_TEST(low_ports_are_kept_for_low_ones, .nat = RANGE_128 LOW_LEFT "\"ports\":\"ordered\"",
+			.pools = ONE),
 	};
 
 	return LAB_TESTS(tests);

@@ -56,7 +56,10 @@ static void each_in_its_row(void **state)
 		turns_wake(&t, now, had);
 		had.ns += cases[i].took - cases[i].lost;
 		kernel.ns += cases[i].calls;
-		turns_count(&t, actor, now, to, kernel, clock_shown);
+		span_t own = turns_count(&t, actor, now, to, kernel, clock_shown);
+
+		if (own.ns != (cases[i].stall == COUNTER_stalls ? cases[i].took - cases[i].lost - cases[i].calls : 0))
+			fail_msg("%s: %llu ns are the engine's own", cases[i].why, (unsigned long long)own.ns);
 		if (counter_get(&actor->counters[cases[i].row]) != in_row + 1)
 			fail_msg("%s: not in its row", cases[i].why);
 		if (counter_get(&actor->counters[COUNTER_stalls]) != stalls[0] + (cases[i].stall == COUNTER_stalls) ||

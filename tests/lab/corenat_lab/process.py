@@ -81,12 +81,14 @@ def in_netns(pid, netns):
 
 
 def started_at(pid):
-    """Start time in clock ticks, which with the pid names a process for ever; None when it is gone."""
+    """Start time in clock ticks, which with the pid names a process for ever; None when it is gone. A process whose first
+    thread has ended while others have not looks like a zombie, and still has its sockets."""
     try:
         fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return None
-    return None if fields[0] in "ZX" else int(fields[19])
+    return None if fields[0] in "ZX" and len(threads) < 2 else int(fields[19])
 
 
 def reap(pid):
