@@ -31,6 +31,16 @@ class NextHop(LabCase):
         wait_for("packets that wait are given up", lambda: self.held() == 0)
         return self.total(name) - before
 
+    def met(self, sub, server, name):
+        """Once engines know the route: until then they go by the one before."""
+        def meets():
+            before = self.total(name)
+            self.reaches(sub, server)
+            time.sleep(0.2)  # what is read is as old as the last report
+            return self.total(name) > before
+        wait_for(f"a packet meets {name}", meets)
+        wait_for("packets that wait are given up", lambda: self.held() == 0)
+
     def held(self):
         time.sleep(0.1)
         return self.total("held_packets")
@@ -66,6 +76,7 @@ class NextHop(LabCase):
     def test_a_next_hop_that_does_not_answer(self):
         self.ip("cgn", "route", "add", "192.0.2.0/24", "via", "203.0.113.77")
         try:
+            self.met("sub2", "192.0.2.1", "drop_next_hop")
             self.assertEqual(self.dropped_while("sub2", "192.0.2.1", "drop_next_hop"), 3)
         finally:
             self.ip("cgn", "route", "del", "192.0.2.0/24")
@@ -90,7 +101,8 @@ class NextHop(LabCase):
         endpoints = flows.exchange()
         self.ip("cgn", "route", "add", "203.0.113.13/32", "via", NEIGHBOUR[0])
         try:
-            time.sleep(1)
+            wait_for("the new way is known", lambda: not self.reaches("sub2", "203.0.113.13"))
+            time.sleep(0.5)  # to the other engine as well
             wire = self.capture("inet", "outside", "udp and ether dst " + NEIGHBOUR[1])
             lost = flows.exchange(tries=1)
             self.assertEqual(set(lost.values()), {None}, "they went by the old way")
@@ -105,7 +117,7 @@ class NextHop(LabCase):
             with self.subTest(kind):
                 self.ip("cgn", "route", "add", kind, "203.0.113.11/32")
                 try:
-                    time.sleep(0.7)
+                    self.met("sub2", "203.0.113.11", "drop_no_route")
                     self.assertEqual(self.dropped_while("sub2", "203.0.113.11", "drop_no_route"), 3)
                 finally:
                     self.ip("cgn", "route", "del", kind, "203.0.113.11/32")
