@@ -137,7 +137,7 @@ struct nat {
 	uint64_t tended;   /* engines taken out of the configuration whose guests have been here */
 	struct nat *host;  /* of a guest: who looks after it */
 	struct sweep sweep;
-	uint32_t shortest_s[N_TIMEOUTS]; /* idle time that may end an entry, by its class */
+	struct local_limits limits; /* idle times that may end an entry */
 	struct subscribers subscribers;
 	struct subscriber_part *part; /* of the session being made */
 	const struct prospect *ahead; /* what was found out about it; NULL: nothing */

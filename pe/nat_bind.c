@@ -219,7 +219,7 @@ static enum verdict carry(struct nat *n, uint32_t index, struct session *s, cons
 						: nat_take_port(n, s, rule, draw, beside);
 	if (refused != N_VERDICTS) {
 		nat_tell_pool(n, s, rule->pool, refused);
-		nat_quota_port_back(n, s);
+		nat_quota_port_back(n, s, n->part);
 		return refused;
 	}
 	atomic_store_explicit(&s->mapping, index, memory_order_relaxed);
@@ -378,14 +378,18 @@ enum verdict nat_bind_inbound(struct nat *n, struct session *s, uint32_t found, 
 
 /* ---- ending ---- */
 
-static bool leave_filters(struct nat *n, uint32_t index, const struct session *s)
+void nat_foresee_bindings(const struct nat *n, struct ending *x)
 {
-	struct global_pair pair;
+	x->mapping = global_pair_of(&n->mappings, hash_of(n, mapping_key(x->s)));
+	x->filter = global_pair_of(&n->filters, hash_of(n, filter_key(x->s)));
+}
 
-	if (!global_lock(&n->filters, hash_of(n, filter_key(s)), &pair))
+static bool leave_filters(struct nat *n, const struct ending *x)
+{
+	if (!global_lock_pair(&n->filters, &x->filter))
 		return false;
-	global_remove(&n->filters, &pair, index);
-	global_unlock(&n->filters, &pair);
+	global_remove(&n->filters, &x->filter, x->index);
+	global_unlock(&n->filters, &x->filter);
 	return true;
 }
 
@@ -394,28 +398,29 @@ static bool is_used(const struct session *s)
 	return atomic_load_explicit(&s->refs, memory_order_relaxed) != 0;
 }
 
-bool nat_end_bindings(struct nat *n, uint32_t index, struct session *s)
+bool nat_end_bindings(struct nat *n, const struct ending *x)
 {
+	struct session *s = x->s;
 	bool carries = session_has(s, SESSION_CARRIES);
-	struct global_pair pair;
+	struct port_seat seat = {NULL, 0};
 
-	if (is_used(s) || !global_lock(&n->mappings, hash_of(n, mapping_key(s)), &pair))
+	if (is_used(s) || !global_lock_pair(&n->mappings, &x->mapping))
 		return false;
 	bool ends = !is_used(s);
 
 	/* Out of the mapping table first: who still finds the filter finds a mapping that is not open. */
 	if (ends && carries) {
-		global_remove(&n->mappings, &pair, index);
-		nat_intend_port(n, s);
+		global_remove(&n->mappings, &x->mapping, x->index);
+		seat = nat_intend_port(n, s, x->address);
 	}
 	if (ends && session_has(s, SESSION_FILTERS))
-		ends = leave_filters(n, index, s);
+		ends = leave_filters(n, x);
 	if (ends)
 		session_set(s, 0, SESSION_CARRIES | SESSION_FILTERS);
-	global_unlock(&n->mappings, &pair);
+	global_unlock(&n->mappings, &x->mapping);
 	if (ends && carries) {
-		nat_free_port(n, s);
-		nat_quota_port_back(n, s);
+		nat_free_port(n, s, seat);
+		nat_quota_port_back(n, s, x->part);
 		nat_counter(n, COUNTER_mappings, -1);
 	}
 	return ends;

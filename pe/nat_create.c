@@ -121,7 +121,7 @@ struct session *nat_session_begin(struct nat *n, const struct session *want, str
 		return NULL;
 	*index = slab_take(n->arena, &n->actor->slab[SLAB_session], n->engine, SLAB_session);
 	if (!*index) {
-		nat_quota_session_back(n, want);
+		nat_quota_session_back(n, want, n->part);
 		*refused = VERDICT_drop_no_memory;
 		return NULL;
 	}

@@ -14,6 +14,8 @@ struct run {
 	const struct snapshot_prefix *prefix; /* that holds the inside address; NULL: not yet known */
 	const struct route *route;            /* by a gateway; NULL: not yet known */
 	uint32_t hop;                         /* session.next_hop for it */
+	uint64_t back, back_size;             /* places of the inside for which `hop_back` is known */
+	uint32_t hop_back;                    /* session.next_hop for them; 0: not by a gateway that is known */
 	uint8_t epoch;                        /* of ports that rest */
 	bool plain;                           /* the configuration has nothing that makes sessions odd */
 };
@@ -59,6 +61,30 @@ static inline bool find_hop(struct nat *n, struct run *run, const struct session
 	return true;
 }
 
+/* The way to the inside, for all places of one interval of the routes. */
+static void look_up_way_back(struct nat *n, struct run *run, const struct session *s)
+{
+	uint32_t *near = &n->near[DIR_INBOUND].interval, hop = ADJACENCY_NONE;
+	const struct route *r = fib_find_near(&n->fib, s->realm, be32_host(s->inside), near);
+
+	if (r && r->kind == ROUTE_GATEWAY)
+		hop = nat_known_hop(n, DIR_INBOUND, s->realm, s->inside);
+	run->hop_back = hop == ADJACENCY_NONE ? 0 : nat_hop_word(n, hop);
+	run->back = n->fib.n ? n->fib.interval[*near].first : 0;
+	run->back_size = *near + 1 < n->fib.n ? n->fib.interval[*near + 1].first - run->back : UINT64_MAX;
+}
+
+/* Behind a gateway it is the same for all, and the first reply goes the straight path like those to come; 0: nothing is known of
+ * it, and the first reply finds it out. */
+static inline uint32_t find_hop_back(struct nat *n, struct run *run, const struct session *s)
+{
+	uint64_t place = (uint64_t)s->realm << 32 | be32_host(s->inside);
+
+	if (place - run->back >= run->back_size)
+		look_up_way_back(n, run, s);
+	return run->hop_back;
+}
+
 static inline bool rule_is_plain(const struct snapshot_rule *r)
 {
 	return r->action == ACTION_TRANSLATE && (r->ports == PORTS_SHUFFLED || r->ports == PORTS_ORDERED);
@@ -77,6 +103,7 @@ static inline bool is_clear(struct nat *n, struct run *run, const struct flow *f
 	atomic_init(&x->s.tcp, f->tcp);
 	atomic_init(&x->s.life, life_of(nat_timeout_of(x->rule, f->l4)));
 	atomic_init(&x->s.next_hop[DIR_OUTBOUND], hop);
+	atomic_init(&x->s.next_hop[DIR_INBOUND], find_hop_back(n, run, &x->s));
 	return true;
 }
 

@@ -2,7 +2,7 @@
  *
  * nat_core.c the burst; nat_hit.h packets that need nothing but their session; nat_translate.c one packet with its
  * session, whatever it needs; nat_rewrite.h what both write; nat_create.c sessions made and adopted; nat_bind.c
- * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c aging and ending; nat_recover.c
+ * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c ending; nat_sweep.c aging; nat_recover.c
  * after a crash; nat_icmp.c errors, translated and sent; nat_fragment.c fragments; nat_foresee.c what first packets will
  * need, fetched; nat_unasked.c what is for nobody; nat_ports.c NAT addresses and their ports; nat_blocks.c ports by
  * subscriber; nat_make.c sessions made straight away; nat_bypass.c what is not translated; nat_clear.c sessions ended on
@@ -13,6 +13,7 @@
 #define CORENAT_PE_NAT_INTERNAL_H
 
 #include "pe/nat.h"
+#include "pe/nat_end.h"
 #include "pe/nat_foresee.h"
 #include "pe/nat_quota.h"
 #include "pe/quoted.h"
@@ -171,7 +172,9 @@ enum verdict nat_bind_inbound(struct nat *n, struct session *s, uint32_t found, 
  * session is meant. False: lock busy, or it is over. */
 bool nat_count_answered(struct nat *n, uint32_t index, uint32_t generation);
 /* Ends what the session carries, unless others use it still. False: not yet. */
-bool nat_end_bindings(struct nat *n, uint32_t index, struct session *s);
+bool nat_end_bindings(struct nat *n, const struct ending *x);
+/* The buckets of what the session carries, or would. */
+void nat_foresee_bindings(const struct nat *n, struct ending *x);
 /* Gives the reference on the parent back. False: lock busy. */
 bool nat_drop_parent(struct nat *n, struct session *s);
 
@@ -203,12 +206,15 @@ enum verdict nat_bypass_error(struct nat *n, struct packet *p, const struct quot
 
 enum verdict nat_fragment(struct nat *n, struct packet *p);
 
+/* ---- nat_sweep.c ---- */
+
+/* Takes over what the configuration says of idle times. */
+void nat_sweep_configure(struct nat *n);
+
 /* ---- nat_end.c ---- */
 
 /* True when the session has been idle too long by all that counts for it. Owner only. */
 bool nat_session_idle(const struct nat *n, uint32_t index);
-/* Takes over what the configuration says of idle times. */
-void nat_end_configure(struct nat *n);
 /* Seconds since the last packet that keeps an own session alive. */
 uint32_t nat_refreshed_ago(const struct nat *n, uint32_t index);
 /* True for a session of inbound origin that is not yet known to have been answered, and would count for its mapping. */
@@ -226,6 +232,8 @@ void nat_session_end(struct nat *n, uint32_t index);
 /* Lets an adopted session go. */
 void nat_session_let_go(struct nat *n, uint32_t index);
 void nat_pending_add(struct nat *n, uint32_t index);
+/* One bounded slice of those that wait. */
+void nat_pending_slice(struct nat *n);
 
 /* ---- nat_clear.c ---- */
 

@@ -165,7 +165,7 @@ bool nat_make(struct nat *n, const struct flow *f, local_place *place, enum verd
 	uint32_t index = build(n, x);
 	if (!index) {
 		quota_give(&n->subscribers, p, ports, 1);
-		nat_quota_session_back(n, &x->s);
+		nat_quota_session_back(n, &x->s, p);
 		*place = NULL;
 		*verdict = VERDICT_drop_no_memory;
 		return true;

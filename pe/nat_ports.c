@@ -149,17 +149,12 @@ static struct nat_address *address_at(const struct nat *n, uint32_t index)
 /* An address in force; NULL: it is not, or leaves. */
 static const struct nat_address *find_address(const struct nat *n, be32_t address)
 {
-	uint32_t lo = 0, hi = n->n_addresses, host = be32_host(address);
+	uint32_t lo = 0, left = n->n_addresses, host = be32_host(address);
 
-	while (lo < hi) {
-		uint32_t mid = lo + (hi - lo) / 2;
-
-		if (n->address[mid].host < host)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo < n->n_addresses && n->address[lo].host == host ? &n->address[lo] : NULL;
+	/* Without a jump to guess wrong: any address is as likely as any other. */
+	for (; left > 1; left -= left / 2)
+		lo += left / 2 & -(uint32_t)(n->address[lo + left / 2].host <= host);
+	return left && n->address[lo].host == host ? &n->address[lo] : NULL;
 }
 
 bool nat_is_in_force(const struct nat *n, be32_t address)
@@ -624,25 +619,56 @@ static const struct snapshot_address *known_address(const struct nat *n, be32_t 
 	return lo < end && c->addresses[lo].address.net == address.net ? &c->addresses[lo] : NULL;
 }
 
-/* The table in which the session's port is taken, among all of its address; 0: none. */
-static uint32_t table_of(struct nat *n, const struct session *s, const struct nat_address **at)
+/* In the table that its address gives from, most likely. */
+static bool is_taken_now(const struct nat *n, const struct nat_address *at, const struct session *s)
 {
-	const struct snapshot_address *a = known_address(n, s->nat, at);
+	const struct port_table *t = port_table_at(n->arena, n->config.addresses[at->index].ports);
 
-	if (a && is_taken_in(n, a->ports, s))
-		return a->ports;
-	for (unsigned i = 0; a && i < SNAPSHOT_OLDER_MAX && a->older[i]; i++)
-		if (is_taken_in(n, a->older[i], s))
-			return a->older[i];
-	return 0;
+	return ports_is_taken(t, &n->ports[at->order].order, port_set_of(s->l4), be16_host(s->nat_port));
 }
 
-void nat_intend_port(struct nat *n, const struct session *s)
+/* The table in which the session's port is taken, among all of its address. */
+static struct port_seat seat_of(struct nat *n, const struct session *s, const struct nat_address *known)
 {
-	const struct nat_address *at;
-	uint64_t name = port_name(table_of(n, s, &at), port_set_of(s->l4), be16_host(s->nat_port));
+	struct port_seat seat = {known ? known : find_address(n, s->nat), 0};
 
-	atomic_store_explicit(&n->actor->intent.port, name, memory_order_release);
+	if (seat.at && is_taken_now(n, seat.at, s)) {
+		seat.table = n->config.addresses[seat.at->index].ports;
+		return seat;
+	}
+	const struct snapshot_address *a = known_address(n, s->nat, &seat.at);
+
+	if (a && is_taken_in(n, a->ports, s))
+		seat.table = a->ports;
+	for (unsigned i = 0; a && !seat.table && i < SNAPSHOT_OLDER_MAX && a->older[i]; i++)
+		if (is_taken_in(n, a->older[i], s))
+			seat.table = a->older[i];
+	return seat;
+}
+
+const struct nat_address *nat_fetch_port(const struct nat *n, const struct session *s)
+{
+	const struct nat_address *at = find_address(n, s->nat);
+
+	if (!at)
+		return NULL;
+	const struct port_table *t = port_table_at(n->arena, n->config.addresses[at->index].ports);
+	struct port_place p = port_place_of(&n->ports[at->order].order, be16_host(s->nat_port));
+	enum port_set set = port_set_of(s->l4);
+
+	__builtin_prefetch(&t->chunk[set][p.chunk], 1);
+	if (at->view)
+		port_view_fetch(port_view_at(n->arena, at->view), set, p.chunk);
+	return at;
+}
+
+struct port_seat nat_intend_port(struct nat *n, const struct session *s, const struct nat_address *known)
+{
+	struct port_seat seat = seat_of(n, s, known);
+
+	atomic_store_explicit(&n->actor->intent.port, port_name(seat.table, port_set_of(s->l4), be16_host(s->nat_port)),
+		memory_order_release);
+	return seat;
 }
 
 /* A TCP connection that was seen to end has waited out its time already (RFC 6888 REQ-8). */
@@ -652,8 +678,10 @@ static bool must_rest(const struct session *s)
 }
 
 /* The rules of a table that is given from; NULL: it is of another order. */
-static const struct port_rules *rules_for(const struct nat *n, const struct port_table *t)
+static const struct port_rules *rules_for(const struct nat *n, const struct port_table *t, struct port_seat seat)
 {
+	if (seat.at && n->config.addresses[seat.at->index].ports == seat.table)
+		return &n->ports[seat.at->order];
 	for (unsigned i = 0; i < N_PORT_ORDERS; i++)
 		if (port_basis_equal(&t->basis, &n->config.basis[i]))
 			return &n->ports[i];
@@ -670,18 +698,15 @@ static void put_elsewhere(struct nat *n, struct port_table *t, const struct sess
 		&word);
 }
 
-void nat_free_port(struct nat *n, const struct session *s)
+void nat_free_port(struct nat *n, const struct session *s, struct port_seat seat)
 {
-	const struct nat_address *at;
-	uint32_t table = table_of(n, s, &at);
-
-	if (table) {
-		struct port_table *t = port_table_at(n->arena, table);
-		const struct port_rules *r = rules_for(n, t);
-		struct port_view *v = at && at->view ? port_view_at(n->arena, at->view) : NULL;
+	if (seat.table) {
+		struct port_table *t = port_table_at(n->arena, seat.table);
+		const struct port_rules *r = rules_for(n, t, seat);
+		struct port_view *v = seat.at && seat.at->view ? port_view_at(n->arena, seat.at->view) : NULL;
 		uint16_t port = be16_host(s->nat_port);
 
-		if (v && (v->table != table || !r || v->version != r->version))
+		if (v && (v->table != seat.table || !r || v->version != r->version))
 			v = NULL;
 		if (r)
 			port_view_put(v, t, r, port_set_of(s->l4), port, must_rest(s), n->now_s);

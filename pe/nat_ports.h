@@ -70,9 +70,16 @@ const struct port_bar *nat_port_bar(
 
 /* Where its port would most likely be looked for first: fetches the word. */
 void nat_aim_port(struct nat *n, struct prospect *x);
-/* Names the port of an own session in the intent; frees it. */
-void nat_intend_port(struct nat *n, const struct session *s);
-void nat_free_port(struct nat *n, const struct session *s);
+/* Fetches what gives an own session's port back; its address, NULL: that is not in force. */
+const struct nat_address *nat_fetch_port(const struct nat *n, const struct session *s);
+/* Where a port is taken. */
+struct port_seat {
+	const struct nat_address *at; /* NULL: of an address that is not in force */
+	uint32_t table;               /* 0: in none */
+};
+/* Names the port of an own session in the intent, and where it is; frees it. `known`: its address, if that was found. */
+struct port_seat nat_intend_port(struct nat *n, const struct session *s, const struct nat_address *known);
+void nat_free_port(struct nat *n, const struct session *s, struct port_seat seat);
 /* Some of the ports that have rested long enough can be had again. */
 void nat_ports_slice(struct nat *n);
 

@@ -8,8 +8,8 @@
 
 enum {
 	LOOKS_AT_ONCE = 288, /* of one slice of the walk, at buckets, while a changed configuration is taken over */
-	LOOKS_CALM = 96,     /* else: of a million subscribers each is seen once in three quarters of a minute */
-	LOOKS_PART = 3,
+	LOOKS_CALM = 96,     /* else: of a million subscribers each is seen once in a minute */
+	LOOKS_PART = 5,
 	LOOKS_REFRESH = 24,
 	LOOKS_END = 48, /* what these cost, in looks */
 };
@@ -105,11 +105,11 @@ enum verdict nat_quota_session(struct nat *n, const struct session *s, struct su
 	return refused;
 }
 
-void nat_quota_session_back(struct nat *n, const struct session *s)
+void nat_quota_session_back(struct nat *n, const struct session *s, struct subscriber_part *part)
 {
-	struct subscriber_part *p = nat_part_of(n, s);
+	struct subscriber_part *p = part ? part : nat_part_of(n, s);
 
-	assert(p);
+	assert(p && part_is_of(p, key_of(s)));
 	p->touched_s = n->now_s;
 	quota_give(&n->subscribers, p, QUOTA_sessions, 1);
 	quota_give(&n->subscribers, p, QUOTA_memory, QUOTA_SESSION_MEMORY);
@@ -146,11 +146,11 @@ enum verdict nat_quota_port(struct nat *n, const struct session *s, const struct
 	return take(n, s, quota_of(s), 1, is_listed(n, p, s));
 }
 
-void nat_quota_port_back(struct nat *n, const struct session *s)
+void nat_quota_port_back(struct nat *n, const struct session *s, struct subscriber_part *part)
 {
-	struct subscriber_part *p = nat_part_of(n, s);
+	struct subscriber_part *p = part ? part : nat_part_of(n, s);
 
-	assert(p);
+	assert(p && part_is_of(p, key_of(s)));
 	quota_give(&n->subscribers, p, quota_of(s), 1);
 }
 
@@ -299,17 +299,22 @@ static void fetch_blocks(const struct subscriber *who)
 	__builtin_prefetch(&who->block[SUBSCRIBER_BLOCKS - 1]);
 }
 
-/* Two buckets ahead the parts, one ahead their subscribers' blocks, and all of those that will have to be locked: the walk meets
- * cold memory only, and its misses overlap. */
+/* Buckets ahead, then their parts, and their subscribers' blocks, with all of those that will have to be locked: the walk meets
+ * cold memory only, and its misses overlap. While nothing changed of a part only what it uses is looked at. */
 static void fetch_ahead(const struct nat *n, uint32_t bucket)
 {
+	enum { BLOCKS_AHEAD = 2, PARTS_AHEAD = 4, BUCKETS_AHEAD = 8 };
 	const struct local_table *t = &n->subscribers.parts;
+	bool calm = n->walk.done == n->config.generation;
+	size_t to = calm ? offsetof(struct subscriber_part, amount) : offsetof(struct subscriber_part, refused);
 
-	for (unsigned i = 0; bucket + 2 < t->n && i < LOCAL_ENTRIES; i++) {
-		const struct subscriber_part *later = part_in(n, bucket + 2, i), *next = part_in(n, bucket + 1, i);
+	__builtin_prefetch(&t->bucket[bucket + BUCKETS_AHEAD]);
+	for (unsigned i = 0; bucket + PARTS_AHEAD < t->n && i < LOCAL_ENTRIES; i++) {
+		const struct subscriber_part *later = part_in(n, bucket + PARTS_AHEAD, i),
+					     *next = part_in(n, bucket + BLOCKS_AHEAD, i);
 
 		if (later)
-			fetch_lines(later, 0, offsetof(struct subscriber_part, refused));
+			fetch_lines(later, 0, to);
 		if (next)
 			fetch_blocks(subscriber_at(n->arena, next->subscriber));
 		if (next && next->configured != n->config.generation)

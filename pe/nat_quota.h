@@ -7,11 +7,11 @@
 /* Takes what a new session of this subscriber costs, and notes the subscriber's part in n->part; `foreseen` is that part or
  * NULL. N_VERDICTS: taken. */
 enum verdict nat_quota_session(struct nat *n, const struct session *s, struct subscriber_part *foreseen);
-/* Gives it back. */
-void nat_quota_session_back(struct nat *n, const struct session *s);
+/* Gives it back; `part` is the subscriber's, or NULL. */
+void nat_quota_session_back(struct nat *n, const struct session *s, struct subscriber_part *part);
 /* The same for the port of a mapping that the session in hand is to carry; pairs its subscriber if the rule wants it. */
 enum verdict nat_quota_port(struct nat *n, const struct session *s, const struct snapshot_rule *rule);
-void nat_quota_port_back(struct nat *n, const struct session *s);
+void nat_quota_port_back(struct nat *n, const struct session *s, struct subscriber_part *part);
 /* Sees to it that the subscriber has an address in the rule's pool that gives new mappings: the one it has, if that still
  * does, else another, which is its address from then on. False: busy. */
 bool nat_pair(struct nat *n, struct subscriber_part *p, const struct snapshot_rule *rule);

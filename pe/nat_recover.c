@@ -230,7 +230,7 @@ bool nat_configure(struct nat *n)
 	for (int side = 0; side < N_SIDES; side++)
 		steering_init(&n->steering[side], &n->config.rss[side], n->arena->header->geometry.engines);
 	nat_ports_configure(n);
-	nat_end_configure(n);
+	nat_sweep_configure(n);
 	nat_index_alone(n);
 	n->configured = true;
 	return true;

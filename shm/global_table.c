@@ -187,15 +187,20 @@ bool global_enter(struct global_table *t, const struct global_pair *pair, uint32
 	return global_enter_at_once(t, pair, index);
 }
 
-bool global_remove(struct global_table *t, const struct global_pair *pair, uint32_t index)
+static bool remove_from(struct global_table *t, uint32_t bucket, uint32_t tag, uint32_t index)
 {
-	for (unsigned c = 0; c < places(pair); c++) {
-		_Atomic uint64_t *place = place_of(t, pair, c);
+	for (unsigned fits = global_match(t, bucket, tag); fits; fits &= fits - 1) {
+		_Atomic uint64_t *place = &t->bucket[bucket].entry[__builtin_ctz(fits)];
 
-		if (atomic_load_explicit(place, memory_order_relaxed) == ((uint64_t)pair->tag << 32 | index)) {
+		if (atomic_load_explicit(place, memory_order_relaxed) == ((uint64_t)tag << 32 | index)) {
 			atomic_store_explicit(place, 0, memory_order_release);
 			return true;
 		}
 	}
 	return false;
+}
+
+bool global_remove(struct global_table *t, const struct global_pair *pair, uint32_t index)
+{
+	return remove_from(t, pair->first, pair->tag, index) || remove_from(t, pair->second, pair->tag, index);
 }

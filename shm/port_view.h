@@ -77,6 +77,16 @@ static inline struct port_view *port_view_at(const struct arena *a, uint32_t ind
 	return slab_pointer(a, SLAB_port_view, index);
 }
 
+/* Fetches what port_view_put looks at and changes for a port of this chunk. Inlined come what may (local_prefetch). */
+__attribute__((always_inline)) static inline void port_view_fetch(
+	const struct port_view *v, enum port_set set, unsigned chunk)
+{
+	__builtin_prefetch(v, 1);
+	__builtin_prefetch(&v->some, 1);
+	__builtin_prefetch(&v->has[set][chunk / 64], 1);
+	__builtin_prefetch(&v->rests[set][chunk / 64], 1);
+}
+
 /* The hold-down epoch now. */
 static inline uint8_t port_epoch(uint32_t hold_s, uint32_t now_s)
 {

@@ -89,9 +89,15 @@ struct slab {
 	_Atomic uint32_t lock;                        /* [K] times inherited << 8 | actor + 1 of the holder; 0: free */
 };
 
+static const uint32_t slab_per[N_SLAB_CLASSES] = {
+#define S(name, bytes, whose, help) [SLAB_##name] = ARENA_PAGE / (bytes),
+	SLAB_CLASSES(S)
+#undef S
+};
+
 static inline uint32_t slab_per_page(enum slab_class c)
 {
-	return ARENA_PAGE / slab_bytes[c];
+	return slab_per[c];
 }
 
 /* Where an object lies behind a->pages; far beyond any arena for an index of page 0. */

@@ -11,13 +11,14 @@
 #ifndef CORENAT_SHM_TAGS_H
 #define CORENAT_SHM_TAGS_H
 
-#include <emmintrin.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <tmmintrin.h>
 
 enum { TAGS_WORDS = 8 };
 
 #if defined(__SANITIZE_THREAD__) || defined(EXPLORE_ATOMICS)
+#define TAGS_BY_WORD
 
 static inline unsigned tags_match_high(const _Atomic uint64_t *words, uint32_t tag)
 {

@@ -5,12 +5,11 @@
 #include "common/args.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "tests/bench/workload.h"
+#include "tests/bench/churn.h"
 
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <valgrind/callgrind.h>
 
 enum {
@@ -122,23 +121,83 @@ static bool count_create(struct bench *b)
 	return true;
 }
 
-/* ---- aging ---- */
+/* ---- ending, coming and going ---- */
 
-static double cpu_us(void)
+static bool end_once(struct bench *b, struct churn *c)
 {
-	struct timespec t;
+	struct filling f;
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+	if (b->w.engine->nat.actor->slab[SLAB_session].used == 0) {
+		workload_rest(&b->w);
+		meter_calibrate(&b->w.meter);
+		if (!workload_fill(&b->w, false, &f))
+			return false;
+	}
+	return churn_end(&b->w, UINT32_MAX, c);
 }
+
+/* All sessions end, and are made again for the next run. */
+static bool run_end(struct bench *b)
+{
+	unsigned runs = b->runs < CREATE_RUNS ? b->runs : CREATE_RUNS;
+	double cycles[CREATE_RUNS], middle[CREATE_RUNS];
+	struct churn c = {0};
+	char more[80];
+
+	b->from = mono_now();
+	for (unsigned run = 0; run < runs; run++) {
+		if (!end_once(b, &c))
+			return false;
+		cycles[run] = c.cycles;
+		middle[run] = c.middle;
+	}
+	snprintf(more, sizeof more, " middle=%.1f ended=%u", median(middle, runs), c.ended);
+	print(b, "end", cycles, runs, 0, more);
+	return true;
+}
+
+static bool run_churn(struct bench *b)
+{
+	unsigned runs = b->runs < CREATE_RUNS ? b->runs : CREATE_RUNS;
+	double cycles[CREATE_RUNS], reply[CREATE_RUNS];
+	struct churn c = {0};
+	char more[120];
+
+	b->from = mono_now();
+	for (unsigned run = 0; run < runs; run++) {
+		if (!churn_run(&b->w, run == 0, &c))
+			return false;
+		cycles[run] = c.cycles;
+		reply[run] = c.reply;
+	}
+	snprintf(more, sizeof more, " middle=%.1f reply=%.1f made=%u ended=%u", c.middle, median(reply, runs), c.made,
+		c.ended);
+	print(b, "churn", cycles, runs, 0, more);
+	return true;
+}
+
+/* As count_create. */
+static bool count_end(struct bench *b)
+{
+	struct churn c;
+
+	CALLGRIND_START_INSTRUMENTATION;
+	CALLGRIND_ZERO_STATS;
+	if (!churn_end(&b->w, b->sessions / 4, &c))
+		return false;
+	printf("count_end ended=%u\n", c.ended);
+	return true;
+}
+
+/* ---- aging ---- */
 
 static double read_clock(unsigned times)
 {
-	double began = cpu_us();
+	double began = meter_cpu_us();
 
 	for (unsigned i = 0; i < times; i++)
-		cpu_us();
-	return cpu_us() - began;
+		meter_cpu_us();
+	return meter_cpu_us() - began;
 }
 
 /* What the machine itself (timer ticks, the hypervisor) adds to the longest of 99 in 100 stretches that take so long and
@@ -167,11 +226,11 @@ static void run_aging(struct bench *b, const char *name, unsigned turns)
 	if (!us)
 		return;
 	for (unsigned i = 0; i < turns; i++) {
-		double began = cpu_us();
+		double began = meter_cpu_us();
 
 		b->w.now.ns += 1000000;
 		nat_housekeep(n, b->w.now);
-		us[i] = cpu_us() - began;
+		us[i] = meter_cpu_us() - began;
 		total += us[i];
 	}
 	double middle = median(us, turns); /* and sorts them */
@@ -223,6 +282,12 @@ static bool run_all(struct bench *b, const char *list)
 		seconds(mono_now()));
 	if (is_named(list, "count_create"))
 		return count_create(b);
+	if (is_named(list, "count_end"))
+		return count_end(b);
+	if (is_named(list, "end") && !run_end(b))
+		return false;
+	if (is_named(list, "churn"))
+		return run_churn(b);
 	if ((is_listed(list, "create") && !run_create(b, false)) ||
 		(is_listed(list, "create_reply") && !run_create(b, true)))
 		return false;

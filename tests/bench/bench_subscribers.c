@@ -83,8 +83,8 @@ static void take_and_give(uint32_t subscriber)
 	if (nat_quota_session(&b.nat, &s, NULL) != N_VERDICTS ||
 		nat_quota_port(&b.nat, &s, &b.nat.config.rules[0]) != N_VERDICTS)
 		abort(); /* nobody is near a limit */
-	nat_quota_port_back(&b.nat, &s);
-	nat_quota_session_back(&b.nat, &s);
+	nat_quota_port_back(&b.nat, &s, NULL);
+	nat_quota_session_back(&b.nat, &s, NULL);
 }
 
 static double stretch(uint32_t from, uint32_t n_subscribers)

@@ -5,6 +5,7 @@
 #include <linux/perf_event.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include <valgrind/callgrind.h>
 #include <x86intrin.h>
@@ -52,6 +53,14 @@ static double measure_tsc(void)
 	return (double)(ticks() - began) / (double)mono_since(to, from).ns;
 }
 
+double meter_cpu_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
 /* Multiplications that wait for each other take three cycles each on every x86 of the last ten years. The shortest of
  * many stretches is one that nothing interrupted. */
 void meter_calibrate(struct meter *m)
@@ -90,6 +99,8 @@ void meter_close(struct meter *m)
 
 void meter_begin(struct meter *m)
 {
+	if (m->timed)
+		m->began_us = meter_cpu_us();
 	m->began[INSTRUCTIONS] = read_event(m->fd[INSTRUCTIONS]);
 	CALLGRIND_TOGGLE_COLLECT;
 	m->began[CYCLES] = m->fd[CYCLES] >= 0 ? read_event(m->fd[CYCLES]) : ticks();
@@ -104,6 +115,8 @@ void meter_end(struct meter *m)
 	m->cycles = (double)(ended - m->began[CYCLES]);
 	if (m->fd[CYCLES] < 0)
 		m->cycles *= m->core_ghz / m->tsc_ghz;
+	if (m->timed)
+		m->us = meter_cpu_us() - m->began_us;
 }
 
 static int by_value(const void *a, const void *b)

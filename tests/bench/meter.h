@@ -21,7 +21,10 @@ struct meter {
 	double core_ghz;    /* of the core while it works */
 	const char *source; /* "perf" or "tsc" */
 	uint64_t began[2];
+	double began_us;
 	double cycles, instructions; /* of the last stretch */
+	double us; /* the processor's time of this thread, when `timed`: what others take is not in it */
+	bool timed;
 };
 
 void meter_open(struct meter *m);
@@ -31,6 +34,9 @@ void meter_end(struct meter *m);
 
 /* Core clock against counter clock again: turbo frequencies wander, so do it before each run. */
 void meter_calibrate(struct meter *m);
+
+/* The processor's time of this thread, microseconds. */
+double meter_cpu_us(void);
 
 /* The middle value; sorts v[0..n). */
 double median(double *v, unsigned n);

@@ -253,12 +253,17 @@ static void note_nat_endpoints(struct workload *w, uint32_t first)
 	}
 }
 
-unsigned create_block(struct workload *w, unsigned at)
+unsigned create_block_as(struct workload *w, unsigned at, const struct measure *m)
 {
 	w->at = at * BLOCK;
-	stretch(w, &create_measure);
+	stretch(w, m);
 	note_nat_endpoints(w, at * BLOCK);
-	return astray(w, &create_measure, false);
+	return astray(w, m, false);
+}
+
+unsigned create_block(struct workload *w, unsigned at)
+{
+	return create_block_as(w, at, &create_measure);
 }
 
 /* The replies to an earlier block; 0 cycles when some of that one's packets were refused. */

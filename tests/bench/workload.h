@@ -116,6 +116,8 @@ extern const struct measure create_measure, reply_measure;
 
 /* One block of new flows, from w->flow[at * BLOCK] on; notes their NAT endpoints. Returns how many were refused. */
 unsigned create_block(struct workload *w, unsigned at);
+/* The same by another measure of new flows. */
+unsigned create_block_as(struct workload *w, unsigned at, const struct measure *m);
 /* Creates all sessions, each followed by a reply when `replies`; false when more than one in a hundred was refused. */
 bool workload_fill(struct workload *w, bool replies, struct filling *f);
 /* Lets so much time pass that every session ends; their ports rest then (RFC 6888 REQ-8). */

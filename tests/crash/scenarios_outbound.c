@@ -93,6 +93,27 @@ static void carrier_and_user_ended(struct world *w)
 	world_housekeep(w, 1);
 }
 
+/* Of three subscribers; some share the first one's mapping. */
+static void several_idle(struct world *w, unsigned engine)
+{
+	static const unsigned flow[] = {0, 1000, 1, 17, 2000};
+
+	for (unsigned i = 0; i < sizeof flow / sizeof flow[0]; i++)
+		world_out_new(w, engine, flow[i]);
+	world_refresh(w);
+	world_pass(w, UNTIL_IDLE);
+}
+
+static void several_0_idle(struct world *w)
+{
+	several_idle(w, 0);
+}
+
+static void several_1_idle(struct world *w)
+{
+	several_idle(w, 1);
+}
+
 static void no_port_left(struct world *w)
 {
 	unsigned i = 0;
@@ -279,6 +300,8 @@ const struct scenario scenarios_outbound[] = {
 	{.name = "end_by_packet", .dies = 0, .prepare = home_0_idle, .operate = out_0},
 	{.name = "end_away", .dies = 1, .prepare = away_0_idle, .operate = turn_1},
 	{.name = "end_away_adopted", .dies = 1, .prepare = adopted_0_idle, .operate = turn_1},
+	{.name = "end_several", .dies = 0, .prepare = several_0_idle, .operate = turn_0},
+	{.name = "end_several_away", .dies = 1, .prepare = several_1_idle, .operate = turn_1},
 	{.name = "let_go", .dies = 0, .prepare = adopted_0_dying, .operate = turn_0},
 	{.name = "let_go_by_packet", .dies = 0, .prepare = adopted_0_dying, .operate = in_0},
 	{.name = "pending_let_go", .dies = 1, .prepare = adopted_0_let_go, .operate = turn_1},

@@ -54,6 +54,35 @@ static void test_entry_round_trip(void **state)
 	assert_int_equal(local_index(local_entry((1u << 28) - 1, 15, TAGS - 1, UINT32_MAX)), (1 << 28) - 1);
 }
 
+/* A whole bucket at once says of each entry what is said of one. */
+static void test_idle_in_a_bucket(void **state)
+{
+	struct rnd r = {3};
+
+	for (int n = 0; n < 20000; n++) {
+		uint32_t now = (uint32_t)rnd_next(&r), limit[1 << LOCAL_CLASS_BITS];
+		struct local_limits limits;
+		struct local_bucket b;
+		unsigned idle = 0;
+
+		for (unsigned class = 0; class < 1 << LOCAL_CLASS_BITS; class ++) {
+			limit[class] = rnd_one_in(&r, 8) ? LOCAL_IDLE_S : 1 + rnd_below(&r, 1u << rnd_below(&r, 17));
+			local_limit(&limits, class, limit[class] < LOCAL_IDLE_S ? limit[class] : LOCAL_IDLE_S);
+		}
+		for (unsigned i = 0; i < LOCAL_ENTRIES; i++) {
+			unsigned class = rnd_below(&r, 1 << LOCAL_CLASS_BITS);
+			uint32_t off = rnd_below(&r, 5) - 2,
+				 ago = rnd_one_in(&r, 2) ? limit[class] + off : rnd_below(&r, SEEN_RANGE);
+			uint64_t e =
+				local_entry(1 + rnd_below(&r, (1u << 28) - 1), class, rnd_below(&r, TAGS), now - ago);
+
+			b.entry[i] = rnd_one_in(&r, 4) ? 0 : e;
+			idle |= (unsigned)(b.entry[i] && local_idle_s(e, now) >= limit[class]) << i;
+		}
+		CHECK_AT(3, n, local_idle_in(&b, &limits, now) == idle);
+	}
+}
+
 /* The seen stamp holds 17 bits: idle times are right up to 36 hours across its wrap. */
 static void test_seen_wraps(void **state)
 {
@@ -449,6 +478,7 @@ int main(void)
 		cmocka_unit_test(test_churn_at_load),
 		cmocka_unit_test(test_removes_a_half_done_move),
 		cmocka_unit_test(test_cursor_walks_all_that_fit),
+		cmocka_unit_test(test_idle_in_a_bucket),
 		cmocka_unit_test(test_burst_finds_what_one_by_one_does),
 		cmocka_unit_test(test_tables_do_not_overlap),
 		cmocka_unit_test(test_readers_see_whole_entries),

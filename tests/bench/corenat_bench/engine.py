@@ -126,9 +126,24 @@ def figures(build, cpu, wanted):
         for name, make in MAKE.items():
             if LAST[name] == sessions and name in wanted:
                 yield make(e, name, got)
+    yield from coming_and_going(e, wanted)
     if wanted.any(SMALL_PAGES):
         yield on_small_pages(e, got.get(LARGE))
     yield from several(e, wanted)
+
+
+def coming_and_going(e, wanted):
+    """Each in a process of its own: nothing is left to be measured after them."""
+    if "ending.cost" in wanted:
+        m = e.measure(MIDDLE, ["end"])
+        total, said = e.count([e.bench, *options(sessions=SMALL, measure="count_end", cpu=e.cpu)])
+        yield Figure.of("ending.cost", m["end"]["cycles"], sessions=MIDDLE, least=m["end"]["least"], middle=m["end"]["middle"],
+                        instructions=total / said["count_end"]["ended"], **clock(m))
+    if "ending.churn" in wanted:
+        m = e.measure(MIDDLE, ["churn"])
+        c = m["churn"]
+        yield Figure.of("ending.churn", c["cycles"], sessions=MIDDLE, least=c["least"], of_which_reply=c["reply"], made=int(c["made"]),
+                        ended=int(c["ended"]), **clock(m))
 
 
 def on_small_pages(e, huge):
