@@ -20,7 +20,7 @@
 #include "shm/event.h"
 #include "shm/fragments.h"
 #include "shm/global_table.h"
-#include "shm/local_table.h"
+#include "shm/local_idle.h"
 #include "shm/pinhole.h"
 #include "shm/port_view.h"
 #include "shm/snapshot.h"

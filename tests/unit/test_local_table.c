@@ -1,5 +1,5 @@
 /* local_table: against a list of (hash, index), full buckets and moves forced, readers beside the owner. */
-#include "shm/local_table.h"
+#include "shm/local_idle.h"
 #include "tests/unit/rnd.h"
 
 #include <pthread.h>
