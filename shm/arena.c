@@ -269,7 +269,6 @@ static void header_fill(
 	h->geometry = *g;
 	h->created_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	layout_regions(g, h->region);
-	atomic_store_explicit(&h->magic, ARENA_MAGIC, memory_order_release);
 }
 
 /* Aligned to 2 MiB so that huge pages can be mapped as such. */
@@ -337,6 +336,9 @@ static bool make(struct arena *a, const struct arena_geometry *g, const struct c
 		return false;
 	header_fill(a->header, g, a->bytes, seed, nodes);
 	note_pages(a);
+	if (a->fd >= 0) /* threads of one process stall nobody */
+		slab_cut_for_sessions(a);
+	atomic_store_explicit(&a->header->magic, ARENA_MAGIC, memory_order_release); /* others may have it now */
 	return true;
 }
 

@@ -23,6 +23,12 @@ static struct slab_object *object_at(const struct arena *a, enum slab_class c, u
 
 /* ---- pages ---- */
 
+/* page.next while nobody owns it: all its objects of this class are free, and in its list. No page has such a number. */
+static uint32_t page_whole(enum slab_class c)
+{
+	return 1u << 31 | (uint32_t)c;
+}
+
 static void partial_add(struct arena *a, struct slab *s, uint32_t number)
 {
 	struct page *p = page_of(a, number);
@@ -46,8 +52,8 @@ static void partial_remove(struct arena *a, struct slab *s, uint32_t number)
 		page_of(a, p->next)->prev = p->prev;
 }
 
-/* Cuts a page just taken: every object free, generations above all of its former lives so that no old handle fits. */
-static void page_cut(struct arena *a, enum slab_class c, uint32_t number, uint32_t epoch)
+/* Every object free, generations above all of its former lives so that no old handle fits. */
+static void page_link(struct arena *a, enum slab_class c, uint32_t number)
 {
 	struct page *p = page_of(a, number);
 	uint32_t per = slab_per_page(c);
@@ -58,8 +64,17 @@ static void page_cut(struct arena *a, enum slab_class c, uint32_t number, uint32
 		atomic_store_explicit(&o->generation, p->top, memory_order_relaxed);
 		o->link = slot + 2 <= per ? slot + 2 : 0;
 	}
-	p->used = 0;
 	p->free = 1;
+}
+
+/* For the actor that has just taken it. One that was left whole needs no work, a page's worth of which is a stall. */
+static void page_cut(struct arena *a, enum slab_class c, uint32_t number, uint32_t epoch)
+{
+	struct page *p = page_of(a, number);
+
+	if (p->next != page_whole(c))
+		page_link(a, c, number);
+	p->used = p->next = 0;
 	atomic_store_explicit(&p->cut, epoch, memory_order_release);
 }
 
@@ -109,7 +124,16 @@ static void page_give_back(struct arena *a, struct slab *s, uint32_t number)
 
 	partial_remove(a, s, number);
 	s->pages--;
+	p->next = page_whole((enum slab_class)((uint32_t)was >> 8));
 	atomic_store_explicit(&p->owner, was >> 32 << 32, memory_order_release);
+}
+
+void slab_cut_for_sessions(struct arena *a)
+{
+	for (uint32_t number = 1; number <= a->header->geometry.pages; number++) {
+		page_link(a, SLAB_session, number);
+		page_of(a, number)->next = page_whole(SLAB_session);
+	}
 }
 
 /* ---- objects ---- */

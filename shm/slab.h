@@ -9,7 +9,8 @@
  * Calls      never blocks, no system call.
  *
  * Page map entry: `owner` is one atomic word {epoch, class, actor + 1}; zero means free. Taking a page is one
- *            compare-exchange, giving it back one store: an actor that dies holds the page or does not.
+ *            compare-exchange, giving it back one store: an actor that dies holds the page or does not. A page that
+ *            comes back is whole, and is cut anew only for another class.
  * Objects    hold a generation word at offset 0: odd while live, even while free or being built or torn down. It
  *            survives freeing, so a handle {index, generation} of a former object never names the next one. A page
  *            remembers the highest it ever gave, and its next life starts there.
@@ -71,7 +72,8 @@ struct page {
 	_Atomic uint64_t owner; /* [P] epoch << 32 | class << 8 | (actor + 1); low half 0: free */
 	uint32_t used;          /* [O] live objects, or being built */
 	uint32_t free;          /* [O] first free slot + 1 */
-	uint32_t next, prev;    /* [O] list of the owner's pages of this class that have room; page numbers */
+	uint32_t next, prev; /* [O] list of the owner's pages of this class that have room; page numbers. Nobody's: next
+				 * says of which class its free objects are, all of them in its list */
 	_Atomic uint32_t
 		cut;  /* [O] epoch for which the page was cut; differs: being cut, or its owner died before that */
 	uint32_t top; /* [O] no generation was ever higher here; outlives the owner */
@@ -123,6 +125,10 @@ static inline void *slab_pointer(const struct arena *a, enum slab_class c, uint3
 bool slab_valid(const struct arena *a, enum slab_class c, uint32_t index);
 /* The same, and the page is the actor's. */
 bool slab_owned(const struct arena *a, unsigned actor, enum slab_class c, uint32_t index);
+
+/* Cuts all pages of a new arena for what nearly all of them will be: an engine that cuts one stalls for a millisecond. The maker's
+ * thread, before anybody else has the arena. */
+void slab_cut_for_sessions(struct arena *a);
 
 /* Takes an object for `actor`; its generation is even: being built. 0 when the arena is full. */
 uint32_t slab_take(struct arena *a, struct slab *s, unsigned actor, enum slab_class c);

@@ -419,6 +419,16 @@ static void test_header_noise(void **state)
 
 /* ---- makers that die, room that is not there ---- */
 
+/* What the maker itself writes: the map of pages, and the first words of their objects. */
+static bool is_cut(const struct arena *a, const uint8_t *at)
+{
+	const struct arena_span *map = &a->header->region[ARENA_page_map];
+	uint64_t offset = (uint64_t)(at - a->base);
+
+	return (offset >= map->offset && offset < map->offset + map->bytes) ||
+	       (at >= a->pages && (uint64_t)(at - a->pages) % slab_bytes[SLAB_session] < sizeof(struct slab_object));
+}
+
 static void test_maker_died_before_the_magic(void **state)
 {
 	uint8_t junk[4096];
@@ -427,10 +437,10 @@ static void test_maker_died_before_the_magic(void **state)
 	memset(junk, 0, 8);
 	make_object(junk, sizeof junk, 1 << 20, geteuid());
 	struct arena *a = open_or_fail();
-	const uint8_t *at = a->base + 4096;
 
-	for (uint64_t i = 0; i < a->bytes - 4096; i += 509)
-		assert_int_equal(at[i], 0);
+	for (const uint8_t *at = a->base + 4096; at < a->base + a->bytes; at += 509)
+		if (!is_cut(a, at))
+			assert_int_equal(*at, 0);
 	arena_close(a);
 }
 

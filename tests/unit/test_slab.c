@@ -329,6 +329,38 @@ static void test_no_handle_outlives_its_page(void **state)
 	arena_close(a);
 }
 
+/* A page that comes back whole goes on where it was, for whoever takes it next; for another class it is cut anew. */
+static void test_a_whole_page_is_not_cut_again(void **state)
+{
+	struct arena *a = small_arena(1, 2);
+	struct slab *s = slab_of(a, 0, SLAB_session), *other = slab_of(a, 1, SLAB_session);
+	uint32_t per = slab_per_page(SLAB_session), first = slab_take(a, s, 0, SLAB_session), n = 0;
+	uint8_t *seen = calloc(per, 1);
+
+	for (int use = 0; use < 3; use++) { /* one slot's generation is far ahead of the others' */
+		slab_publish(slab_pointer(a, SLAB_session, first));
+		slab_put(a, s, SLAB_session, first);
+		assert_int_equal(slab_take(a, s, 0, SLAB_session), first);
+	}
+	slab_put(a, s, SLAB_session, first);
+	slab_give_back(a, s);
+	for (uint32_t i; n < per && (i = slab_take(a, other, 1, SLAB_session)); n++) {
+		assert_int_equal(i / per, first / per);
+		assert_int_equal(seen[i % per]++, 0);
+		assert_int_equal(generation_of(a, SLAB_session, i), i == first ? 8 : 0);
+	}
+	assert_int_equal(n, per);
+	for (uint32_t i = 0; i < per; i++)
+		slab_put(a, other, SLAB_session, first / per * per + i);
+	slab_give_back(a, other);
+	uint32_t part = slab_take(a, slab_of(a, 0, SLAB_part), 0, SLAB_part);
+
+	assert_int_equal(part / slab_per_page(SLAB_part), first / per);
+	assert_int_equal(generation_of(a, SLAB_part, part), page_map(a)[first / per - 1].top);
+	free(seen);
+	arena_close(a);
+}
+
 static void test_generation_wraps(void **state)
 {
 	struct arena *a = small_arena(1, 1);
@@ -596,6 +628,7 @@ int main(void)
 		cmocka_unit_test(test_against_a_list),
 		cmocka_unit_test(test_pages_change_class_and_actor),
 		cmocka_unit_test(test_no_handle_outlives_its_page),
+		cmocka_unit_test(test_a_whole_page_is_not_cut_again),
 		cmocka_unit_test(test_generation_wraps),
 		cmocka_unit_test(test_valid_distrusts),
 		cmocka_unit_test(test_next_live_from_anywhere),
