@@ -73,16 +73,18 @@ int main(int argc, char **argv)
 		{"cpu", "N", "on this CPU alone, 0", .number = &cpu, .max = CPU_SETSIZE - 1},
 		{"seconds", "N", "for so long, 60", .number = &seconds, .min = 1, .max = 86400}, {0}};
 	int status = args_parse(argc, argv, "bench_witness", "stalls of a thread that does nothing", args, NULL);
-	struct actor *actor = calloc(1, sizeof *actor);
 	struct memory memory;
 	cpu_set_t set;
 
 	if (status != ARGS_RUN)
 		return status;
+	struct actor *actor = calloc(1, sizeof *actor);
+
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
 	if (!actor || sched_setaffinity(0, sizeof set, &set) || !map(&memory, file)) {
 		perror("bench_witness");
+		free(actor);
 		return 1;
 	}
 	unsigned long turns = run(actor, &memory, mono_after(mono_now(), span_s(seconds)));
