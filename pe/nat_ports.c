@@ -658,7 +658,7 @@ const struct nat_address *nat_fetch_port(const struct nat *n, const struct sessi
 
 	__builtin_prefetch(&t->chunk[set][p.chunk], 1);
 	if (at->view)
-		port_view_fetch(port_view_at(n->arena, at->view), set, p.chunk);
+		port_view_fetch(port_view_at(n->arena, at->view), &n->ports[at->order], set, p.chunk);
 	return at;
 }
 

@@ -79,11 +79,10 @@ static inline struct port_view *port_view_at(const struct arena *a, uint32_t ind
 
 /* Fetches what port_view_put looks at and changes for a port of this chunk. Inlined come what may (local_prefetch). */
 __attribute__((always_inline)) static inline void port_view_fetch(
-	const struct port_view *v, enum port_set set, unsigned chunk)
+	const struct port_view *v, const struct port_rules *r, enum port_set set, unsigned chunk)
 {
 	__builtin_prefetch(v, 1);
-	__builtin_prefetch(&v->some, 1);
-	__builtin_prefetch(&v->has[set][chunk / 64], 1);
+	__builtin_prefetch(&v->has[set][chunk_bit(r->column_bits, chunk) / 64], 1);
 	__builtin_prefetch(&v->rests[set][chunk / 64], 1);
 }
 
