@@ -38,6 +38,17 @@ static void leave(struct world *w)
 	slab_give_back(w->arena, slab_2(w));
 }
 
+/* As another actor would find it: the next to take it does not cut it. */
+static void page_left_whole(struct world *w)
+{
+	one_page_empty(w);
+	uint32_t number = slab_2(w)->partial;
+
+	leave(w);
+	EXPECT(w, slab_2(w)->pages == 0);
+	slab_2(w)->hint = number - 1; /* that one again */
+}
+
 /* A session alone on engine 2's second page: its end empties that page, which then goes back. */
 static void last_of_its_page(struct world *w)
 {
@@ -97,6 +108,7 @@ static void free_tables(struct world *w)
 
 const struct scenario scenarios_pages[] = {
 	{.name = "page_take", .dies = 2, .stride = 997, .prepare = nothing, .operate = out_2},
+	{.name = "page_take_whole", .dies = 2, .prepare = page_left_whole, .operate = out_2},
 	{.name = "page_give_back", .dies = 2, .prepare = last_of_its_page, .operate = turn_2},
 	{.name = "page_leave", .dies = 2, .prepare = one_page_empty, .operate = leave},
 	{.name = "port_tables_make", .dies = ACTOR_MGMTD, .prepare = nothing, .operate = two_more_addresses},
