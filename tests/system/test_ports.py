@@ -23,6 +23,8 @@ def pool(**more):
 
 KEPT = {"nat": {"port_parity": "preserve", "port_range": "preserve"}}
 LOW = 777  # an inside port below 1024
+# A name is asked for from a port that no socket is given: the mapping lives on, and a later socket's of the same port would be it.
+ASKED_FROM = 1053
 
 # What the configuration says besides, in this order.
 CHANGES = [
@@ -50,11 +52,15 @@ class Ways(PortsCase):
 
     used = {}  # local ports of earlier sockets: a new one of the same number has the mapping that lives on
 
+    def ask(self, sub, host, port):
+        me = topology.subscriber(int(sub[3:]))
+        return self.out(sub, ["dig", "+short", "+tries=3", "+time=2", "-b", f"{me}#{port}", f"@{services.DNS}", host]).split()
+
     def use_programs(self, sub):
         self.assert_page(sub)
         self.out(sub, ["ping", "-n", "-c", "3", "-i", "0.2", "-W", "2", services.HTTP[0]])
         host, address = next(iter(services.HOSTS.items()))
-        self.assertEqual(self.out(sub, ["dig", "+short", "+tries=3", "+time=2", f"@{services.DNS}", host]).split(), [address])
+        self.assertEqual(self.ask(sub, host, ASKED_FROM), [address])
         self.out(sub, ["iperf3", "-c", services.IPERF, "-p", str(services.IPERF_PORT + int(sub[3:]) - 1), "-n", "1M"])
         flows = self.flows(sub, 20)
         seen = flows.exchange()
@@ -89,8 +95,7 @@ class Ways(PortsCase):
     def assert_kept(self, seen):
         """Even stays even, odd stays odd; a port below 1024 stays below."""
         self.assertEqual({p: int(end.split(":")[1]) % 2 for p, end in seen.items()}, {p: p % 2 for p in seen})
-        self.out("sub1", ["dig", "+short", "+tries=3", "+time=2", "-b", f"{topology.subscriber(1)}#{LOW}", f"@{services.DNS}",
-                          next(iter(services.HOSTS))])
+        self.ask("sub1", next(iter(services.HOSTS)), LOW)
         nats = {s["nat"] for s in self.sessions(inside=topology.subscriber(1), protocol="udp")
                 if s["inside"].endswith(f":{LOW}")}
         self.assertTrue(nats and all(int(n.split(":")[1]) < 1024 and int(n.split(":")[1]) % 2 for n in nats), nats)
