@@ -316,7 +316,8 @@ static void *engine_run(void *arg)
 	struct rnd r = {e->n + 100};
 
 	t.actor = e->n;
-	for (uint64_t step = 0; step < STEPS || (!e->found && step < 1000 * STEPS); step++) { /* until others were there */
+	/* Until others were there, too. */
+	for (uint64_t step = 0; step < STEPS || (!e->found && step < 1000 * STEPS); step++) {
 		engine_step(e, &t, &r);
 		atomic_store(&e->shared->steps[e->n], step);
 	}

@@ -459,7 +459,8 @@ static void test_processes_killed(void **state)
 		w[e] = (struct worker){subscribers_view(a, e), t, e + 1, UINT64_MAX, t->generation, {0}};
 		pid[e] = start(&w[e]);
 	}
-	for (unsigned n = 0; n < KILLS || (t->granted <= GRANTS && n < 100 * KILLS); n++) { /* they may get no processor */
+	/* Longer if they get no processor. */
+	for (unsigned n = 0; n < KILLS || (t->granted <= GRANTS && n < 100 * KILLS); n++) {
 		unsigned e = rnd_below(&r, PROCESSES);
 
 		usleep(1000 + rnd_below(&r, 3000));
