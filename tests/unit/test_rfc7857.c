@@ -254,7 +254,7 @@ static void test_7857_7_rst_many(struct lab *l)
 
 /* ---- ports ---- */
 
-/* Ports that follow one another tell nothing: of 200 in a row few are neighbours, and two laboratories differ. */
+/* Ports that follow one another tell nothing: of 200 in a row few are neighbours, and they lie all over the range. */
 static void test_7857_9(struct lab *l)
 {
 	unsigned neighbours = 0, last = 0, low = 65535, high = 0;
