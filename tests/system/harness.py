@@ -250,9 +250,26 @@ class LabCase(Patient):
     def engines(self):
         return self.lab.api("/api/v1/engines")["engines"]
 
-    def counters(self):
+    @staticmethod
+    def counters_of(rows):
         """Counters and verdicts of each engine, in one dictionary for each."""
-        return [{**e["counters"], **e["verdicts"]} for e in self.engines()]
+        return [{**e["counters"], **e["verdicts"]} for e in rows]
+
+    def counters(self):
+        return self.counters_of(self.engines())
+
+    def at_rest(self, of):
+        """The engines once `of` is the same at two looks, between which every one of them has turned."""
+        def look():
+            rows = self.engines()
+            return rows if all(e["heartbeat_age_ms"] < 250 for e in rows) else None
+        before = wait_for("every engine turns", look)
+        while True:
+            time.sleep(0.3)
+            after = wait_for("every engine turns", look)
+            if of(after) == of(before):
+                return after
+            before = after
 
     def ctl(self, *args):
         """From the host, where the lab has the API; the appliance's own namespace has not."""

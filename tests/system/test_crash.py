@@ -15,16 +15,10 @@ class Crash(LabCase):
     OPTIONS = {"subs": 3}
 
     def counted(self):
-        """Sessions of all engines, once two looks agree: the gauge follows by a turn of housekeeping."""
-        def now():
-            return sum(e["sessions"] for e in self.engines())
-        before = now()
-        while True:
-            time.sleep(0.3)
-            after = now()
-            if after == before:
-                return after
-            before = after
+        """Sessions of all engines: the gauge follows by a turn of housekeeping."""
+        def now(rows):
+            return sum(e["sessions"] for e in rows)
+        return now(self.at_rest(now))
 
     def taken_over(self, role):
         """How many sessions it found, at each of its starts so far."""

@@ -28,14 +28,8 @@ class Traffic(LabCase):
 
     def settled(self):
         """Counters once nothing moves any more: of a connection's last packets, too."""
-        before = self.counters()
-        while True:
-            time.sleep(0.3)
-            after = self.counters()
-            if all(a["rx_inside_packets"] == b["rx_inside_packets"] and a["rx_outside_packets"] == b["rx_outside_packets"]
-                   for a, b in zip(after, before)):
-                return after
-            before = after
+        return self.counters_of(self.at_rest(lambda rows: [
+            (e["counters"]["rx_inside_packets"], e["counters"]["rx_outside_packets"]) for e in rows]))
 
     def test_pages(self):
         self.each(traffic.page)
