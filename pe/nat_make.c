@@ -36,8 +36,11 @@ STAGE bool take_units(struct subscriber_part *p, enum quota ports)
 /* The object, as it was foreseen; 0: no memory. */
 STAGE uint32_t build(struct nat *n, const struct prospect *x)
 {
-	uint32_t index = slab_take(n->arena, &n->actor->slab[SLAB_session], n->engine, SLAB_session);
+	struct slab *slab = &n->actor->slab[SLAB_session];
+	uint32_t index = slab_take_at_once(n->arena, slab, SLAB_session);
 
+	if (!index)
+		index = slab_take(n->arena, slab, n->engine, SLAB_session);
 	if (!index)
 		return 0;
 	uint8_t *s = (uint8_t *)session_at(n->arena, index);
@@ -107,6 +110,16 @@ STAGE enum verdict bind_session(
 	return refused;
 }
 
+STAGE local_place insert(struct local_table *t, uint64_t hash, uint32_t index, unsigned class, uint32_t now_s)
+{
+	local_place place = local_empty(t, local_first(t, hash));
+
+	if (!place)
+		return local_insert(t, hash, index, class, now_s);
+	local_fill(place, hash, index, class, now_s);
+	return place;
+}
+
 /* Both directions, in this engine's tables; the packet's own last. NULL: one is full. */
 STAGE local_place enter(
 	struct nat *n, const struct flow *f, uint32_t index, struct session *s, const struct prospect *x)
@@ -118,9 +131,9 @@ STAGE local_place enter(
 	count(n, COUNTER_sessions_created);
 	nat_note_made(n, x->reverse);
 	nat_note_made(n, f->hash);
-	if (!local_insert(&n->local[DIR_INBOUND], x->reverse, index, class, n->now_s))
+	if (!insert(&n->local[DIR_INBOUND], x->reverse, index, class, n->now_s))
 		return NULL;
-	return local_insert(&n->local[DIR_OUTBOUND], f->hash, index, class, n->now_s);
+	return insert(&n->local[DIR_OUTBOUND], f->hash, index, class, n->now_s);
 }
 
 /* ---- all of it ---- */
