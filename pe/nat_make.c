@@ -63,13 +63,14 @@ STAGE void publish(struct nat *n, uint32_t index, struct session *s, const struc
 	count(n, COUNTER_mappings_created);
 }
 
-STAGE enum verdict enter_bindings(struct nat *n, uint32_t index, struct session *s, const struct prospect *x)
+STAGE enum verdict enter_bindings(
+	struct nat *n, uint32_t index, struct session *s, const struct prospect *x, const struct global_sight *mappings)
 {
 	enum verdict refused = N_VERDICTS;
 
 	if (session_has(s, SESSION_FILTERS) && !global_enter_at_once(&n->filters, &x->filter, index))
 		refused = nat_enter_filter(n, index, s);
-	if (refused == N_VERDICTS && !global_insert_at_once(&n->mappings, &x->mapping, index) &&
+	if (refused == N_VERDICTS && !global_insert_seen(&n->mappings, &x->mapping, mappings, index) &&
 		!global_insert(&n->mappings, &x->mapping, index))
 		refused = VERDICT_drop_table_full;
 	return refused;
@@ -98,14 +99,16 @@ STAGE bool take_port(struct nat *n, const struct session *s, const struct prospe
 STAGE enum verdict bind_session(
 	struct nat *n, uint32_t index, struct session *s, const struct prospect *x, enum quota ports)
 {
-	if (!global_try_pair(&n->mappings, &x->mapping))
+	struct global_sight mappings;
+
+	if (!global_try_and_look(&n->mappings, &x->mapping, &mappings))
 		return bind_anew(n, index, s, x, ports);
-	if (!global_has_none(&n->mappings, &x->mapping) || !take_port(n, s, x)) {
+	if (!mappings.none || !take_port(n, s, x)) {
 		global_free_pair(&n->mappings, &x->mapping);
 		return bind_anew(n, index, s, x, ports);
 	}
 	publish(n, index, s, x);
-	enum verdict refused = enter_bindings(n, index, s, x);
+	enum verdict refused = enter_bindings(n, index, s, x, &mappings);
 	global_free_pair(&n->mappings, &x->mapping);
 	return refused;
 }
