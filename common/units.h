@@ -46,6 +46,11 @@ static inline span_t span_ns(uint64_t ns)
 	return (span_t){ns};
 }
 
+static inline span_t span_us(uint64_t us)
+{
+	return (span_t){us * 1000u};
+}
+
 static inline span_t span_ms(uint64_t ms)
 {
 	return (span_t){ms * 1000000u};

@@ -15,6 +15,7 @@
 #include "pe/fib.h"
 #include "pe/flow.h"
 #include "pe/icmp_error.h"
+#include "pe/rooms.h"
 #include "shm/clear.h"
 #include "shm/engine.h"
 #include "shm/event.h"
@@ -140,6 +141,7 @@ struct nat {
 	uint16_t address_of[CONFIG_ADDRESSES_MAX];        /* where config.addresses[i] is among them */
 	uint32_t n_addresses;
 	struct nat_lender lender[CONFIG_ADDRESSES_MAX];
+	struct rooms rooms; /* which of them have something to give, by index */
 	struct port_rules ports[N_PORT_ORDERS];
 	struct older_orders older;
 	struct nat_alone alone[NAT_ALONE_SLOTS];

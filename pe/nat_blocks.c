@@ -173,18 +173,43 @@ static bool make_on(struct nat *n, const struct session *s, const struct snapsho
 	return block_make(&n->subscribers, who, n->part->subscriber, &w) != 0;
 }
 
+struct blocking {
+	struct nat *n;
+	const struct session *s;
+	const struct snapshot_pool *pool;
+	struct subscriber *who;
+};
+
+static enum room_answer make_at(void *context, uint32_t index, bool look)
+{
+	const struct blocking *x = context;
+
+	return make_on(x->n, x->s, x->pool, x->who, &x->n->config.addresses[index]) ? ROOM_TAKEN : ROOM_NONE;
+}
+
 /* Under the subscriber's lock: on its own address, or on the next that has room. */
 static enum verdict make_block(
-	struct nat *n, const struct session *s, const struct snapshot_pool *pool, struct subscriber *who, uint32_t pick)
+	struct nat *n, const struct session *s, uint32_t pool_index, struct subscriber *who, uint32_t pick)
 {
+	const struct snapshot_pool *pool = &n->config.pools[pool_index];
+	struct blocking x = {n, s, pool, who};
+	const struct room_walk w = {.rooms = &n->rooms,
+		.kind = ROOM_BLOCKS + port_set_of(s->l4),
+		.pool = pool_index,
+		.n_pools = n->config.n_pools,
+		.first = pool->first,
+		.usable = pool->usable,
+		.pick = pick % pool->usable,
+		.now = n->now,
+		.take = make_at,
+		.context = &x};
+
 	if (!may_have_more(n, pool, who))
 		return VERDICT_drop_block_limit;
-	for (uint32_t i = 0; i < pool->usable; i++)
-		if (make_on(n, s, pool, who, &n->config.addresses[pool->first + (pick + i) % pool->usable])) {
-			nat_counter(n, COUNTER_blocks_made, 1);
-			return N_VERDICTS;
-		}
-	return VERDICT_drop_no_block;
+	if (!rooms_walk(&w))
+		return VERDICT_drop_no_block;
+	nat_counter(n, COUNTER_blocks_made, 1);
+	return N_VERDICTS;
 }
 
 /* Tells lists apart; 0: there are none. */
@@ -206,7 +231,7 @@ static enum verdict take_in_new(
 	if (!subscriber_lock(&n->subscribers, who))
 		return VERDICT_drop_lock_busy;
 	bool done = list_of(who) != list && take_in_any(n, s, pool, who, true, draw);
-	enum verdict refused = done ? N_VERDICTS : make_block(n, s, pool, who, nat_paired_in(n, s, pool_index));
+	enum verdict refused = done ? N_VERDICTS : make_block(n, s, pool_index, who, nat_paired_in(n, s, pool_index));
 
 	if (!done && refused == N_VERDICTS && !take_in_any(n, s, pool, who, true, draw))
 		refused = VERDICT_drop_no_port;
@@ -244,13 +269,24 @@ static uint32_t hold_of(const struct nat *n, uint32_t table)
 	return 0; /* of an address that gives nothing any more */
 }
 
+/* There is a block to be had on its address. */
+static void open_table(struct nat *n, uint32_t table)
+{
+	const struct snapshot_address *a = nat_usable_address(n, port_table_at(n->arena, table)->address);
+
+	for (unsigned set = 0; a && set < N_PORT_SETS; set++)
+		rooms_open(&n->rooms, ROOM_BLOCKS + set, (uint32_t)(a - n->config.addresses));
+}
+
 /* Unless another engine did, and perhaps a new one is in its place. */
 static void give_back(struct nat *n, const struct subscriber_part *p, struct subscriber *who, unsigned i, uint64_t word)
 {
 	if (!subscriber_lock(&n->subscribers, who))
 		return;
-	if (block_listed(who, i) == word && block_give_back(&n->subscribers, who, p->subscriber, i))
+	if (block_listed(who, i) == word && block_give_back(&n->subscribers, who, p->subscriber, i)) {
 		nat_counter(n, COUNTER_blocks_returned, 1);
+		open_table(n, block_of_word(word).table);
+	}
 	subscriber_unlock(&n->subscribers, who);
 }
 

@@ -117,6 +117,7 @@ void nat_ports_configure(struct nat *n)
 	for (uint32_t i = 0; i < n->n_addresses; i++)
 		n->address_of[n->address[i].index] = (uint16_t)i;
 	memset(n->lender, 0, sizeof n->lender);
+	rooms_init(&n->rooms);
 	for (uint32_t i = 0; i < n_former; i++)
 		if (former[i].view && !bsearch(&former[i], n->address, n->n_addresses, sizeof former[0], by_host))
 			drop_view(n, former[i].view);
@@ -240,6 +241,21 @@ static bool is_stale(const struct nat *n, const struct port_view *v, uint32_t in
 	return v->version != r->version || v->table != n->config.addresses[index].ports;
 }
 
+/* What the view says anew may be found there. */
+static void open_by_view(struct nat *n, uint32_t index, struct port_view *v, enum port_set set)
+{
+	bool news = port_view_has_news(v, set);
+
+	if (!n->rooms.closed)
+		return;
+	for (unsigned kind = ROOM_PORTS + set; kind < ROOM_BLOCKS; kind += N_PORT_SETS) {
+		if (news)
+			rooms_open(&n->rooms, kind, index);
+		if (port_view_is_unseen(v, set))
+			rooms_unsee(&n->rooms, kind, index);
+	}
+}
+
 /* One that is not there, or is of another time. NULL: no page left. */
 static struct port_view *make_view(struct nat *n, uint32_t index, const struct port_rules *r)
 {
@@ -255,8 +271,11 @@ static struct port_view *make_view(struct nat *n, uint32_t index, const struct p
 	}
 	struct port_view *v = port_view_at(n->arena, at->view);
 
-	if (is_stale(n, v, index, r))
+	if (is_stale(n, v, index, r)) {
 		port_view_make(v, port_table_at(n->arena, a->ports), a->ports, r, n->now_s);
+		for (unsigned set = 0; set < N_PORT_SETS; set++)
+			open_by_view(n, index, v, set);
+	}
 	n->lender[index] = (struct nat_lender){port_table_at(n->arena, a->ports), v};
 	return v;
 }
@@ -278,16 +297,22 @@ static inline bool hashes_ports(const struct nat *n, enum l4 l4)
 	return (l4 == L4_TCP && s->tcp) || (l4 == L4_UDP && s->udp);
 }
 
+static inline bool wants_low(const struct nat *n, const struct session *s)
+{
+	return n->config.preserve_range && s->l4 != L4_ICMP && be16_host(s->inside_port) < LOW_PORTS;
+}
+
 static inline void make_wish(
 	struct port_wish *w, const struct nat *n, const struct session *s, be32_t nat, uint32_t draw)
 {
 	w->draw = draw;
 	w->port = 0;
+	w->glance = false;
 	w->by_port = hashes_ports(n, s->l4);
-	w->hash = w->by_port ? toeplitz_tuple(&n->steering[SIDE_OUTSIDE].hash, s->remote, nat, s->remote_port,
-				       (be16_t){0})
-			     : 0;
-	w->low = s->l4 != L4_ICMP && n->config.preserve_range && be16_host(s->inside_port) < LOW_PORTS;
+	w->hash = w->by_port
+			  ? toeplitz_tuple(&n->steering[SIDE_OUTSIDE].hash, s->remote, nat, s->remote_port, (be16_t){0})
+			  : 0;
+	w->low = wants_low(n, s);
 	w->odd = s->l4 != L4_ICMP && n->config.preserve_parity ? (int8_t)(be16_host(s->inside_port) & 1) : -1;
 }
 
@@ -357,13 +382,9 @@ const struct port_bar *nat_port_bar(
 	return n->config.n_static || a->older[0] ? &x->bar : NULL;
 }
 
-/* All of the address was looked at a moment ago, and nothing was free. Low ports are apart. */
-static bool is_full(const struct nat *n, const struct port_view *v, enum port_set set)
-{
-	return v && port_view_was_empty(v, set, n->now) && !n->config.preserve_range;
-}
-
-static int take_of(struct nat *n, uint32_t index, const struct port_rules *r, const struct session *s, uint32_t draw)
+/* By a glance only, or also by a look at the whole address. */
+static int take_of(
+	struct nat *n, uint32_t index, const struct port_rules *r, const struct session *s, uint32_t draw, bool look)
 {
 	const struct snapshot_address *a = &n->config.addresses[index];
 	struct port_wish w;
@@ -372,6 +393,7 @@ static int take_of(struct nat *n, uint32_t index, const struct port_rules *r, co
 	struct port_view *v = view_of(n, index, r);
 
 	make_wish(&w, n, s, a->address, draw);
+	w.glance = !look;
 	w.port = n->ahead && n->ahead->outbound ? n->ahead->port.port : 0;
 	return v ? port_view_take(v, port_table_at(n->arena, a->ports), r, bar, port_set_of(s->l4), &w, n->now,
 			   &n->actor->intent.port)
@@ -392,39 +414,55 @@ static bool take_foreseen(struct nat *n, struct session *s, const struct snapsho
 	return true;
 }
 
-/* From the pick on, one of those that are full, or of those that are not, as far as is known. */
-static bool take_of_some(
-	struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw, uint32_t pick, bool full)
+static struct room_walk walk_of(const struct nat *n, const struct session *s, uint32_t pool, uint32_t pick)
 {
-	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
-	const struct port_rules *r = rules_of(n, rule);
+	const struct snapshot_pool *p = &n->config.pools[pool];
 
-	for (uint32_t i = 0; i < pool->usable; i++) {
-		uint32_t index = pool->first + (pick + i) % pool->usable;
-		int port = is_full(n, view_of(n, index, r), port_set_of(s->l4)) == full ? take_of(n, index, r, s, draw)
-											: -1;
-
-		if (port < 0)
-			continue;
-		s->nat = n->config.addresses[index].address;
-		s->nat_port = be16_of((uint16_t)port);
-		return true;
-	}
-	return false;
+	return (struct room_walk){.rooms = (struct rooms *)&n->rooms,
+		.kind = port_set_of(s->l4) + (wants_low(n, s) ? ROOM_LOW : ROOM_PORTS),
+		.pool = pool,
+		.n_pools = n->config.n_pools,
+		.first = p->first,
+		.usable = p->usable,
+		.pick = pick < p->usable ? pick : pick % p->usable,
+		.now = n->now};
 }
 
-/* On another address than the first only when that one is full. Others may have freed something since it was found so: those
- * come last. */
+struct taking {
+	struct nat *n;
+	struct session *s;
+	const struct port_rules *r;
+	uint32_t draw;
+};
+
+static enum room_answer take_at(void *context, uint32_t index, bool look)
+{
+	const struct taking *x = context;
+	int port = take_of(x->n, index, x->r, x->s, x->draw, look);
+	struct port_view *v = x->n->lender[index].view;
+
+	if (port < 0)
+		return v && port_view_has_news(v, port_set_of(x->s->l4)) ? ROOM_MORE : ROOM_NONE;
+	x->s->nat = x->n->config.addresses[index].address;
+	x->s->nat_port = be16_of((uint16_t)port);
+	return ROOM_TAKEN;
+}
+
+/* On another address than the first only when that one is full. */
 static enum verdict take_shared(struct nat *n, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
 {
 	if (take_foreseen(n, s, rule))
 		return N_VERDICTS;
 	const struct snapshot_pool *pool = &n->config.pools[rule->pool];
-	uint32_t pick = first_pick(n, s, rule, draw);
 
-	if (take_of_some(n, s, rule, draw, pick, false) || take_of_some(n, s, rule, draw, pick, true))
-		return N_VERDICTS;
-	return pool->n && !pool->usable ? VERDICT_drop_draining : VERDICT_drop_no_port;
+	if (!pool->usable)
+		return pool->n ? VERDICT_drop_draining : VERDICT_drop_no_port;
+	struct taking x = {n, s, rules_of(n, rule), draw};
+	struct room_walk w = walk_of(n, s, rule->pool, first_pick(n, s, rule, draw));
+
+	w.take = take_at;
+	w.context = &x;
+	return rooms_walk(&w) ? N_VERDICTS : VERDICT_drop_no_port;
 }
 
 /* A newer configuration is in force than this engine has, and gives from another table (snapshot.h, Tables): then the port
@@ -500,7 +538,7 @@ static enum verdict take_on(struct nat *n, struct session *s, const struct snaps
 	int port = -1;
 
 	if (at && at->index >= pool->first && at->index - pool->first < pool->usable)
-		port = take_of(n, at->index, rules_of(n, rule), s, draw);
+		port = take_of(n, at->index, rules_of(n, rule), s, draw, true);
 	if (port < 0)
 		return VERDICT_drop_no_port;
 	s->nat_port = be16_of((uint16_t)port);
@@ -528,16 +566,16 @@ enum verdict nat_take_wanted(struct nat *n, struct session *s, const struct snap
 	return refused == N_VERDICTS && !nat_keep_port(n, s) ? VERDICT_drop_draining : refused;
 }
 
-/* The choice passes by addresses that are full, as far as is known: so does who looks ahead. */
-static void pass_by_full(struct nat *n, struct prospect *x, const struct snapshot_pool *pool)
+/* The choice passes by addresses that are closed: so does who looks ahead. False: there is no other. */
+static bool pass_by_closed(struct nat *n, struct prospect *x, uint32_t pool)
 {
-	enum { MOST = 8 };
-	enum port_set set = port_set_of(x->s.l4);
+	const struct snapshot_pool *p = &n->config.pools[pool];
+	struct room_walk w = walk_of(n, &x->s, pool, x->address - p->first);
+	uint32_t place = rooms_next_open(&w);
 
-	for (uint32_t i = 1; i < MOST && i < pool->usable && is_full(n, x->view, set); i++) {
-		x->address = x->address + 1 < pool->first + pool->usable ? x->address + 1 : pool->first;
-		x->view = view_of(n, x->address, x->rules);
-	}
+	if (place < p->usable)
+		x->address = p->first + place;
+	return place < p->usable;
 }
 
 void nat_aim_port(struct nat *n, struct prospect *x)
@@ -556,8 +594,10 @@ void nat_aim_port(struct nat *n, struct prospect *x)
 	x->sure = picked || rule->pooling == POOLING_ARBITRARY;
 	x->address = pool->first + (pick < pool->usable ? pick : pick % pool->usable);
 	x->rules = r;
+	if (!rooms_is_open(&n->rooms, ROOM_PORTS + port_set_of(x->s.l4), x->address) &&
+		!pass_by_closed(n, x, rule->pool))
+		return;
 	x->view = view_of(n, x->address, r);
-	pass_by_full(n, x, pool);
 	if (!x->view)
 		return;
 	make_wish(&x->wish, n, &x->s, n->config.addresses[x->address].address, x->draw);
@@ -712,6 +752,8 @@ void nat_free_port(struct nat *n, const struct session *s, struct port_seat seat
 			port_view_put(v, t, r, port_set_of(s->l4), port, must_rest(s), n->now_s);
 		else
 			put_elsewhere(n, t, s);
+		if (v)
+			open_by_view(n, seat.at->index, v, port_set_of(s->l4));
 	}
 	atomic_store_explicit(&n->actor->intent.port, 0, memory_order_release);
 }
@@ -734,6 +776,8 @@ void nat_ports_slice(struct nat *n)
 				return;
 			}
 			port_view_wake(v, port_table_at(n->arena, v->table), r, WAKE_WORDS, n->now_s);
+			for (unsigned set = 0; set < N_PORT_SETS; set++)
+				open_by_view(n, at->index, v, set);
 			if (v->rest_at)
 				return;
 		}

@@ -34,10 +34,11 @@ struct search {
 	int odd;
 	uint64_t random;
 	_Atomic uint64_t *intent;
-	unsigned tries; /* of chunks that were of no use */
-	uint32_t known; /* bit: that word of `home` has been asked for */
-	bool some_rest; /* a look everywhere met resting ports */
-	uint64_t *home; /* COLUMN_WORDS of them: the home slots of the flow */
+	unsigned tries;            /* of chunks that were of no use */
+	uint32_t known;            /* bit: that word of `home` has been asked for */
+	bool hasty;                /* the view has chunks that were not tried */
+	uint64_t *home;            /* COLUMN_WORDS of them: the home slots of the flow */
+	struct port_use_count met; /* by a look everywhere */
 };
 
 /* ---- what the rules say of a chunk ---- */
@@ -104,11 +105,10 @@ static void set_has(struct port_view *v, const struct port_rules *r, enum port_s
 	unsigned bit = chunk_bit(r->column_bits, chunk);
 	uint64_t *word = &v->has[set][bit / 64], one = 1ull << bit % 64;
 
-	if (has)
-		v->empty_until_ns[set] = 0;
 	if (has == !!(*word & one))
 		return;
 	*word ^= one;
+	v->news |= (uint8_t)((unsigned)has << set);
 	if (chunk >= ORDER_CHUNKS)
 		return;
 	unsigned column = column_of(r, chunk);
@@ -143,6 +143,7 @@ static void note_own(struct port_view *v, struct port_table *t, const struct por
 		unsigned column = column_of(r, chunk);
 
 		v->maybe[set][column / 64] |= 1ull << column % 64;
+		v->news |= (uint8_t)(1u << set);
 		own = false;
 	}
 	set_has(v, r, set, chunk, own && (chunk_free(word) & r->allowed[chunk]));
@@ -347,6 +348,7 @@ static int choose(struct search *s)
 static void begin(struct search *s)
 {
 	s->tries = 0;
+	s->hasty = false;
 	s->stages = 1u << STAGE_VIEW | 1u << STAGE_UNHELD | 1u << STAGE_UNHELD_DEALT;
 	if (s->w->low)
 		s->stages |= 1u << STAGE_LOW;
@@ -426,8 +428,10 @@ static int take_chosen(struct search *s)
 		int port = is_gone(s, (unsigned)chunk) ? -1 : take_in(s, (unsigned)chunk);
 		if (port >= 0)
 			return port;
-		if (++s->tries % TRIES == 0)
-			s->stages &= s->stages - 1;
+		if (++s->tries % TRIES)
+			continue;
+		s->hasty |= stage_of(s) == STAGE_HOME || stage_of(s) == STAGE_VIEW;
+		s->stages &= s->stages - 1;
 	}
 	return -1;
 }
@@ -438,28 +442,50 @@ static uint32_t chunks_for(const struct search *s)
 	return s->w->low ? N_CHUNKS : ORDER_CHUNKS;
 }
 
-/* Whoever holds it. Blocks are their subscribers'. When this comes to nothing, all but a few chunks are wholly taken: those are
- * passed by at a glance. */
-static int take_anywhere(struct search *s)
+/* One that is not wholly taken. Blocks are their subscribers'. */
+static int take_if_free(struct search *s, unsigned chunk)
 {
-	uint32_t n = chunks_for(s), chunk = draw(s, n);
+	if (!s->r->allowed[chunk])
+		return -1;
+	uint64_t word = chunk_in_epoch(chunk_read(s->t, s->set, chunk), s->epoch);
+	uint32_t taken = (uint32_t)__builtin_popcount(chunk_taken(word)), free = chunk_free(word);
 
-	for (uint32_t i = 0; i < n; i++, chunk = chunk + 1 < n ? chunk + 1 : 0) {
-		uint64_t word = atomic_load_explicit(&s->t->chunk[s->set][chunk], memory_order_relaxed);
+	s->met.taken += taken;
+	s->met.resting += CHUNK_PORTS - taken - (uint32_t)__builtin_popcount(free);
+	if (!(free & s->r->allowed[chunk]) || chunk_holder(word) == CHUNK_BLOCK)
+		return -1;
+	return take_in(s, chunk);
+}
 
-		if (chunk_taken(word) == CHUNK_ALL)
-			continue;
-		word = chunk_in_epoch(word, s->epoch);
-		if (chunk_holder(word) == CHUNK_BLOCK)
-			continue;
-		s->some_rest |= has_resting(word);
-		if (!(chunk_free(word) & s->r->allowed[chunk]))
-			continue;
-		int port = take_in(s, chunk);
+/* When this comes to nothing, all but a few chunks are wholly taken, most of the time: those are passed by at a glance. */
+static int take_between(struct search *s, uint32_t chunk, uint32_t end)
+{
+	const _Atomic uint64_t *cell = s->t->chunk[s->set];
+
+	for (;; chunk++) {
+		uint32_t from = chunk;
+
+		while (chunk < end &&
+			chunk_taken(atomic_load_explicit(&cell[chunk], memory_order_relaxed)) == CHUNK_ALL)
+			chunk++;
+		s->met.taken += (chunk - from) * CHUNK_PORTS;
+		if (chunk == end)
+			return -1;
+		int port = take_if_free(s, chunk);
 		if (port >= 0)
 			return port;
 	}
-	return -1;
+}
+
+/* Whoever holds it. */
+static int take_anywhere(struct search *s)
+{
+	uint32_t n = chunks_for(s), start = draw(s, n);
+
+	s->met = (struct port_use_count){0, 0};
+	int port = take_between(s, start, n);
+
+	return port >= 0 ? port : take_between(s, 0, start);
 }
 
 /* More rest than may: some of those that rest are woken, the older half first. Many at once, since finding out that
@@ -485,24 +511,33 @@ static uint32_t wake_early(struct search *s, unsigned half, uint32_t excess)
 	return woken;
 }
 
-/* How many more rest than may, as far as is worth while at once. */
-static uint32_t rest_in_excess(const struct search *s)
-{
-	struct port_use_count n = ports_used(s->t, s->set, s->epoch);
-	uint32_t may = (uint32_t)((uint64_t)s->r->hold_percent * (n.taken + n.resting) / 100);
-	uint32_t excess = n.resting > may ? n.resting - may : 0;
-
-	return excess < WOKEN_PORTS ? excess : WOKEN_PORTS;
-}
-
 /* When nothing is free, and more rests than may. */
 static int take_resting(struct search *s)
 {
-	uint32_t excess = s->some_rest ? rest_in_excess(s) : 0;
+	uint32_t rest = s->met.resting, may = (uint32_t)((uint64_t)s->r->hold_percent * (s->met.taken + rest) / 100);
+	uint32_t excess = rest > may ? rest - may : 0;
 
+	s->v->calm[s->set] = excess ? 0 : may - rest;
+	if (excess > WOKEN_PORTS) /* as far as is worth while at once */
+		excess = WOKEN_PORTS;
 	if (!excess || !(wake_early(s, CHUNK_RESTED, excess) || wake_early(s, CHUNK_RESTS, excess)))
 		return -1;
 	return take_anywhere(s);
+}
+
+/* When a glance found nothing. */
+static int look_at_all(struct search *s, mono_t now)
+{
+	uint64_t *until = &s->v->empty_until_ns[s->set];
+
+	if (now.ns < *until)
+		return -1;
+	int port = take_anywhere(s);
+
+	if (port < 0)
+		port = take_resting(s);
+	*until = port < 0 ? mono_after(now, span_ms(LOOK_AGAIN_MS)).ns : 0;
+	return port;
 }
 
 int port_view_take(struct port_view *v, struct port_table *t, const struct port_rules *r, const struct port_bar *bar,
@@ -510,7 +545,7 @@ int port_view_take(struct port_view *v, struct port_table *t, const struct port_
 {
 	uint64_t home[COLUMN_WORDS];
 	struct search s = {v, t, r, bar, w, set, port_epoch(r->hold_s, (uint32_t)(now.ns / 1000000000u)), 0, w->odd,
-		w->draw, intent, 0, 0, false, home};
+		w->draw, intent, 0, 0, false, home, {0, 0}};
 	int port = take_foreseen(&s);
 
 	if (port < 0)
@@ -519,15 +554,9 @@ int port_view_take(struct port_view *v, struct port_table *t, const struct port_
 		s.odd = -1;
 		port = take_chosen(&s);
 	}
-	if (port >= 0)
-		return port;
-	if (!port_view_was_empty(v, set, now)) {
-		port = take_anywhere(&s);
-		if (port < 0)
-			port = take_resting(&s);
-		if (port < 0)
-			v->empty_until_ns[set] = mono_after(now, span_ms(LOOK_AGAIN_MS)).ns;
-	}
+	v->news |= (uint8_t)((port < 0 && s.hasty) << set);
+	if (port < 0 && !w->glance)
+		port = look_at_all(&s, now);
 	if (port < 0)
 		atomic_store_explicit(intent, 0, memory_order_relaxed);
 	return port;
@@ -538,7 +567,7 @@ struct port_aim port_aim_anew(const struct port_view *v, const struct port_table
 {
 	uint64_t home[COLUMN_WORDS];
 	struct search s = {(struct port_view *)v, (struct port_table *)t, r, NULL, w, set, epoch, 0, w->odd, w->draw,
-		NULL, 0, 0, false, home};
+		NULL, 0, 0, false, home, {0, 0}};
 
 	begin(&s);
 	int chunk = choose(&s);
@@ -584,18 +613,31 @@ bool port_view_take_one(struct port_view *v, struct port_table *t, const struct 
 
 /* ---- giving back ---- */
 
+/* One more rests: whether that may be too many. */
+static bool disturbs(struct port_view *v, enum port_set set)
+{
+	if (v->calm[set] == 0)
+		return true;
+	v->calm[set]--;
+	return false;
+}
+
 bool port_view_put(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
 	uint16_t port, bool rest, uint32_t now_s)
 {
 	struct port_place p = port_place_of(&r->order, port);
 	uint64_t word;
 
-	if (!chunk_put(t, set, p, rest && r->hold_s, port_epoch(r->hold_s, now_s), &word))
+	rest = rest && r->hold_s;
+	if (!chunk_put(t, set, p, rest, port_epoch(r->hold_s, now_s), &word))
 		return false;
 	if (!v)
 		return true;
-	v->empty_until_ns[set] = 0;
-	if (is_own(r, word, p.chunk))
+	bool own = is_own(r, word, p.chunk);
+
+	if (rest ? disturbs(v, set) : !own)
+		v->empty_until_ns[set] = 0;
+	if (own)
 		note_own(v, t, r, set, p.chunk, word);
 	return true;
 }
@@ -605,9 +647,10 @@ static void wake_chunk(struct port_view *v, struct port_table *t, const struct p
 {
 	uint64_t word = chunk_in_epoch(chunk_read(t, set, chunk), epoch);
 
-	if (has_resting(word) && chunk_holder(word) == holder_of(r))
-		return;
-	note_own(v, t, r, set, chunk, word);
+	if (!has_resting(word) || chunk_holder(word) != holder_of(r))
+		note_own(v, t, r, set, chunk, word);
+	else if (chunk_free(word) & r->allowed[chunk])
+		set_has(v, r, set, chunk, true);
 }
 
 void port_view_wake(

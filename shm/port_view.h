@@ -11,7 +11,9 @@
  *              4. a chunk of the view in any slot;
  *              5. an unheld chunk in any slot, those dealt to others last;
  *              6. any free port, whoever holds its chunk.
- *            So no engine is refused while a port is free, and in steady state none writes what another writes.
+ *            So no engine is refused while a port is free, and in steady state none writes what another writes. All but 6 is a
+ *            glance: words of the view, whatever the address has. 6 is a look at the whole of it: when it finds nothing it is not
+ *            repeated for 20 ms, unless this engine frees a port that its view does not show.
  * Units      chunks by number, see ports.h; seconds; epochs of the hold time.
  * Ownership  a view is an arena object of its engine (SLAB_port_view), and of nobody's interest besides: a successor throws
  *            its predecessor's views away. struct port_rules is the engine's private memory.
@@ -50,6 +52,7 @@ struct port_wish {
 	int8_t odd;    /* 0: an even port, 1: an odd one, -1: any */
 	bool low;      /* a port below LOW_PORTS, if there is one */
 	bool by_port;  /* the hash depends on the port */
+	bool glance;   /* what a look at the whole address would find is not wanted */
 };
 
 /* Legend  [G] slab generation  [F] while free  [O] owner engine only */
@@ -58,12 +61,13 @@ struct port_view {
 	uint32_t link;                        /*   4 [F] */
 	uint32_t table;                       /*   8 [O] slab index */
 	uint32_t version;                     /*  12 [O] of the rules it was made by */
-	uint64_t empty_until_ns[N_PORT_SETS]; /*  16 [O] nothing was free anywhere: not looked again before */
+	uint64_t empty_until_ns[N_PORT_SETS]; /*  16 [O] a look found nothing: not again before; 0: it may */
 	uint32_t rest_at;                     /*  32 [O] word of `rests` that is looked through next */
 	uint8_t luck[N_PORT_SETS];            /*  36 [O] with other engines' chunks, lately */
-	uint8_t reserved[2];                  /*    38 */
+	uint8_t news;                         /*    38 [O] bit: of that set a glance may find more than before */
+	uint8_t reserved;                     /*    39 */
 	uint64_t maybe_dealt[N_PORT_SETS];    /*    40 [O] bit: that word of the table's `unheld` may have dealt ones */
-	uint64_t reserved2;                   /*    56 */
+	uint32_t calm[N_PORT_SETS];           /*    56 [O] that may go to rest before more rest than may */
 	uint64_t some[N_PORT_SETS][COLUMN_WORDS];  /*    64 [O] bit: that column of `has` is not 0 */
 	uint64_t maybe[N_PORT_SETS][COLUMN_WORDS]; /*   576 [O] bit: that column of `unheld` may have ones not dealt */
 	uint64_t has[N_PORT_SETS][CHUNK_WORDS];    /* 1,088 [O] bit, in columns: the chunk has a port to be had */
@@ -100,10 +104,19 @@ void port_deal(struct port_rules *r, uint32_t percent);
 void port_view_make(
 	struct port_view *v, struct port_table *t, uint32_t table, const struct port_rules *r, uint32_t now_s);
 
-/* Whether nothing was free anywhere when this engine looked a moment ago, and nothing has come free by it since. */
-static inline bool port_view_was_empty(const struct port_view *v, enum port_set set, mono_t now)
+/* Whether a look at the whole address may find what none has found before. */
+static inline bool port_view_is_unseen(const struct port_view *v, enum port_set set)
 {
-	return now.ns < v->empty_until_ns[set];
+	return v->empty_until_ns[set] == 0;
+}
+
+/* Whether a glance may find more than the last time this was asked. */
+static inline bool port_view_has_news(struct port_view *v, enum port_set set)
+{
+	uint8_t news = v->news;
+
+	v->news = news & (uint8_t) ~(1u << set);
+	return news >> set & 1;
 }
 
 /* A free port for the wish. The intent is set as by chunk_take. */

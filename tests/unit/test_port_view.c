@@ -254,6 +254,138 @@ static void test_share_that_rests(void **state)
 	rig_close(r);
 }
 
+static bool is_shown(const struct rig *r, unsigned engine, unsigned chunk)
+{
+	unsigned bit = chunk_bit(r->rules[engine].column_bits, chunk);
+
+	return r->view[engine].has[PORTS_OTHER][bit / 64] >> bit % 64 & 1;
+}
+
+/* Chunks of engines that have a port free, and of those the ones that their engine's view shows. */
+static void count_shown(const struct rig *r, unsigned *free, unsigned *shown)
+{
+	*free = *shown = 0;
+	for (unsigned chunk = 0; chunk < ORDER_CHUNKS; chunk++) {
+		uint64_t word = chunk_in_epoch(chunk_read(r->table, PORTS_OTHER, chunk), (uint8_t)epoch_of(r));
+		unsigned holder = chunk_holder(word);
+
+		if (holder == CHUNK_UNHELD || !(chunk_free(word) & r->rules[0].allowed[chunk]))
+			continue;
+		++*free;
+		*shown += is_shown(r, holder - 1, chunk);
+	}
+}
+
+/* What has rested is to be had again by its engine also where more rests in the same chunk. */
+static void test_rested_beside_resting(void **state)
+{
+	struct rig *r = rig_open(&(struct rig_setup){.engines = 2,
+		.table_len = 128,
+		.first = LOW_PORTS,
+		.last = 65535,
+		.own_share = 50,
+		.hold_s = 100,
+		.hold_percent = 100});
+	static uint16_t got[65536];
+	_Atomic uint64_t intent = 0;
+	struct rnd rnd = {9};
+	struct rig_flow flow;
+	unsigned n = 0, free, shown;
+
+	for (int port = 0; port >= 0; n++) {
+		struct port_wish w = rig_wish(r, &rnd, &flow);
+
+		port = rig_take(r, n & 1, PORTS_OTHER, &w, &intent);
+		got[n] = (uint16_t)port;
+	}
+	for (unsigned freed = 0; freed < 40000; freed++) {
+		unsigned at = freed * 7919 % (n - 1); /* a prime: each once, all over */
+		uint16_t port = got[at];
+		unsigned chunk = port_place_of(&r->rules[0].order, port).chunk;
+		unsigned holder = chunk_holder(chunk_read(r->table, PORTS_OTHER, chunk));
+
+		if (freed == 20000)
+			r->now = mono_after(r->now, span_s(100));
+		assert_true(rig_put(r, holder - 1, PORTS_OTHER, port, true));
+	}
+	r->now = mono_after(r->now, span_s(100));
+	for (unsigned engine = 0; engine < 2; engine++)
+		rig_wake(r, engine);
+	count_shown(r, &free, &shown);
+	assert_int_equal(rig_used(r, PORTS_OTHER).resting, 20000);
+	assert_true(free > 3000);
+	assert_int_equal(shown, free);
+	rig_close(r);
+}
+
+/* ---- when nothing is found ---- */
+
+/* What a look at the whole address is repeated for: a port that the view does not show, and more that rest than may. */
+static void test_looks_again(void **state)
+{
+	struct rig *r = rig_open(&(struct rig_setup){
+		.engines = 2, .first = 2000, .last = 2095, .own_share = 0, .hold_s = 1000, .hold_percent = 25});
+	struct port_view *v = &r->view[0];
+	_Atomic uint64_t intent = 0;
+	struct rnd rnd = {10};
+	struct rig_flow flow;
+	struct port_wish w = rig_wish(r, &rnd, &flow), glance = w;
+
+	glance.glance = true;
+	for (uint16_t n = 0; n < 48; n++)
+		assert_true(rig_take(r, 1, PORTS_OTHER, &w, &intent) >= 0);
+	while (rig_take(r, 0, PORTS_OTHER, &glance, &intent) >= 0)
+		assert_int_not_equal(intent, 0);
+	assert_true(port_view_is_unseen(v, PORTS_OTHER));
+	while (rig_take(r, 0, PORTS_OTHER, &w, &intent) >= 0)
+		;
+	assert_int_equal(rig_used(r, PORTS_OTHER).taken, 96);
+	assert_false(port_view_is_unseen(v, PORTS_OTHER));
+	port_view_has_news(v, PORTS_OTHER);
+
+	/* a quarter of 96 may rest */
+	for (uint16_t n = 0; n < 24; n++) {
+		assert_true(rig_put(r, 0, PORTS_OTHER, (uint16_t)(2000 + n), true));
+		assert_false(port_view_is_unseen(v, PORTS_OTHER));
+		assert_int_equal(rig_take(r, 0, PORTS_OTHER, &w, &intent), -1);
+	}
+	assert_true(rig_put(r, 0, PORTS_OTHER, 2024, true));
+	assert_true(port_view_is_unseen(v, PORTS_OTHER));
+	assert_true(rig_take(r, 0, PORTS_OTHER, &w, &intent) >= 0);
+	rig_close(r);
+}
+
+/* A port given back to one's own chunk is found at a glance; to another's, by a look. */
+static void test_own_and_others(void **state)
+{
+	struct rig *r = rig_open(
+		&(struct rig_setup){.engines = 2, .first = 2000, .last = 2095, .own_share = 0, .hold_percent = 100});
+	struct port_view *v = &r->view[0];
+	_Atomic uint64_t intent = 0;
+	struct rnd rnd = {11};
+	struct rig_flow flow;
+	struct port_wish w = rig_wish(r, &rnd, &flow), glance = w;
+
+	glance.glance = true;
+	for (unsigned n = 0; n < 96; n++)
+		assert_true(rig_take(r, n & 1, PORTS_OTHER, &w, &intent) >= 0);
+	assert_int_equal(rig_take(r, 0, PORTS_OTHER, &w, &intent), -1);
+	for (uint16_t port = 2000; port < 2096; port++) {
+		unsigned chunk = port_place_of(&r->rules[0].order, port).chunk;
+		bool own = chunk_holder(chunk_read(r->table, PORTS_OTHER, chunk)) == 1;
+
+		port_view_has_news(v, PORTS_OTHER);
+		assert_true(rig_put(r, 0, PORTS_OTHER, port, false));
+		assert_int_equal(port_view_has_news(v, PORTS_OTHER), own);
+		assert_int_equal(port_view_is_unseen(v, PORTS_OTHER), !own);
+		assert_int_equal(rig_take(r, 0, PORTS_OTHER, &glance, &intent), own ? port : -1);
+		if (!own)
+			assert_int_equal(rig_take(r, 0, PORTS_OTHER, &w, &intent), port);
+		assert_int_equal(rig_take(r, 0, PORTS_OTHER, &w, &intent), -1);
+	}
+	rig_close(r);
+}
+
 /* ---- ranges and parity ---- */
 
 static void test_low_ports(void **state)
@@ -419,6 +551,9 @@ int main(void)
 		cmocka_unit_test(test_replies_come_home),
 		cmocka_unit_test(test_ports_rest),
 		cmocka_unit_test(test_share_that_rests),
+		cmocka_unit_test(test_rested_beside_resting),
+		cmocka_unit_test(test_looks_again),
+		cmocka_unit_test(test_own_and_others),
 		cmocka_unit_test(test_low_ports),
 		cmocka_unit_test(test_parity),
 		cmocka_unit_test(test_unpredictable),
