@@ -25,7 +25,6 @@ enum {
 	TAKES_EVENTS = 4096,
 	TAKES_LIFETIME = 8192,
 	TAKES_PLAN = 16384,
-	TAKES_REALM_NAME = 32768,
 };
 
 enum {
@@ -55,7 +54,7 @@ static const struct command {
 		"give that of --inside a --name, and --limits of its own; those left out are its group's",
 		ctl_subscribers_set},
 	{{"subscribers", "delete"}, TAKES_ONE, "forget name and limits of that of --inside", ctl_subscribers_delete},
-	{{"deterministic"}, TAKES_CONFIG | TAKES_SUBSCRIBER | TAKES_REALM_NAME | TAKES_NAT | TAKES_TIME | TAKES_JSON,
+	{{"deterministic"}, TAKES_CONFIG | TAKES_SUBSCRIBER | TAKES_REALM | TAKES_NAT | TAKES_TIME | TAKES_JSON,
 		"who had a NAT address and port at a time, or which a subscriber had, as configured then",
 		ctl_deterministic},
 	{{"events"}, TAKES_ONE | TAKES_NAT | TAKES_EVENTS,
@@ -93,8 +92,8 @@ static const struct arg args[] = {
 	{"remote", "IP[:PORT]", "with this remote", .text = &said.o.remote, .kind = TAKES_REMOTE},
 	{"protocol", "NAME", "tcp, udp, icmp or other; of pinholes tcp or udp", .text = &said.o.protocol,
 		.kind = TAKES_PROTOCOL},
-	{"realm", "VLAN", "of this realm; 0: untagged; deterministic: its name", .text = &said.o.realm,
-		.kind = TAKES_REALM | TAKES_REALM_NAME},
+	{"realm", "VLAN", "of this realm; 0: untagged; deterministic: its name does, too", .text = &said.o.realm,
+		.kind = TAKES_REALM},
 	{"json", NULL, "JSON, as the API answers; lists: an object a line", .flag = &said.o.json, .kind = TAKES_JSON},
 	{"name", "TEXT", "list: whose name has it in it; set: the name", .text = &said.o.name, .kind = TAKES_NAME},
 	{"top", "WHAT", "the 20 with the most sessions, ports or refused", .text = &said.o.top, .kind = TAKES_TOP},
