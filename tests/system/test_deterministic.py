@@ -108,6 +108,7 @@ class Plan(unittest.TestCase):
         self.assertEqual([r["size"] for r in rows if r["mode"] == "blocks"],
                          [64, 128, 256, 500, 512, 1024, 2048, 4096])
         self.assertIn("500*", table.stdout)
+        self.assertIn("No pool can have blocks of 500, 2048, 4096: ", table.stdout)
         for r in rows:
             self.assertIn(f"{r['addresses']:.0f}", table.stdout)
             self.assertGreaterEqual(r["addresses"] * r["subscribers_per_address"], 20000)
@@ -122,6 +123,10 @@ class Plan(unittest.TestCase):
             (["--subscribers", "1e3", "--sessions-per-subscriber", "20", "--blocks-max", "9"], "give 1 to 8"),
             (["--subscribers", "1e3", "--sessions-per-subscriber", "nan"], "sessions per subscriber: give"),
             (["--subscribers", "1e3", "--sessions-per-subscriber", "20", "--block-size", "8"], "block size: give 16"),
+            (["--subscribers", "1e3", "--sessions-per-subscriber", "20", "--addresses", "0"], "addresses: give 1 to"),
+            (["--subscribers", "1e3", "--sessions-per-subscriber", "20", "--addresses", "1.5"], "takes a whole number"),
+            (["--subscribers", "inf", "--sessions-per-subscriber", "20"], "takes a whole number"),
+            (["--subscribers", "1e3", "--sessions-per-subscriber", "20", "--hold-percent", "101"], "give 0 to 100"),
         ]:
             with self.subTest(args):
                 done = self.plan(*args)
