@@ -92,7 +92,10 @@ class Lab:
             arena=self.document["arena"]["name"], api_port=None)
         state.save()
         (state.dir / "run").mkdir()
-        (state.dir / "config.json").write_text(json.dumps(self.document, indent=1))
+        self._write_config()
+
+    def _write_config(self):
+        (self.state.dir / "config.json").write_text(json.dumps(self.document, indent=1))
 
     def _start_services(self):
         services.write_files(self.state)
@@ -113,6 +116,8 @@ class Lab:
         port = self.options.api_port
         with services.host_listener(port) as listener:
             self.state["api_port"] = listener.getsockname()[1]
+            self.document.setdefault("api", {})["listen"] = f"127.0.0.1:{self.state['api_port']}"
+            self._write_config()  # so that corenatctl finds it, too
             roles = appliance.commands(self.state, self.document)
             for role, argv in roles.items():
                 self._spawn(role, argv, "cgn", listener if role == "mgmtd" else None)
