@@ -8,6 +8,8 @@
 
 enum { STATUS_USAGE = 2, WORDS = 2, NAME_SIZE = 32 };
 
+static const char installed[] = "/etc/corenat/corenat.json"; /* where the units have it */
+
 /* What a command takes, besides what all do: the kinds of options. */
 enum {
 	TAKES_CONFIG = 1,
@@ -84,7 +86,7 @@ static struct {
 } said;
 
 static const struct arg args[] = {
-	{"config", "FILE", "the configuration of the appliance; plan and arena map do without", .text = &said.config},
+	{"config", "FILE", "the configuration of the appliance; /etc/corenat/corenat.json", .text = &said.config},
 	{"exact", NULL, "nothing runs, so nothing may be in flight", .flag = &said.o.exact, .kind = TAKES_EXACT},
 	{"inside", "IP[:PORT]", "of this subscriber; the port only of sessions and pinholes", .text = &said.o.inside,
 		.kind = TAKES_SUBSCRIBER},
@@ -221,12 +223,8 @@ static int run(const struct command *command)
 	}
 	if (!(command->takes & TAKES_CONFIG))
 		return command->run(&config, &said.o);
-	if (!said.config) {
-		fprintf(stderr, "corenatctl: --config is missing; try --help\n");
-		return STATUS_USAGE;
-	}
-	if (!config_load(&config, said.config, &wrong)) {
-		log_error("%s", wrong.text);
+	if (!config_load(&config, said.config ? said.config : installed, &wrong)) {
+		log_error("%s%s", wrong.text, said.config ? "" : "; --config FILE names another file");
 		return STATUS_USAGE;
 	}
 	return command->run(&config, &said.o);

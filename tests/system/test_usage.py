@@ -1,9 +1,12 @@
 """corenatctl's own help and what it says of a command line that means nothing; no lab is needed."""
 
+import pathlib
 import re
 import unittest
 
 from harness import program, run
+
+INSTALLED = "/etc/corenat/corenat.json"
 
 
 def ctl(*args):
@@ -57,4 +60,9 @@ class Usage(unittest.TestCase):
     def test_what_needs_no_configuration(self):
         self.assertEqual(ctl("arena", "map").returncode, 0)
         self.assertEqual(ctl("plan", "--subscribers", "100", "--sessions-per-subscriber", "3").returncode, 0)
-        self.assertIn("--config is missing", self.refused("sessions", "list")[0])
+
+    def test_without_a_configuration_the_installed_one_is_meant(self):
+        if not pathlib.Path(INSTALLED).exists():
+            self.assertEqual(self.refused("sessions", "list")[0],
+                             f"corenatctl: error: {INSTALLED}: cannot be read: No such file or directory; "
+                             "--config FILE names another file")
