@@ -25,11 +25,13 @@ class Versions(unittest.TestCase):
         self.arena = f"/corenat-versions-{os.getpid()}"
         self.addCleanup(lambda: pathlib.Path(f"/dev/shm{self.arena}").unlink(missing_ok=True))
 
+        self.sessions = 1024
+
     def write(self, order):
         """256 subscribers on two addresses: 496 ports each, 130 of them on the first when it is filled."""
         file = self.path / "corenat.json"
         file.write_text(json.dumps({
-            "arena": {"name": self.arena, "sessions": 1024},
+            "arena": {"name": self.arena, "sessions": self.sessions},
             "inside": {"interface": "none-in", "prefixes": ["100.64.0.0/24"]},
             "outside": {"interface": "none-out"},
             "pools": [{"name": "dealt", "addresses": ["198.51.100.0/31"]}],
@@ -94,6 +96,16 @@ class Versions(unittest.TestCase):
             self.assertIn("is in force already", log)  # and no third version:
             versions = run(["curl", "-s", f"http://127.0.0.1:{self.port}/api/v1/config/versions"]).stdout
             self.assertEqual([v["id"] for v in json.loads(versions)["versions"]], [2, 1])
+
+
+    def test_an_arena_of_another_size_is_told(self):
+        """It is used as it is; no option of it counts before it was removed."""
+        with self.mgmtd("fill"):
+            self.assertNotIn("was made for", (self.path / "log").read_text())
+        self.sessions = 2048
+        with self.mgmtd("fill"):
+            self.assertIn("the arena was made for 1024 sessions, arena.sessions says 2048: remove it with",
+                          (self.path / "log").read_text())
 
 
 class Plan(unittest.TestCase):
