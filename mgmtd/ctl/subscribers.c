@@ -151,8 +151,9 @@ static void print_one(struct json_object *row)
 	print_list(row, "addresses", "addresses");
 	print_blocks(row);
 	print_list(row, "own_limits", "limits of its own");
-	json_object_object_foreach (member(row, "use"), what, use)
+	json_object_object_foreach (member(row, "use"), what, use) {
 		print_limit(what, use);
+	}
 	printf("%-20s %s\n", "reserved_ports", rows_text(row, "reserved_ports"));
 	json_object_object_foreach (member(row, "refused"), reason, r) {
 		printf("refused for %s: %s times, since %s s ago, last %s s ago\n", reason, rows_text(r, "count"),

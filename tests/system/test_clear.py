@@ -61,7 +61,7 @@ class Clear(LabCase):
         for args, status, sentence in ((["clear"], 1, "which sessions? give at least one of"),
                                        (["clear", "--inside", "one"], 1, 'inside: "one" is not an IPv4 address'),
                                        (["list", "--protocol", "gre"], 1, 'protocol: "gre" is none'),
-                                       (["list", "--exact"], 2, "the commands are")):
+                                       (["list", "--exact"], 2, "--exact means nothing to sessions list")):
             with self.subTest(args):
                 done = self.ctl("sessions", *args)
                 self.assertEqual((done.returncode, done.stdout), (status, ""))

@@ -54,7 +54,10 @@ class Lab:
         lab.state = State.load(lab_id)
         lab.options = Options(**lab.state.get("options", {}))
         cfg = lab.state.dir / "config.json"
-        lab.document = json.loads(cfg.read_text()) if cfg.exists() else None
+        try:
+            lab.document = json.loads(cfg.read_text())
+        except (OSError, ValueError):  # it can be taken down all the same
+            lab.document = None
         return lab
 
     def __enter__(self):
@@ -272,6 +275,8 @@ class Lab:
 
     def status(self):
         state, subs = self.state, self.state["options"]["subs"]
+        if self.document is None:
+            raise LabError(f"{state.dir / 'config.json'} is not there, or no JSON")
         addresses = {f"sub{k}": [topology.subscriber(k)] for k in range(1, subs + 1)}
         addresses["cgn"] = [topology.INSIDE_GATEWAY, topology.OUTSIDE_CGN]
         addresses["inet"] = [topology.OUTSIDE_INET, *topology.SERVERS]
