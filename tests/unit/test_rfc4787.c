@@ -342,7 +342,8 @@ static void test_4787_13(struct lab *l)
 static void test_4787_13_junk(struct lab *l)
 {
 	struct lab_end host = lab_host(1, 5000), server = lab_server(1, 53), nat = mapped(l, host, server);
-	struct lab_packet out = lab_udp(host, server), junk[] = {lab_udp(lab_server(77, 1), nat), lab_udp(lab_host(2, 1), server)};
+	struct lab_packet out = lab_udp(host, server),
+			  junk[] = {lab_udp(lab_server(77, 1), nat), lab_udp(lab_host(2, 1), server)};
 	struct lab_packet big = out;
 
 	junk[0].ttl = junk[1].ttl = 1;
