@@ -58,6 +58,9 @@ static inline bool quota_is_stale(const struct subscribers *v, const struct subs
 /* Makes the part agree with the limits, which are its group's in configuration `generation` or newer ones. False: busy. */
 bool quota_refresh(struct subscribers *v, struct subscriber_part *p, uint32_t generation, const struct limits *group);
 
+/* What counts for a subscriber: its group's limits, but for those that its record gives, if it has one (else NULL). */
+struct limits quota_limits(const struct limits *group, const struct subscriber_record *record);
+
 /* The part of quota_take that may have to lock. */
 enum quota_result quota_draw(
 	struct subscribers *v, struct subscriber_part *p, enum quota q, uint32_t n, bool listed, mono_t now);
