@@ -72,6 +72,13 @@ struct nat_address {
 	bool fixed;     /* has or had a static mapping: sessions of it hold no port */
 };
 
+/* Where the ports of an address are: the table that gives, and this engine's view of it. NULL: not looked for since the
+ * configuration changed, which may have made the view another's. By the address's index in config.addresses. */
+struct nat_lender {
+	struct port_table *table;
+	struct port_view *view;
+};
+
 /* An address whose port table alone says what is behind its ports: no static mapping now or before, no subscriber's own
  * address, no older table. By a hash; address 0: none. */
 enum { NAT_ALONE_SLOTS = 2 * CONFIG_ADDRESSES_MAX };
@@ -132,6 +139,7 @@ struct nat {
 	struct nat_address address[CONFIG_ADDRESSES_MAX]; /* n_addresses of them, sorted */
 	uint16_t address_of[CONFIG_ADDRESSES_MAX];        /* where config.addresses[i] is among them */
 	uint32_t n_addresses;
+	struct nat_lender lender[CONFIG_ADDRESSES_MAX];
 	struct port_rules ports[N_PORT_ORDERS];
 	struct older_orders older;
 	struct nat_alone alone[NAT_ALONE_SLOTS];

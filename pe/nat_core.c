@@ -39,14 +39,22 @@ static bool is_absent(const struct nat *n, const struct flow *f, const struct lo
 }
 
 /* A packet whose session is new goes the straight path like those to come, if it is as plain. */
-static bool goes_straight(struct straight *h, struct packet *p, const struct flow *f, local_place place)
+static bool goes_straight(
+	struct straight *h, struct packet *p, const struct flow *f, local_place place, enum verdict verdict)
 {
-	if (!f->plain || f->dir != DIR_OUTBOUND)
+	if (verdict != VERDICT_fwd_out_new)
 		return false;
 	uint64_t e = atomic_load_explicit(place, memory_order_relaxed);
-	struct local_found found = {.session = session_at(h->nat->arena, local_index(e)), .place = place, .entry = e};
 
-	return nat_hit(h, p, f, &found, DIR_OUTBOUND);
+	return nat_leave_first(h, p, f, session_at(h->nat->arena, local_index(e)));
+}
+
+/* A session made straight away, if all is as foreseen; else by all cases. */
+static local_place make(struct nat *n, const struct flow *f, enum verdict *verdict)
+{
+	local_place place;
+
+	return f->dir == DIR_OUTBOUND && nat_make(n, f, &place, verdict) ? place : nat_first_packet(n, f, verdict);
 }
 
 /* A packet whose session is not in the local table, or was not when the burst was looked up. What comes to a subscriber's
@@ -63,8 +71,8 @@ static enum verdict first_packet(
 	enum verdict verdict = hit_verdict[f->dir];
 
 	if (!place) {
-		place = nat_first_packet(n, f, &verdict);
-		if (place && goes_straight(h, p, f, place))
+		place = make(n, f, &verdict);
+		if (place && goes_straight(h, p, f, place, verdict))
 			return verdict;
 	}
 	if (!place && verdict == VERDICT_fwd_out_bypass)

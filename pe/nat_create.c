@@ -453,14 +453,10 @@ static local_place adopt(struct nat *n, const struct flow *f, enum verdict *verd
 
 local_place nat_first_packet(struct nat *n, const struct flow *f, enum verdict *verdict)
 {
-	local_place place;
-
 	*verdict = VERDICT_drop_no_session;
-	if (f->dir == DIR_OUTBOUND && nat_make(n, f, &place, verdict))
-		return place;
 	if (f->dir == DIR_INBOUND && n->configured && nat_port_is_idle(n, f))
 		return NULL;
-	place = adopt(n, f, verdict);
+	local_place place = adopt(n, f, verdict);
 	if (*verdict != N_VERDICTS)
 		return place;
 	return f->dir == DIR_OUTBOUND ? create_outbound(n, f, verdict) : create_inbound(n, f, verdict);

@@ -250,7 +250,8 @@ FETCHER void look_for_room(const struct nat *n, const struct prospect *x)
 
 void nat_foresee(struct nat *n, struct flow *flow, const unsigned *first, unsigned count, struct prospect *x)
 {
-	struct run run = {.plain = n->config.n_static == 0 && !n->config.preserve_parity && !n->config.preserve_range};
+	struct run run = {.epoch = port_epoch(n->config.hold_s, n->now_s),
+		.plain = n->config.n_static == 0 && !n->config.preserve_parity && !n->config.preserve_range};
 
 	if (!n->configured)
 		return;

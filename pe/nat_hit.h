@@ -85,6 +85,29 @@ static inline void rewrite_plain(
 	rewrite_l4_checksum(f->l4, (uint8_t *)&to->tcp + f->checksum_at, delta_in(dir, s->l4_delta));
 }
 
+/* By the session's next hop: what that takes is at hand, and the packet fits. */
+static inline bool finds_link(struct straight *h, const struct flow *f, const struct session *s, enum dir dir)
+{
+	uint32_t hop = atomic_load_explicit(&s->next_hop[dir], memory_order_relaxed);
+
+	return (hop == h->hop || take_hop(h, hop, dir)) && f->size <= h->link.mtu;
+}
+
+static inline void leave(
+	const struct straight *h, struct packet *p, const struct flow *f, const struct session *s, enum dir dir)
+{
+	struct plain_headers *frame = (struct plain_headers *)p->data;
+
+	rewrite_plain(h->nat, frame, f, s, dir);
+	memcpy(&frame->eth, &h->link, sizeof h->link.dst + sizeof h->link.src);
+	p->out = dir == DIR_OUTBOUND ? SIDE_OUTSIDE : SIDE_INSIDE;
+	p->verdict = dir == DIR_OUTBOUND ? VERDICT_fwd_out_hit : VERDICT_fwd_in_hit;
+	p->forward = 1;
+	p->waited = 0;
+	p->vlan = dir == DIR_OUTBOUND ? 0 : h->link.vlan;
+	p->mtu = 0;
+}
+
 /* True: the packet is on its way. */
 static inline __attribute__((always_inline)) bool nat_hit(
 	struct straight *h, struct packet *p, const struct flow *f, const struct local_found *found, enum dir dir)
@@ -95,30 +118,31 @@ static inline __attribute__((always_inline)) bool nat_hit(
 	if (e != found->entry) /* let go by a packet before it, and perhaps somebody else's by now: not to be read */
 		return false;
 	uint32_t state = atomic_load_explicit(&s->state, memory_order_acquire);
-	uint32_t hop = atomic_load_explicit(&s->next_hop[dir], memory_order_relaxed);
 
 	if (!flow_key_equal(session_key(s, dir), f->key) || !is_steady(state, f->l4) ||
 		!local_fresh(e, h->now_ahead, h->timeout_s[local_class(e)]))
 		return false;
 	if (dir == DIR_OUTBOUND && (state & SESSION_STATE(0, SESSION_INBOUND, 0)) && nat_counts_unanswered(s))
 		return false;
-	if ((hop != h->hop && !take_hop(h, hop, dir)) || f->size > h->link.mtu)
+	if (!finds_link(h, f, s, dir))
 		return false;
 	uint64_t seen =
 		local_seen(e, atomic_load_explicit(&s->life, memory_order_relaxed) & LIFE_TIMEOUT_MASK, h->now_s);
 	if (seen != e && (dir == DIR_OUTBOUND || h->refreshes[f->l4]))
 		atomic_store_explicit(found->place, seen, memory_order_release);
-	struct plain_headers *frame = (struct plain_headers *)p->data;
 	if (dir == DIR_OUTBOUND && f->l4 == L4_TCP)
-		tcp_mark(s, &frame->tcp);
-	rewrite_plain(h->nat, frame, f, s, dir);
-	memcpy(&frame->eth, &h->link, sizeof h->link.dst + sizeof h->link.src);
-	p->out = dir == DIR_OUTBOUND ? SIDE_OUTSIDE : SIDE_INSIDE;
-	p->verdict = dir == DIR_OUTBOUND ? VERDICT_fwd_out_hit : VERDICT_fwd_in_hit;
-	p->forward = 1;
-	p->waited = 0;
-	p->vlan = dir == DIR_OUTBOUND ? 0 : h->link.vlan;
-	p->mtu = 0;
+		tcp_mark(s, &((struct plain_headers *)p->data)->tcp);
+	leave(h, p, f, s, dir);
+	return true;
+}
+
+/* The same of the packet that has just made its session, to the outside: nothing is to be asked that a session could have
+ * come to since. A connection's is no plain one. */
+static inline bool nat_leave_first(struct straight *h, struct packet *p, const struct flow *f, const struct session *s)
+{
+	if (!f->plain || f->l4 != L4_UDP || session_has(s, SESSION_HAIRPIN) || !finds_link(h, f, s, DIR_OUTBOUND))
+		return false;
+	leave(h, p, f, s, DIR_OUTBOUND);
 	return true;
 }
 

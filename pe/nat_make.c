@@ -36,8 +36,11 @@ STAGE bool take_units(struct subscriber_part *p, enum quota ports)
 /* The object, as it was foreseen; 0: no memory. */
 STAGE uint32_t build(struct nat *n, const struct prospect *x)
 {
-	uint32_t index = slab_take(n->arena, &n->actor->slab[SLAB_session], n->engine, SLAB_session);
+	struct slab *slab = &n->actor->slab[SLAB_session];
+	uint32_t index = slab_take_at_once(n->arena, slab, SLAB_session);
 
+	if (!index)
+		index = slab_take(n->arena, slab, n->engine, SLAB_session);
 	if (!index)
 		return 0;
 	uint8_t *s = (uint8_t *)session_at(n->arena, index);
@@ -60,13 +63,14 @@ STAGE void publish(struct nat *n, uint32_t index, struct session *s, const struc
 	count(n, COUNTER_mappings_created);
 }
 
-STAGE enum verdict enter_bindings(struct nat *n, uint32_t index, struct session *s, const struct prospect *x)
+STAGE enum verdict enter_bindings(
+	struct nat *n, uint32_t index, struct session *s, const struct prospect *x, const struct global_sight *mappings)
 {
 	enum verdict refused = N_VERDICTS;
 
 	if (session_has(s, SESSION_FILTERS) && !global_enter_at_once(&n->filters, &x->filter, index))
 		refused = nat_enter_filter(n, index, s);
-	if (refused == N_VERDICTS && !global_insert_at_once(&n->mappings, &x->mapping, index) &&
+	if (refused == N_VERDICTS && !global_insert_seen(&n->mappings, &x->mapping, mappings, index) &&
 		!global_insert(&n->mappings, &x->mapping, index))
 		refused = VERDICT_drop_table_full;
 	return refused;
@@ -95,16 +99,28 @@ STAGE bool take_port(struct nat *n, const struct session *s, const struct prospe
 STAGE enum verdict bind_session(
 	struct nat *n, uint32_t index, struct session *s, const struct prospect *x, enum quota ports)
 {
-	if (!global_try_pair(&n->mappings, &x->mapping))
+	struct global_sight mappings;
+
+	if (!global_try_and_look(&n->mappings, &x->mapping, &mappings))
 		return bind_anew(n, index, s, x, ports);
-	if (!global_has_none(&n->mappings, &x->mapping) || !take_port(n, s, x)) {
+	if (!mappings.none || !take_port(n, s, x)) {
 		global_free_pair(&n->mappings, &x->mapping);
 		return bind_anew(n, index, s, x, ports);
 	}
 	publish(n, index, s, x);
-	enum verdict refused = enter_bindings(n, index, s, x);
+	enum verdict refused = enter_bindings(n, index, s, x, &mappings);
 	global_free_pair(&n->mappings, &x->mapping);
 	return refused;
+}
+
+STAGE local_place insert(struct local_table *t, uint64_t hash, uint32_t index, unsigned class, uint32_t now_s)
+{
+	local_place place = local_empty(t, local_first(t, hash));
+
+	if (!place)
+		return local_insert(t, hash, index, class, now_s);
+	local_fill(place, hash, index, class, now_s);
+	return place;
 }
 
 /* Both directions, in this engine's tables; the packet's own last. NULL: one is full. */
@@ -118,9 +134,9 @@ STAGE local_place enter(
 	count(n, COUNTER_sessions_created);
 	nat_note_made(n, x->reverse);
 	nat_note_made(n, f->hash);
-	if (!local_insert(&n->local[DIR_INBOUND], x->reverse, index, class, n->now_s))
+	if (!insert(&n->local[DIR_INBOUND], x->reverse, index, class, n->now_s))
 		return NULL;
-	return local_insert(&n->local[DIR_OUTBOUND], f->hash, index, class, n->now_s);
+	return insert(&n->local[DIR_OUTBOUND], f->hash, index, class, n->now_s);
 }
 
 /* ---- all of it ---- */

@@ -116,6 +116,7 @@ void nat_ports_configure(struct nat *n)
 	qsort(n->address, n->n_addresses, sizeof n->address[0], by_host);
 	for (uint32_t i = 0; i < n->n_addresses; i++)
 		n->address_of[n->address[i].index] = (uint16_t)i;
+	memset(n->lender, 0, sizeof n->lender);
 	for (uint32_t i = 0; i < n_former; i++)
 		if (former[i].view && !bsearch(&former[i], n->address, n->n_addresses, sizeof former[0], by_host))
 			drop_view(n, former[i].view);
@@ -123,11 +124,12 @@ void nat_ports_configure(struct nat *n)
 
 void nat_ports_leave(struct nat *n)
 {
-	for (uint32_t i = 0; i < n->n_addresses; i++)
-		if (n->address[i].view) {
+	for (uint32_t i = 0; i < n->n_addresses; i++) {
+		if (n->address[i].view)
 			drop_view(n, n->address[i].view);
-			n->address[i].view = 0;
-		}
+		n->address[i].view = 0;
+		n->lender[i].view = NULL;
+	}
 	slab_give_back(n->arena, &n->actor->slab[SLAB_port_view]);
 }
 
@@ -255,16 +257,16 @@ static struct port_view *make_view(struct nat *n, uint32_t index, const struct p
 
 	if (is_stale(n, v, index, r))
 		port_view_make(v, port_table_at(n->arena, a->ports), a->ports, r, n->now_s);
+	n->lender[index] = (struct nat_lender){port_table_at(n->arena, a->ports), v};
 	return v;
 }
 
 /* This engine's view of an address; NULL: no page left. */
 static inline struct port_view *view_of(struct nat *n, uint32_t index, const struct port_rules *r)
 {
-	uint32_t view = address_at(n, index)->view;
-	struct port_view *v = view ? port_view_at(n->arena, view) : NULL;
+	struct port_view *v = n->lender[index].view;
 
-	return v && !is_stale(n, v, index, r) ? v : make_view(n, index, r);
+	return v ? v : make_view(n, index, r);
 }
 
 /* ---- taking ---- */
@@ -276,19 +278,17 @@ static inline bool hashes_ports(const struct nat *n, enum l4 l4)
 	return (l4 == L4_TCP && s->tcp) || (l4 == L4_UDP && s->udp);
 }
 
-static inline struct port_wish wish_of(const struct nat *n, const struct session *s, be32_t nat, uint32_t draw)
+static inline void make_wish(
+	struct port_wish *w, const struct nat *n, const struct session *s, be32_t nat, uint32_t draw)
 {
 	const struct toeplitz *t = &n->steering[SIDE_OUTSIDE].hash;
-	struct port_wish w = {.draw = draw, .odd = -1, .by_port = hashes_ports(n, s->l4)};
 
-	if (w.by_port)
-		w.hash = toeplitz_tuple(t, s->remote, nat, s->remote_port, (be16_t){0});
-	if (s->l4 == L4_ICMP)
-		return w;
-	w.low = n->config.preserve_range && be16_host(s->inside_port) < LOW_PORTS;
-	if (n->config.preserve_parity)
-		w.odd = (int8_t)(be16_host(s->inside_port) & 1);
-	return w;
+	w->draw = draw;
+	w->port = 0;
+	w->by_port = hashes_ports(n, s->l4);
+	w->hash = w->by_port ? toeplitz_tuple(t, s->remote, nat, s->remote_port, (be16_t){0}) : 0;
+	w->low = s->l4 != L4_ICMP && n->config.preserve_range && be16_host(s->inside_port) < LOW_PORTS;
+	w->odd = s->l4 != L4_ICMP && n->config.preserve_parity ? (int8_t)(be16_host(s->inside_port) & 1) : -1;
 }
 
 /* One that the chooser does not know of: static mappings, and what is in use or rests in another order. */
@@ -366,11 +366,12 @@ static bool is_full(const struct nat *n, const struct port_view *v, enum port_se
 static int take_of(struct nat *n, uint32_t index, const struct port_rules *r, const struct session *s, uint32_t draw)
 {
 	const struct snapshot_address *a = &n->config.addresses[index];
-	struct port_wish w = wish_of(n, s, a->address, draw);
+	struct port_wish w;
 	struct barring barring;
 	const struct port_bar *bar = nat_port_bar(&barring, n, a, &r->order, s->l4);
 	struct port_view *v = view_of(n, index, r);
 
+	make_wish(&w, n, s, a->address, draw);
 	w.port = n->ahead && n->ahead->outbound ? n->ahead->port.port : 0;
 	return v ? port_view_take(v, port_table_at(n->arena, a->ports), r, bar, port_set_of(s->l4), &w, n->now,
 			   &n->actor->intent.port)
@@ -559,9 +560,8 @@ void nat_aim_port(struct nat *n, struct prospect *x)
 	pass_by_full(n, x, pool);
 	if (!x->view)
 		return;
-	const struct snapshot_address *a = &n->config.addresses[x->address];
-	x->wish = wish_of(n, &x->s, a->address, x->draw);
-	x->table = port_table_at(n->arena, a->ports);
+	make_wish(&x->wish, n, &x->s, n->config.addresses[x->address].address, x->draw);
+	x->table = n->lender[x->address].table;
 	x->aim = port_aim(x->view, x->table, r, port_set_of(x->s.l4), &x->wish, x->epoch);
 }
 

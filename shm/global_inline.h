@@ -77,12 +77,39 @@ static inline void global_put(
 	atomic_store_explicit(&t->bucket[bucket].entry[place], (uint64_t)tag << 32 | index, memory_order_release);
 }
 
-/* Into the emptier bucket of a locked pair, so that both choices keep their worth. */
-static inline bool global_insert_at_once(const struct global_table *t, const struct global_pair *pair, uint32_t index)
+/* What is in a pair's buckets: whether any tag fits, and the empty places. */
+struct global_sight {
+	bool none;
+	unsigned first, second;
+};
+
+static inline struct global_sight global_look(const struct global_table *t, const struct global_pair *pair)
 {
-	unsigned first = global_empty(t, pair->first), second = global_empty(t, pair->second);
-	bool in_second = __builtin_popcount(second) > __builtin_popcount(first);
-	unsigned empty = in_second ? second : first;
+	return (struct global_sight){
+		global_has_none(t, pair), global_empty(t, pair->first), global_empty(t, pair->second)};
+}
+
+/* Locks and looks. Who is alone looks first: nobody else changes anything, and buckets are read in halves that hold the lock,
+ * for which they would have to wait until it is written. */
+static inline bool global_try_and_look(
+	const struct global_table *t, const struct global_pair *pair, struct global_sight *sight)
+{
+	if (t->alone) {
+		*sight = global_look(t, pair);
+		return global_try_pair(t, pair);
+	}
+	if (!global_try_pair(t, pair))
+		return false;
+	*sight = global_look(t, pair);
+	return true;
+}
+
+/* Into the emptier bucket of a locked pair, so that both choices keep their worth. */
+static inline bool global_insert_seen(
+	const struct global_table *t, const struct global_pair *pair, const struct global_sight *sight, uint32_t index)
+{
+	bool in_second = __builtin_popcount(sight->second) > __builtin_popcount(sight->first);
+	unsigned empty = in_second ? sight->second : sight->first;
 
 	if (!empty)
 		return false;
@@ -90,13 +117,22 @@ static inline bool global_insert_at_once(const struct global_table *t, const str
 	return true;
 }
 
-/* See global_enter. */
+static inline bool global_insert_at_once(const struct global_table *t, const struct global_pair *pair, uint32_t index)
+{
+	struct global_sight sight = {false, global_empty(t, pair->first), global_empty(t, pair->second)};
+
+	return global_insert_seen(t, pair, &sight, index);
+}
+
+/* See global_enter; the order, global_try_and_look. */
 static inline bool global_enter_at_once(const struct global_table *t, const struct global_pair *pair, uint32_t index)
 {
+	unsigned empty = t->alone ? global_empty(t, pair->home) : 0;
+
 	if (!global_try(t, pair->home))
 		return false;
-	unsigned empty = global_empty(t, pair->home);
-
+	if (!t->alone)
+		empty = global_empty(t, pair->home);
 	if (empty)
 		global_put(t, pair->home, (unsigned)__builtin_ctz(empty), pair->tag, index);
 	global_free(t, pair->home);

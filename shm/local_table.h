@@ -233,6 +233,12 @@ static inline local_place local_empty(struct local_table *t, uint32_t bucket)
 /* An empty entry for a hash whose first bucket is full, if need be by moving others; NULL: there is none. */
 local_place local_make_place(struct local_table *t, uint64_t hash);
 
+/* Into an empty entry of one of the hash's buckets. */
+static inline void local_fill(local_place place, uint64_t hash, uint32_t index, unsigned class, uint32_t now_s)
+{
+	atomic_store_explicit(place, local_entry(index, class, local_hash_tag(hash), now_s), memory_order_release);
+}
+
 /* Where it was put; NULL when there is no room. */
 static inline local_place local_insert(
 	struct local_table *t, uint64_t hash, uint32_t index, unsigned class, uint32_t now_s)
@@ -242,8 +248,7 @@ static inline local_place local_insert(
 	if (!place)
 		place = local_make_place(t, hash);
 	if (place)
-		atomic_store_explicit(
-			place, local_entry(index, class, local_hash_tag(hash), now_s), memory_order_release);
+		local_fill(place, hash, index, class, now_s);
 	return place;
 }
 

@@ -18,7 +18,8 @@ struct port_aim {
 /* With its place: where the choice would begin, for who is going to take just that. */
 struct port_found {
 	struct port_place place;
-	uint16_t port; /* 0: nothing at first glance */
+	uint16_t port;       /* 0: nothing at first glance */
+	uint64_t seen, word; /* its chunk, and that with the port taken; word 0: something is to be noted then */
 };
 
 /* The search of port_view_take, up to a chunk. */
@@ -138,17 +139,26 @@ static inline uint32_t port_parity_mask(const struct port_rules *r, unsigned chu
 static inline struct port_found port_peek(struct port_aim aim, const struct port_table *t, const struct port_rules *r,
 	enum port_set set, const struct port_wish *w, uint8_t epoch)
 {
+	struct port_found found = {.port = 0};
+
 	if (aim.chunk < 0)
-		return (struct port_found){{0, 0}, 0};
+		return found;
 	unsigned chunk = (unsigned)aim.chunk;
-	uint32_t free = chunk_free(chunk_in_epoch(chunk_read(t, set, chunk), epoch)) & r->allowed[chunk];
+	uint64_t seen = chunk_read(t, set, chunk), word = chunk_in_epoch(seen, epoch);
+	uint32_t of_all = chunk_free(word), allowed = of_all & r->allowed[chunk], free = allowed;
 
 	if (w->odd >= 0)
 		free &= port_parity_mask(r, chunk, w->odd);
 	if (!free)
-		return (struct port_found){{0, 0}, 0};
-	struct port_place p = {(uint16_t)chunk, (uint8_t)chunk_first(free, port_draw(&aim.random, CHUNK_PORTS))};
-	return (struct port_found){p, port_of_place(&r->order, p)};
+		return found;
+	uint32_t one = 1u << chunk_first(free, port_draw(&aim.random, CHUNK_PORTS));
+
+	found.place = (struct port_place){(uint16_t)chunk, (uint8_t)__builtin_ctz(one)};
+	found.port = port_of_place(&r->order, found.place);
+	found.seen = seen;
+	if (chunk_holder(word) == r->engine + 1 && (allowed & ~one) && (of_all | chunk_taken(word)) == CHUNK_ALL)
+		found.word = word | one;
+	return found;
 }
 
 /* ---- taking ---- */
@@ -159,6 +169,12 @@ static inline bool port_take_found(struct port_view *v, struct port_table *t, co
 {
 	_Atomic uint64_t *cell = &t->chunk[set][found.place.chunk];
 	uint64_t seen = atomic_load_explicit(cell, memory_order_acquire);
+
+	if (seen == found.seen && found.word) { /* as it was */
+		atomic_store_explicit(intent, port_name(v->table, set, found.port), memory_order_release);
+		return atomic_compare_exchange_strong_explicit(
+			cell, &seen, found.word, memory_order_seq_cst, memory_order_relaxed);
+	}
 	uint64_t word = chunk_in_epoch(seen, epoch), one = 1ull << found.place.place;
 
 	if (chunk_holder(word) != r->engine + 1 || !(chunk_free(word) & one & r->allowed[found.place.chunk]))

@@ -577,7 +577,7 @@ bool port_take_anew(struct port_view *v, struct port_table *t, const struct port
 bool port_view_take_one(struct port_view *v, struct port_table *t, const struct port_rules *r, enum port_set set,
 	uint16_t port, uint32_t now_s, _Atomic uint64_t *intent)
 {
-	struct port_found found = {port_place_of(&r->order, port), port};
+	struct port_found found = {.place = port_place_of(&r->order, port), .port = port};
 
 	return port && port_take_anew(v, t, r, set, found, port_epoch(r->hold_s, now_s), intent);
 }

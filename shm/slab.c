@@ -140,23 +140,24 @@ void slab_cut_for_sessions(struct arena *a)
 
 uint32_t slab_take(struct arena *a, struct slab *s, unsigned actor, enum slab_class c)
 {
+	uint32_t index = slab_take_at_once(a, s, c);
+
+	if (index)
+		return index;
 	if (!s->partial && !page_take(a, s, actor, c))
 		return 0;
-
-	uint32_t number = s->partial;
+	index = slab_take_at_once(a, s, c);
+	if (index)
+		return index;
+	uint32_t number = s->partial; /* the page's last */
 	struct page *p = page_of(a, number);
-	uint32_t slot = p->free - 1;
 
-	const struct slab_object *o = object_at(a, c, number, slot);
-
-	p->free = o->link;
+	index = number * slab_per_page(c) + p->free - 1;
+	p->free = 0;
 	p->used++;
 	s->used++;
-	if (p->free) /* the next one, on the same page */
-		__builtin_prefetch((const uint8_t *)o + ((int64_t)p->free - 1 - slot) * slab_bytes[c], 1);
-	else
-		partial_remove(a, s, number);
-	return number * slab_per_page(c) + slot;
+	partial_remove(a, s, number);
+	return index;
 }
 
 void slab_put(struct arena *a, struct slab *s, enum slab_class c, uint32_t index)

@@ -133,6 +133,27 @@ void slab_cut_for_sessions(struct arena *a);
 /* Takes an object for `actor`; its generation is even: being built. 0 when the arena is full. */
 uint32_t slab_take(struct arena *a, struct slab *s, unsigned actor, enum slab_class c);
 
+/* The same, of a page that is at hand and has another one besides, which is fetched. 0: nothing was done. */
+static inline uint32_t slab_take_at_once(struct arena *a, struct slab *s, enum slab_class c)
+{
+	uint32_t number = s->partial, per = slab_per_page(c);
+
+	if (!number)
+		return 0;
+	struct page *p = (struct page *)arena_region(a, ARENA_page_map) + number - 1;
+	uint32_t slot = p->free - 1, index = number * per + slot;
+	const uint8_t *o = slab_pointer(a, c, index);
+	uint32_t next = ((const struct slab_object *)o)->link;
+
+	if (!next)
+		return 0;
+	p->free = next;
+	p->used++;
+	s->used++;
+	__builtin_prefetch(o + ((int64_t)next - 1 - slot) * slab_bytes[c], 1);
+	return index;
+}
+
 static inline void slab_publish(void *object)
 {
 	struct slab_object *o = object;

@@ -370,6 +370,19 @@ static void test_6888_8(struct lab *l)
 	assert_int_equal(refused_of_8(l), 0);
 }
 
+/* Those that rest are passed by also where others beside them are free. */
+static void test_6888_8_beside(struct lab *l)
+{
+	unsigned n = 0;
+
+	for (uint16_t i = 0; i < 4; i++)
+		assert_false(refused(l, lab_host(1, 5000 + i), lab_server(1, 53)));
+	lab_pass(l, 300 + LAB_SWEEP_S);
+	for (uint16_t i = 0; i < 8; i++)
+		n += refused(l, lab_host(1, 6000 + i), lab_server(1, 53));
+	assert_int_equal(n, 4);
+}
+
 /* No more than the share may rest: what is too much is woken by chunks, when there is need. Without a time nothing rests. */
 static void test_6888_8_share(struct lab *l)
 {
@@ -584,6 +597,7 @@ int main(void)
 			.bypass = true),
 		LAB_TEST(test_6888_7),
 		LAB_TEST(test_6888_8, .nat = EIGHT ",\"hold_s\":60,\"hold_percent\":100", .pools = ONE),
+		LAB_TEST(test_6888_8_beside, .nat = EIGHT ",\"hold_s\":60,\"hold_percent\":100", .pools = ONE),
 		LAB_TEST(test_6888_8_share, .nat = EIGHT ",\"hold_percent\":25", .pools = ONE),
 		LAB_TEST(test_6888_8_off, .nat = EIGHT ",\"hold_s\":0", .pools = ONE),
 		LAB_TEST(test_6888_8_tcp, .nat = EIGHT ",\"hold_percent\":100", .pools = ONE),
