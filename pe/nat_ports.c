@@ -287,12 +287,12 @@ static inline bool hashes_ports(const struct nat *n, enum l4 l4)
 static inline void make_wish(
 	struct port_wish *w, const struct nat *n, const struct session *s, be32_t nat, uint32_t draw)
 {
+	const struct toeplitz *t = &n->steering[SIDE_OUTSIDE].hash;
+
 	w->draw = draw;
 	w->port = 0;
 	w->by_port = hashes_ports(n, s->l4);
-	w->hash = w->by_port ? toeplitz_tuple(&n->steering[SIDE_OUTSIDE].hash, s->remote, nat, s->remote_port,
-				       (be16_t){0})
-			     : 0;
+	w->hash = w->by_port ? toeplitz_tuple(t, s->remote, nat, s->remote_port, (be16_t){0}) : 0;
 	w->low = s->l4 != L4_ICMP && n->config.preserve_range && be16_host(s->inside_port) < LOW_PORTS;
 	w->odd = s->l4 != L4_ICMP && n->config.preserve_parity ? (int8_t)(be16_host(s->inside_port) & 1) : -1;
 }
