@@ -90,12 +90,24 @@ static inline bool rule_is_plain(const struct snapshot_rule *r)
 	return r->action == ACTION_TRANSLATE && (r->ports == PORTS_SHUFFLED || r->ports == PORTS_ORDERED);
 }
 
+/* Where the mapping of the other inside port of its pair is, if there is one (nat_bind.c, endpoint_beside). */
+FETCHER void look_for_neighbour(const struct nat *n, struct prospect *x)
+{
+	struct session other = x->s;
+
+	other.inside_port = be16_of(be16_host(other.inside_port) ^ 1);
+	x->neighbour = fetch_global(&n->mappings, flow_key_hash(mapping_key_of(x->rule->mapping, &other), n->seed));
+	x->paired = true;
+}
+
 /* By options that make some sessions odd: it has a static mapping, or its port is of a range of its own. */
-__attribute__((noinline)) static bool is_special(const struct nat *n, const struct prospect *x)
+__attribute__((noinline)) static bool is_special(const struct nat *n, struct prospect *x)
 {
 	const struct session *s = &x->s;
 
-	return n->config.preserve_parity || (n->config.preserve_range && be16_host(s->inside_port) < LOW_PORTS) ||
+	if (n->config.preserve_parity && s->l4 == L4_UDP && x->rule->mapping == ENDPOINT_INDEPENDENT)
+		look_for_neighbour(n, x);
+	return (n->config.preserve_range && be16_host(s->inside_port) < LOW_PORTS) ||
 	       (nat_may_be_static(n, s) && nat_static_inside(n, s));
 }
 
@@ -124,6 +136,7 @@ FETCHER void look(struct nat *n, struct run *run, struct flow *f, struct prospec
 	x->outbound = f->dir == DIR_OUTBOUND && n->config.n_addresses != 0;
 	x->sure = false;
 	x->clear = false;
+	x->paired = false;
 	x->epoch = run->epoch;
 	x->port.port = 0;
 	x->part = NULL;
