@@ -84,7 +84,7 @@ struct nat_lender {
 enum { NAT_STATIC_BITS = 1 << 15, NAT_BARRED_MAX = 1 << 15 };
 struct nat_statics {
 	uint64_t inside[NAT_STATIC_BITS / 64]; /* bit, by a hash: such an inside address may have one */
-	uint64_t barred[NAT_BARRED_MAX];       /* address, protocol, chunk, and the ports of it that they have: n, sorted */
+	uint64_t barred[NAT_BARRED_MAX]; /* address, protocol, chunk, and the ports of it that they have: n, sorted */
 	uint32_t n;
 	bool unlisted; /* there are more */
 };

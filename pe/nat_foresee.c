@@ -116,8 +116,8 @@ static inline bool is_clear(struct nat *n, struct run *run, const struct flow *f
 {
 	uint32_t hop;
 
-	if ((!run->plain && is_special(n, x)) || !f->opens || (f->l4 != L4_TCP && f->l4 != L4_UDP) || !rule_is_plain(x->rule) ||
-		!is_from_subscriber(n, run, &x->s) || nat_is_pool_address(n, x->s.remote) ||
+	if ((!run->plain && is_special(n, x)) || !f->opens || (f->l4 != L4_TCP && f->l4 != L4_UDP) ||
+		!rule_is_plain(x->rule) || !is_from_subscriber(n, run, &x->s) || nat_is_pool_address(n, x->s.remote) ||
 		!find_hop(n, run, &x->s, &hop))
 		return false;
 	x->s.owner = (uint8_t)n->engine;

@@ -74,9 +74,8 @@ const struct port_bar *nat_port_bar(
 uint32_t nat_find_static_ports(const struct nat *n, uint32_t index, enum l4 l4, unsigned chunk);
 static inline uint32_t nat_static_ports(const struct nat *n, uint32_t index, enum l4 l4, unsigned chunk)
 {
-	return n->lender[index].barred[port_set_of(l4)] >> chunk % 64 & 1
-		       ? nat_find_static_ports(n, index, l4, chunk)
-		       : 0;
+	return n->lender[index].barred[port_set_of(l4)] >> chunk % 64 & 1 ? nat_find_static_ports(n, index, l4, chunk)
+									  : 0;
 }
 /* Of the configuration, once addresses have their places. */
 void nat_index_statics(struct nat *n);

@@ -149,7 +149,8 @@ void nat_index_statics(struct nat *n)
 	x->n = 0;
 	x->unlisted = false;
 	for (uint32_t i = 0; i < n->config.n_static; i++) {
-		uint32_t bit = nat_static_bit(n->config.static_by_inside[i].inside, n->config.static_by_inside[i].realm);
+		uint32_t bit =
+			nat_static_bit(n->config.static_by_inside[i].inside, n->config.static_by_inside[i].realm);
 
 		x->inside[bit / 64] |= 1ull << bit % 64;
 	}

@@ -26,7 +26,7 @@ struct bench {
 	unsigned sessions, runs, blocks;
 	unsigned addresses, statics; /* 0 addresses: as few as will do */
 	const char *nat;             /* more of the document's object "nat" */
-	mono_t from; /* when the measure in hand began */
+	mono_t from;                 /* when the measure in hand began */
 };
 
 #define OUT VERDICT_fwd_out_hit, VERDICT_fwd_out_hit

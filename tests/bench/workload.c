@@ -333,7 +333,8 @@ static void list_statics(FILE *f, const struct workload_plan *plan)
 		struct in_addr inside = {htonl(SUBSCRIBERS + 16 + i)}, nat = {htonl(POOL + i % plan->addresses)};
 		char from[INET_ADDRSTRLEN], to[INET_ADDRSTRLEN];
 
-		fprintf(f, "%s{\"protocol\":\"udp\",\"inside\":\"%s\",\"inside_port\":80,\"nat\":\"%s\",\"nat_port\":%u}",
+		fprintf(f,
+			"%s{\"protocol\":\"udp\",\"inside\":\"%s\",\"inside_port\":80,\"nat\":\"%s\",\"nat_port\":%u}",
 			i ? "," : "", inet_ntop(AF_INET, &inside, from, sizeof from),
 			inet_ntop(AF_INET, &nat, to, sizeof to), 2000 + i / plan->addresses);
 	}

@@ -9,10 +9,10 @@
 #include <string.h>
 
 enum { FRAME = 60, ETH = sizeof(struct eth_header), SEED = 5, ADDRESSES_MAX = 8, TEXT = 8192 };
-#define INSIDE 0x64400002u  /* 100.64.0.2 */
-#define POOL 0xc6336400u    /* 198.51.100.0 */
-#define REMOTE 0xcb007101u  /* 203.0.113.1 */
-#define SERVER 0x647f0000u  /* 100.127.0.0: behind static mappings */
+#define INSIDE 0x64400002u /* 100.64.0.2 */
+#define POOL 0xc6336400u   /* 198.51.100.0 */
+#define REMOTE 0xcb007101u /* 203.0.113.1 */
+#define SERVER 0x647f0000u /* 100.127.0.0: behind static mappings */
 #define SERVER_TEXT "100.127.0."
 
 struct box {
@@ -45,10 +45,11 @@ static void add_static(struct box *b, bool tcp, unsigned address, uint16_t port,
 
 static void configure(struct box *b, const char *nat)
 {
-	static const char document[] =
-		"{\"arena\":{\"engines\":1,\"sessions\":65536},\"inside\":{\"interface\":\"in\",\"prefixes\":[\"100.64.0.0/10\"]},"
-		"\"outside\":{\"interface\":\"out\"},\"pools\":[{\"name\":\"p\",\"addresses\":[\"198.51.100.0-198.51.100.%u\"]}],"
-		"\"nat\":{\"hold_s\":10,\"port_first\":%u,\"port_last\":%u%s},\"static\":[%s]}";
+	static const char document[] = "{\"arena\":{\"engines\":1,\"sessions\":65536},\"inside\":{\"interface\":\"in\","
+				       "\"prefixes\":[\"100.64.0.0/10\"]},"
+				       "\"outside\":{\"interface\":\"out\"},\"pools\":[{\"name\":\"p\",\"addresses\":["
+				       "\"198.51.100.0-198.51.100.%u\"]}],"
+				       "\"nat\":{\"hold_s\":10,\"port_first\":%u,\"port_last\":%u%s},\"static\":[%s]}";
 	static struct config c;
 	static char text[TEXT + sizeof document + 200];
 	struct config_error err;
@@ -101,8 +102,7 @@ static void make(uint8_t *b, bool tcp, uint32_t src, uint16_t sport)
 		.protocol = tcp ? PROTO_TCP : PROTO_UDP,
 		.src = be32_of(src),
 		.dst = be32_of(REMOTE)};
-	struct tcp_header l4 = {
-		.src = be16_of(sport), .dst = be16_of(80), .offset = 0x50, .flags = TCP_FLAG_SYN};
+	struct tcp_header l4 = {.src = be16_of(sport), .dst = be16_of(80), .offset = 0x50, .flags = TCP_FLAG_SYN};
 
 	if (!tcp)
 		l4.seq = be32_of((FRAME - ETH - sizeof ip) << 16); /* the UDP length */
