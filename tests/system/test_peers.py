@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from beyond import BeyondCase
+from beyond import BeyondCase, EITHER_ENGINE, EitherEngine
 from corenat_lab import services, topology
 from harness import ECHO, POOL, PROGRAMS, wait_for
 
@@ -121,7 +121,7 @@ class Peers(BeyondCase):
 
     def test_small_and_large_datagrams_between_subscribers(self):
         """As in test_real_programs, but through two sessions."""
-        self.background("sub2", [sys.executable, PROGRAMS / "echo.py", self.address("sub2"), str(ECHO[1])])
+        self.serve("sub2", "echo.py", self.address("sub2"), ECHO[1])
         for sub in ("sub1", "sub3", "sub5"):
             for sizes in (["100", "4000", "100", "8000"], ["4000", "100"]) * 2:
                 self.out(sub, [sys.executable, PROGRAMS / "datagrams.py", WHOLE, str(ECHO[1]), *sizes])
@@ -221,3 +221,7 @@ class Peers(BeyondCase):
         self.assertEqual(other.receive(5), (endpoint, "come-in"))
         other.send(endpoint, "thanks")
         self.assertEqual(peer.receive(5), ((STRANGER, 7100), "thanks"))
+
+
+class PeersOfEither(EitherEngine, Peers):
+    OPTIONS = {"subs": 6, "config": {**CONFIG, **EITHER_ENGINE}}
