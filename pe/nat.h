@@ -77,6 +77,16 @@ struct nat_address {
 struct nat_lender {
 	struct port_table *table;
 	struct port_view *view;
+	uint64_t barred[N_PORT_SETS]; /* bit: static mappings have ports of chunks whose number ends so */
+};
+
+/* Static mappings, for who makes sessions and has nothing to do with them. */
+enum { NAT_STATIC_BITS = 1 << 15, NAT_BARRED_MAX = 1 << 15 };
+struct nat_statics {
+	uint64_t inside[NAT_STATIC_BITS / 64]; /* bit, by a hash: such an inside address may have one */
+	uint64_t barred[NAT_BARRED_MAX]; /* address, protocol, chunk, and the ports of it that they have: n, sorted */
+	uint32_t n;
+	bool unlisted; /* there are more */
 };
 
 /* An address whose port table alone says what is behind its ports: no static mapping now or before, no subscriber's own
@@ -140,6 +150,7 @@ struct nat {
 	uint16_t address_of[CONFIG_ADDRESSES_MAX];        /* where config.addresses[i] is among them */
 	uint32_t n_addresses;
 	struct nat_lender lender[CONFIG_ADDRESSES_MAX];
+	struct nat_statics statics;
 	struct port_rules ports[N_PORT_ORDERS];
 	struct older_orders older;
 	struct nat_alone alone[NAT_ALONE_SLOTS];

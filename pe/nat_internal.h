@@ -2,7 +2,7 @@
  *
  * nat_core.c the burst; nat_hit.h packets that need nothing but their session; nat_translate.c one packet with its
  * session, whatever it needs; nat_rewrite.h what both write; nat_create.c sessions made and adopted; nat_bind.c
- * mappings and filters; nat_rule.c what the configuration says of an address; nat_end.c ending; nat_sweep.c aging; nat_recover.c
+ * mappings and filters; nat_rule.c what the configuration says of an address; nat_static.c static mappings; nat_end.c ending; nat_sweep.c aging; nat_recover.c
  * after a crash; nat_icmp.c errors, translated and sent; nat_fragment.c fragments; nat_foresee.c what first packets will
  * need, fetched; nat_unasked.c what is for nobody; nat_ports.c NAT addresses and their ports; nat_blocks.c ports by
  * subscriber; nat_make.c sessions made straight away; nat_bypass.c what is not translated; nat_clear.c sessions ended on
@@ -137,11 +137,31 @@ static inline bool nat_prefix_has(const struct snapshot_prefix *p, uint16_t real
 bool nat_is_pool_address(const struct nat *n, be32_t address);
 /* The first rule that matches a session as it begins; there always is one. */
 const struct snapshot_rule *nat_rule_for(const struct nat *n, const struct session *s);
+/* A random number, never 0. */
+uint32_t nat_random(struct nat *n);
+
+/* ---- nat_static.c ---- */
+
 /* The static mapping of an inside or a NAT endpoint, or NULL. */
 const struct snapshot_static *nat_static_inside(const struct nat *n, const struct session *s);
 const struct snapshot_static *nat_static_nat(const struct nat *n, be32_t nat, be16_t port, enum l4 l4);
-/* A random number, never 0. */
-uint32_t nat_random(struct nat *n);
+
+/* Where nat_statics.inside notes an address. */
+static inline uint32_t nat_static_bit(uint32_t inside, uint32_t realm)
+{
+	return ((inside ^ realm << 20) * 0x9e3779b1u) >> 17;
+}
+_Static_assert(NAT_STATIC_BITS == 1 << 15, "nat_static_bit");
+
+/* False: the session's inside endpoint has no static mapping. */
+static inline bool nat_may_be_static(const struct nat *n, const struct session *s)
+{
+	if (!n->config.n_static)
+		return false;
+	uint32_t bit = nat_static_bit(be32_host(s->inside), s->realm);
+
+	return n->statics.inside[bit / 64] >> bit % 64 & 1;
+}
 
 /* ---- nat_unasked.c ---- */
 
