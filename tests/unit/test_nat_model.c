@@ -38,6 +38,7 @@ enum { QUIET_S = 50, UDP_S = 325, ICMP_S = 75, OPENING_S = 225, ESTABLISHED_S = 
 #define NAT_OPTIONS                                                                                                    \
 	"\"udp_timeout_s\":325,\"icmp_timeout_s\":75,\"tcp_opening_timeout_s\":225,\"tcp_closing_timeout_s\":225,"     \
 	"\"tcp_established_timeout_s\":1425,\"syn_hold_s\":0,\"refusal\":\"off\",\"icmp_rate\":100000,"                \
+	"\"unanswered_timeout_s\":86400,"                                                                              \
 	"\"mapping\":\"%s\",\"filtering\":\"%s\",\"ports\":\"%s\""
 #define POOL_OF_BLOCKS                                                                                                 \
 	"[{\"name\":\"main\",\"addresses\":[\"198.51.100.0/"                                                           \
