@@ -336,17 +336,18 @@ static uint32_t life_of_asked(const struct nat *n, enum timeout_class class, enu
 static local_place make_inbound(struct nat *n, const struct flow *f, const struct session *want, uint32_t carrier,
 	const struct session *copy, enum verdict *verdict)
 {
+	const struct snapshot_rule *rule = nat_rule_for(n, want);
 	enum verdict refused = N_VERDICTS;
 	struct subscriber_part *part;
 	uint32_t index;
 
-	*verdict = nat_may_ask(n, want, &part);
+	*verdict = rule->action == ACTION_DROP ? VERDICT_drop_rule : nat_may_ask(n, want, &part);
 	struct session *s = *verdict == N_VERDICTS ? session_begin(n, f, want, part, &index, verdict) : NULL;
 	if (!s)
 		return NULL;
 	fill_inbound(s, f);
 	fill_inside(s, want);
-	nat_quota_asked(n, s, life_of_asked(n, nat_timeout_of(nat_rule_for(n, s), f->l4), f->l4));
+	nat_quota_asked(n, s, life_of_asked(n, nat_timeout_of(rule, f->l4), f->l4));
 	s->birth = birth_of(n->now_s, carrier ? behaviour_of(session_mapping(copy), ADDRESS_AND_PORT_DEPENDENT) : 0);
 	intent_begin(n, INTENT_BUILD, index);
 	if (carrier) {

@@ -68,7 +68,8 @@ void nat_note_answer(struct nat *n, uint32_t index, uint32_t generation)
 	uint32_t life = atomic_load_explicit(&s->life, memory_order_relaxed);
 	const uint32_t until_answered = LIFE_UNANSWERED | LIFE_BRIEF;
 
-	if (!(life & LIFE_UNANSWERED) || !(life & LIFE_LIVES))
+	if (!(life & LIFE_UNANSWERED) || !(life & LIFE_LIVES) ||
+		atomic_load_explicit(&s->generation, memory_order_acquire) != generation)
 		return;
 	/* What fails is tried again by the next packet. */
 	if (nat_counts_unanswered(s) && !nat_count_answered(n, index, generation))
