@@ -158,6 +158,13 @@ _Static_assert(sizeof(struct subscriber_part) == 192, "its row in SLAB_CLASSES")
 _Static_assert(offsetof(struct subscriber_part, amount) == 32, "see map");
 _Static_assert(offsetof(struct subscriber_part, refused_blocks) == 108, "see map");
 
+/* Its owner counts it among the unanswered ones of its subscriber. */
+static inline bool session_is_counted(const struct session *s)
+{
+	return !session_has(s, SESSION_DYING) && (atomic_load_explicit(&s->life, memory_order_relaxed) &
+							 (LIFE_LIVES | LIFE_COUNTED)) == (LIFE_LIVES | LIFE_COUNTED);
+}
+
 /* An actor's view; private memory. */
 struct subscribers {
 	struct arena *arena;
