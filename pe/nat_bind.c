@@ -243,7 +243,8 @@ static bool wants_neighbour(const struct nat *n, const struct session *s)
 	return n->config.preserve_parity && s->l4 == L4_UDP && session_mapping(s) == ENDPOINT_INDEPENDENT;
 }
 
-/* The NAT endpoint beside that of the neighbouring inside port, for pairs of RTP and RTCP (RFC 4787 §4.2.2). */
+/* The NAT endpoint beside that of the neighbouring inside port, for pairs of RTP and RTCP (RFC 4787 §4.2.2). One of the other
+ * parity has none: it was mapped before parity counted, or when there was no other port. */
 static struct beside endpoint_beside(struct nat *n, const struct session *s)
 {
 	struct session other = {.inside = s->inside, .realm = s->realm, .l4 = s->l4, .birth = s->birth};
@@ -262,7 +263,7 @@ static struct beside endpoint_beside(struct nat *n, const struct session *s)
 		beside.port = be16_host(session_at(n->arena, found)->nat_port) ^ 1;
 	}
 	global_unlock(&n->mappings, &pair);
-	return beside;
+	return (beside.port ^ be16_host(s->inside_port)) & 1 ? (struct beside){{0}, 0} : beside;
 }
 
 enum verdict nat_bind(struct nat *n, uint32_t index, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
