@@ -246,6 +246,14 @@ const struct option options[] = {
 	 .value = AT(nat.subscriber_idle_s), .min = 1, .max = 86400, .initial = "300",
 	 .unit = "seconds", .change = OPTION_LIVE,
 	 .help = "how long a subscriber without sessions keeps its NAT address"},
+	{.path = "nat.unanswered_timeout_s", .type = OPTION_INTEGER, .value = AT(nat.unanswered_timeout_s),
+	 .min = 5, .max = 86400, .initial = "30", .unit = "seconds", .change = OPTION_LIVE,
+	 .help = "idle time of a UDP session begun from outside until the inside answers, where that is shorter than "
+		 "what it has then; the mapping lives on"},
+	{.path = "nat.unanswered", .type = OPTION_INTEGER, .value = AT(nat.unanswered),
+	 .min = 1, .max = 65535, .initial = "1000", .unit = "sessions", .change = OPTION_LIVE,
+	 .help = "sessions begun from outside and not answered yet that a subscriber may have; of its session limit "
+		 "a quarter at most; engines have equal shares"},
 
 	{.path = "rules", .type = OPTION_OBJECTS, .value = AT(rules), .count = AT(n_rules),
 	 .min = 0, .max = CONFIG_RULES_MAX, .initial = "[]", .unit = "rules",

@@ -41,6 +41,9 @@
 	V(drop_limit_icmp, "resource", "the subscriber uses as many ICMP identifiers as it may")                       \
 	V(drop_limit_memory, "resource", "the subscriber's sessions take as much memory as they may")                  \
 	V(drop_limit_rate, "resource", "the subscriber makes new sessions faster than it may")                         \
+	V(drop_limit_unanswered, "resource",                                                                           \
+		"the subscriber has as many sessions from outside that it has not answered as it may")                 \
+	V(drop_room_kept, "resource", "new from outside: what room there is is kept for the inside")                   \
 	V(drop_no_memory, "resource", "no arena page left for a session")                                              \
 	V(drop_table_full, "resource", "session or mapping table has no room")                                         \
 	V(drop_lock_busy, "resource", "a table lock stayed held, its holder may be dead")                              \

@@ -121,6 +121,13 @@ struct nat_told {
 };
 _Static_assert(N_VERDICTS <= 64, "a bit each");
 
+/* Room for sessions, as it was found a moment ago (nat_strangers.c). */
+struct room {
+	bool looked;
+	uint32_t looked_s;
+	uint64_t sessions; /* in own pages, and in those that are nobody's */
+};
+
 /* Where the last answer stood: hints, looked at first (nat_next_hop). */
 struct near_hop {
 	uint32_t interval;  /* of the routes */
@@ -165,6 +172,8 @@ struct nat {
 	struct subscribers subscribers;
 	struct subscriber_part *part; /* of the session being made */
 	const struct prospect *ahead; /* what was found out about it; NULL: nothing */
+	uint32_t unanswered;          /* own sessions begun from outside that are: of all parts together */
+	struct room room;
 	struct part_walk walk;
 	const struct clear_ring *clears;
 	struct clearing clearing;

@@ -267,6 +267,15 @@ static void put_in_force(struct subscriber *s, const struct limits *l)
 	atomic_fetch_add_explicit(&s->epoch, 1, memory_order_release);
 }
 
+/* A quarter of its sessions, of which each engine has its share. */
+static uint16_t most_unanswered(const struct subscribers *v, const struct subscriber *s)
+{
+	enum { SHARE = 4 };
+	uint32_t most = s->limits.of[QUOTA_sessions] / (SHARE * v->engines);
+
+	return (uint16_t)(most < 1 ? 1 : most < UINT16_MAX ? most : UINT16_MAX);
+}
+
 bool quota_refresh(struct subscribers *v, struct subscriber_part *p, uint32_t generation, const struct limits *group)
 {
 	struct subscriber *s = subscriber_at(v->arena, p->subscriber);
@@ -285,6 +294,7 @@ bool quota_refresh(struct subscribers *v, struct subscriber_part *p, uint32_t ge
 		take_all_back(v, s, p);
 	p->epoch = epoch;
 	p->configured = generation;
+	p->unanswered_most = most_unanswered(v, s);
 	subscriber_unlock(v, s);
 	return true;
 }
