@@ -141,6 +141,7 @@ struct nat {
 	struct local_limits limits; /* idle times that may end an entry */
 	struct subscribers subscribers;
 	struct subscriber_part *part; /* of the session being made */
+	bool of_fragment;             /* it begins with a first fragment: its whole packets may land elsewhere */
 	const struct prospect *ahead; /* what was found out about it; NULL: nothing */
 	struct part_walk walk;
 	const struct clear_ring *clears;

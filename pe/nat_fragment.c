@@ -72,7 +72,9 @@ static uint32_t session_for(
 		*verdict = VERDICT_drop_fragment;
 		if (f->tcp & (TCP_OUT_SYN | TCP_IN_SYN)) /* nobody cuts those but to deceive */
 			return 0;
+		n->of_fragment = true;
 		place = nat_first_packet(n, f, verdict);
+		n->of_fragment = false;
 		if (!place)
 			return 0;
 	}

@@ -478,6 +478,30 @@ static void test_4787_14_first(struct lab *l)
 	}
 }
 
+/* A flow that begins with a datagram in parts is one session, though parts and whole datagrams land on different engines. Its
+ * replies find it, too, and it lasts as long as either kind is sent, from wherever. */
+static void test_4787_14_one_session(struct lab *l)
+{
+	uint64_t before = lab_counted(l, COUNTER_sessions_created);
+
+	for (unsigned i = 0; i < 16; i++) {
+		struct lab_packet p = lab_udp(lab_host(1 + i, 5000), lab_server(1, 53));
+
+		p.payload = 1200;
+		p.id = (uint16_t)(1 + i);
+		struct lab_end nat = in_parts(l, &p, orders[i % N_ORDERS], false).src;
+		for (unsigned k = 0; k < 6; k++) { /* parts or whole alone for longer than the idle time */
+			lab_pass(l, 200);
+			p.payload = k < 3 ? 10 : 1200;
+			p.id = (uint16_t)(100 + 10 * i + k);
+			assert_true(lab_same(k < 3 ? lab_ok(l, &p).src : in_parts(l, &p, orders[0], false).src, nat));
+			struct lab_packet in = lab_udp(p.dst, nat);
+			assert_true(lab_same(lab_ok(l, &in).dst, p.src));
+		}
+		assert_int_equal(lab_counted(l, COUNTER_sessions_created) - before, i + 1);
+	}
+}
+
 /* ---- floods of fragments ---- */
 
 /* Later fragments whose first one never comes. */
@@ -703,6 +727,7 @@ int main(void)
 		LAB_TEST(test_4787_13a),
 		LAB_TEST(test_4787_14),
 		LAB_TEST(test_4787_14_first),
+		LAB_TEST(test_4787_14_one_session),
 		LAB_TEST(test_4787_6_parts),
 		LAB_TEST(test_4787_9_parts),
 		LAB_TEST(test_4787_14a),
