@@ -17,17 +17,18 @@ CLANG     ?= clang
 BPFTOOL   ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
 
 PKGS      := libxdp libbpf libmnl libmicrohttpd libcurl json-c sqlite3 libsystemd libpcap libxxhash
-CFLAGS    ?= -O2 -g
-CPPFLAGS  += -I. -I$(B)/gen -D_GNU_SOURCE -DCORENAT_VERSION='"$(VERSION)"' -DXXH_INLINE_ALL
-CFLAGS    += -std=c11 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+# CFLAGS, CPPFLAGS and LDFLAGS are for who builds, and come last; what CoreNAT cannot do without is in these.
+CFLAGS    ?= $(if $(SAN),-O1,-O2) -g
+OWN_CPPFLAGS := -I. -I$(B)/gen -D_GNU_SOURCE -DCORENAT_VERSION='"$(VERSION)"' -DXXH_INLINE_ALL
+OWN_CFLAGS   := -std=c11 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
              -Wpointer-arith -Wvla -Wno-unused-parameter -fno-strict-aliasing -march=x86-64-v2
-LDFLAGS   += -pthread
+OWN_LDFLAGS  := -pthread
 ifneq ($(SAN),)
 # gcc's thread sanitizer does not know fences and says so; the sequence locks keep theirs.
-CFLAGS    += $(if $(findstring thread,$(SAN)),-Wno-tsan)
-CPPFLAGS  += $(if $(findstring fuzzer,$(SAN)),-DCORENAT_FUZZING)
-CFLAGS    += -O1 -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
-LDFLAGS   += -fsanitize=$(SAN)
+OWN_CFLAGS   += $(if $(findstring thread,$(SAN)),-Wno-tsan)
+OWN_CPPFLAGS += $(if $(findstring fuzzer,$(SAN)),-DCORENAT_FUZZING)
+OWN_CFLAGS   += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+OWN_LDFLAGS  += -fsanitize=$(SAN)
 endif
 LDLIBS_common     := -ljson-c
 LDLIBS_pe         := -lxdp -lbpf -lpcap -lsystemd -ljson-c
@@ -137,7 +138,7 @@ unit-programs: $(UNIT) $(FUZZ)
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo '  CC    $<'
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(OWN_CPPFLAGS) $(CPPFLAGS) $(OWN_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(COMMON):     $(call obj,$(call src,common))
 $(SHM):        $(call obj,$(call src,shm))
@@ -149,7 +150,7 @@ $(B)/lib/%.a:
 	@echo '  AR    $@'
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-LINK = @mkdir -p $(@D); echo '  LINK  $@'; $(if $(V),set -x;) $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^)
+LINK = @mkdir -p $(@D); echo '  LINK  $@'; $(if $(V),set -x;) $(CC) $(OWN_CFLAGS) $(CFLAGS) $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^)
 
 $(B)/bin/corenat-pe: $(B)/pe/main.o $(PE) $(SHM) $(COMMON)
 	$(LINK) $(LDLIBS_pe)

@@ -217,7 +217,7 @@ struct config {
 		bool udp_inbound_refresh; /* RFC 4787 REQ-6 */
 		uint32_t syn_hold_s;      /* RFC 5382 REQ-4; 0: an unsolicited SYN is dropped at once */
 		enum refusal refusal;
-		uint32_t icmp_rate;      /* errors per second and engine */
+		uint32_t icmp_rate;      /* errors per second, engine, side and kind */
 		uint16_t mss_clamp;      /* largest MSS left in a SYN; 0: as it comes */
 		uint32_t fragments_held; /* per engine, waiting for their first one */
 		uint32_t fragments_per_source;

@@ -15,6 +15,8 @@ enum {
 	PROTO_ICMP = 1,
 	PROTO_TCP = 6,
 	PROTO_UDP = 17,
+	PROTO_DCCP = 33,
+	PROTO_UDPLITE = 136,
 	IP4_DF = 0x4000,
 	IP4_MF = 0x2000,
 	IP4_OFFSET_MASK = 0x1fff,   /* in units of 8 bytes */

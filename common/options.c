@@ -204,7 +204,7 @@ const struct option options[] = {
 	 .help = "ICMP error for what is refused: code 1 (RFC 6888 REQ-11), 13 (RFC 5508 REQ-8), none"},
 	{.path = "nat.icmp_rate", .type = OPTION_INTEGER, .value = AT(nat.icmp_rate), .min = 0,
 	 .max = 100000, .initial = "1000", .unit = "packets per second", .change = OPTION_LIVE,
-	 .help = "ICMP errors that each engine may send"},
+	 .help = "ICMP errors that each engine may send to each side, of those that say too big, too far, and refused"},
 	{.path = "nat.mss_clamp", .type = OPTION_INTEGER, .value = AT(nat.mss_clamp), .min = 0,
 	 .max = MSS_MAX, .initial = "0", .unit = "bytes", .change = OPTION_LIVE,
 	 .help = "largest TCP maximum segment size let through; 0: any"},

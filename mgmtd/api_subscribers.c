@@ -447,6 +447,19 @@ static bool read_limit(const struct request *rq, const char *name, uint32_t give
 	return true;
 }
 
+/* As in the configuration. Where one of the two is the group's, the engines see to it (quota.h). */
+static bool leaves_some(const struct subscriber_record *r, enum quota q, struct reply *refused)
+{
+	uint32_t limit = r->limits.of[q], reserved = r->limits.reserved;
+
+	if (!(r->given >> q & 1) || !(r->given & LIMIT_GIVEN_RESERVED) || reserved < limit)
+		return true;
+	*refused = reply_problem(MHD_HTTP_BAD_REQUEST,
+		"reserved_ports: %u of %u %s leave none for other destinations; give at most %u", reserved, limit,
+		q == QUOTA_tcp_ports ? "tcp_ports" : "udp_ports", limit - 1);
+	return false;
+}
+
 static bool read_limits(const struct request *rq, struct subscriber_record *r, struct reply *refused)
 {
 	uint32_t *of = r->limits.of, per_s = 0, reserved = 0;
@@ -466,7 +479,7 @@ static bool read_limits(const struct request *rq, struct subscriber_record *r, s
 		r->given |= 1u << QUOTA_rate;
 		of[QUOTA_rate] = r->limits.per_s ? r->limits.per_s : QUOTA_UNLIMITED;
 	}
-	return ok;
+	return ok && leaves_some(r, QUOTA_tcp_ports, refused) && leaves_some(r, QUOTA_udp_ports, refused);
 }
 
 static bool read_name(const struct request *rq, struct subscriber_record *r, struct reply *refused)

@@ -60,6 +60,9 @@ static enum verdict parse_other(struct flow *f, const uint8_t *l4)
 {
 	be16_t number = be16_of(f->protocol);
 
+	if (flow_covers_addresses(f->protocol) &&
+		f->l4_at + FLOW_COVERING_AT + sizeof(be16_t) > f->size + sizeof(struct eth_header))
+		return VERDICT_drop_short_l4;
 	f->key.b |= f->dir == DIR_OUTBOUND ? port_pair(number, (be16_t){0}) : port_pair((be16_t){0}, number);
 	return N_VERDICTS;
 }

@@ -45,6 +45,13 @@ static inline uint16_t flow_realm(const struct flow *f)
 
 enum l4 flow_l4(uint8_t protocol);
 
+/* Protocols without ports of ours whose checksum covers the addresses, and where it lies, from the transport header on. */
+enum { FLOW_COVERING_AT = 6 };
+static inline bool flow_covers_addresses(uint8_t protocol)
+{
+	return protocol == PROTO_DCCP || protocol == PROTO_UDPLITE;
+}
+
 enum verdict flow_parse(struct flow *f, const struct packet *p);
 /* The same of the first fragment of a datagram, which flow_parse refuses like all fragments. */
 enum verdict flow_parse_first(struct flow *f, const struct packet *p);

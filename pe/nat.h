@@ -111,6 +111,11 @@ struct near_hop {
 	uint32_t adjacency; /* of the gateway */
 };
 
+/* ICMP errors of our own: each kind has a budget on each side, so that what the Internet sends takes nothing from subscribers,
+ * and nothing else takes from "too big", by which the path's MTU is discovered (RFC 4787 REQ-13). */
+enum icmp_kind { ICMP_TOO_BIG, ICMP_TOO_FAR, ICMP_REFUSED, N_ICMP_KINDS };
+enum { ICMP_SHARES = 64, ICMP_FEW = 16 };
+
 struct nat {
 	struct arena *arena;
 	struct actor *actor;
@@ -150,7 +155,8 @@ struct nat {
 	struct pinholes pinholes;
 	mono_t now; /* of the burst or turn in hand */
 	uint32_t now_s;
-	struct icmp_budget icmp_budget;
+	struct icmp_budget icmp_budget[N_SIDES][N_ICMP_KINDS];
+	struct icmp_budget icmp_share[ICMP_SHARES]; /* of what comes from the inside, by who sent it */
 	struct fragments fragments;
 	struct fragment_pairs fragment_pairs; /* of first ones that were translated here */
 	uint16_t ip_id[IP_ID_COUNTERS];       /* next IPv4 identification, by addresses (RFC 6864 §5.3.1) */

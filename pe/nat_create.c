@@ -344,15 +344,19 @@ static bool is_of(const struct nat *n, local_place place, const struct flow *f)
 static local_place make_inbound(struct nat *n, const struct flow *f, const struct session *want, uint32_t carrier,
 	const struct session *copy, enum verdict *verdict)
 {
+	const struct snapshot_rule *rule = nat_rule_for(n, want);
 	enum verdict refused = N_VERDICTS;
 	uint32_t index;
-	struct session *s = session_begin(n, f, want, &index, verdict);
 
+	*verdict = VERDICT_drop_rule;
+	if (rule->action == ACTION_DROP)
+		return NULL;
+	struct session *s = session_begin(n, f, want, &index, verdict);
 	if (!s)
 		return NULL;
 	fill_inbound(s, f);
 	fill_inside(s, want);
-	atomic_store_explicit(&s->life, life_of(nat_timeout_of(nat_rule_for(n, s), f->l4)), memory_order_relaxed);
+	atomic_store_explicit(&s->life, life_of(nat_timeout_of(rule, f->l4)), memory_order_relaxed);
 	s->birth = birth_of(n->now_s, carrier ? behaviour_of(session_mapping(copy), ADDRESS_AND_PORT_DEPENDENT) : 0);
 	intent_begin(n, INTENT_BUILD, index);
 	if (carrier) {

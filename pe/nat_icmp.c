@@ -214,6 +214,23 @@ static be32_t answer_from(const struct nat *n, const struct packet *p)
 	return p->side == SIDE_OUTSIDE ? flow_ip4(p)->dst : n->config.addresses[0].address;
 }
 
+static enum icmp_kind kind_of(enum verdict why)
+{
+	return why == VERDICT_drop_too_big ? ICMP_TOO_BIG : why == VERDICT_drop_ttl ? ICMP_TOO_FAR : ICMP_REFUSED;
+}
+
+/* Of a budget nobody inside gets more than a quarter, or a few, while others want some: senders have shares by their address. */
+static bool may_send(struct nat *n, const struct packet *p)
+{
+	uint32_t rate = n->config.icmp_rate, few = rate < ICMP_FEW ? rate : ICMP_FEW;
+	uint32_t share = rate / 4 < few ? few : rate / 4;
+	uint32_t at = (flow_ip4(p)->src.net * 0x9e3779b1u) / (uint32_t)((1ull << 32) / ICMP_SHARES);
+
+	if (p->side == SIDE_INSIDE && !icmp_budget_take(&n->icmp_share[at], share, n->now))
+		return false;
+	return icmp_budget_take(&n->icmp_budget[p->side][kind_of((enum verdict)p->verdict)], rate, n->now);
+}
+
 void nat_answer(struct nat *n, struct packet *p)
 {
 	static const uint8_t refusal_code[] = {[REFUSAL_HOST_UNREACHABLE] = 1, [REFUSAL_PROHIBITED] = 13};
@@ -226,7 +243,7 @@ void nat_answer(struct nat *n, struct packet *p)
 		return;
 	if (code == REFUSAL)
 		code = refusal_code[n->config.refusal];
-	if (!icmp_budget_take(&n->icmp_budget, n->config.icmp_rate, n->now)) {
+	if (!may_send(n, p)) {
 		nat_counter(n, COUNTER_icmp_withheld, 1);
 		return;
 	}

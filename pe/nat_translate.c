@@ -14,7 +14,21 @@ void nat_clamp_mss(const struct nat *n, struct packet *p, const struct flow *f)
 			(uint16_t)n->config.mss_clamp);
 }
 
-/* Addresses, port and checksums; of a packet without ports only the addresses. */
+/* UDP-Lite's and DCCP's checksums cover the addresses (RFC 3828 §3.1, RFC 4340 §9.1); the zero that is never sent is theirs
+ * as ones' complement has it. */
+static void rewrite_other(uint8_t *l4, const struct flow *f, uint16_t delta)
+{
+	uint16_t is;
+
+	if (!flow_covers_addresses(f->protocol))
+		return;
+	memcpy(&is, l4 + FLOW_COVERING_AT, sizeof is);
+	is = csum_apply(is, delta);
+	is = is ? is : 0xffff;
+	memcpy(l4 + FLOW_COVERING_AT, &is, sizeof is);
+}
+
+/* Addresses, port and checksums. */
 void nat_rewrite(struct nat *n, struct packet *p, const struct flow *f, const struct session *s)
 {
 	static const uint8_t checksum_at[N_L4] = {
@@ -35,6 +49,8 @@ void nat_rewrite(struct nat *n, struct packet *p, const struct flow *f, const st
 		memcpy(l4 + f->port_at, out ? &s->nat_port : &s->inside_port, sizeof(be16_t));
 	if (f->l4 != L4_OTHER)
 		rewrite_l4_checksum(f->l4, l4 + checksum_at[f->l4], delta_in(f->dir, s->l4_delta));
+	else
+		rewrite_other(l4, f, delta_in(f->dir, s->l3_delta));
 	nat_clamp_mss(n, p, f);
 	if (out)
 		ip->checksum = csum_apply(ip->checksum, renumber(n, ip, session_key(s, DIR_INBOUND).a));
@@ -133,6 +149,12 @@ static bool refreshes(const struct nat *n, const struct flow *f)
 	return f->dir == DIR_OUTBOUND || f->l4 == L4_TCP || (f->l4 == L4_UDP && n->config.udp_inbound_refresh);
 }
 
+/* What shows that the inside wants what came: a reset says the contrary (RFC 7857 §7). */
+static bool is_answer(const struct flow *f)
+{
+	return f->dir == DIR_OUTBOUND && f->tcp != TCP_RST;
+}
+
 void nat_touch(struct nat *n, const struct packet *p, const struct flow *f, local_place place)
 {
 	uint32_t index = local_index(atomic_load_explicit(place, memory_order_relaxed));
@@ -142,7 +164,7 @@ void nat_touch(struct nat *n, const struct packet *p, const struct flow *f, loca
 		return;
 	if (refreshes(n, f))
 		local_touch(place, session_class(s), n->now_s);
-	if (f->dir == DIR_OUTBOUND && nat_counts_unanswered(s))
+	if (is_answer(f) && nat_counts_unanswered(s))
 		nat_count_answered(n, index, atomic_load_explicit(&s->generation, memory_order_relaxed));
 }
 
@@ -155,7 +177,7 @@ void nat_mark(struct nat *n, const struct packet *p, const struct flow *f, local
 		return;
 	if (refreshes(n, f))
 		local_mark(place, index, n->now_s);
-	if (f->dir == DIR_OUTBOUND && nat_counts_unanswered(s))
+	if (is_answer(f) && nat_counts_unanswered(s))
 		nat_count_answered(n, index, generation);
 }
 

@@ -59,7 +59,9 @@ static enum verdict check_quote(struct quoted *q, const struct packet *p, unsign
 	q->id = ip->id;
 	q->protocol = ip->protocol;
 	q->l4 = (uint8_t)flow_l4(ip->protocol);
-	q->later_fragment = q->l4 != L4_OTHER && ip->fragment.net & htons(IP4_OFFSET_MASK);
+	bool begins = !(ip->fragment.net & htons(IP4_OFFSET_MASK));
+	q->later_fragment = q->l4 != L4_OTHER && !begins;
+	q->has_checksum = begins && (q->l4 != L4_OTHER || flow_covers_addresses(q->protocol));
 	return N_VERDICTS;
 }
 
@@ -144,6 +146,7 @@ static const struct {
 	[L4_TCP] = {16, true},
 	[L4_UDP] = {6, true},
 	[L4_ICMP] = {2, false},
+	[L4_OTHER] = {FLOW_COVERING_AT, true},
 };
 
 static void mend_l4(struct packet *p, const struct quoted *q, uint16_t addresses, uint16_t ports, uint16_t *outer)
@@ -154,9 +157,9 @@ static void mend_l4(struct packet *p, const struct quoted *q, uint16_t addresses
 	if (at + sizeof was > p->data + q->end)
 		return;
 	memcpy(&was, at, sizeof was);
-	if (q->l4 != L4_UDP)
+	if (q->l4 != L4_UDP && q->l4 != L4_OTHER)
 		mend16(at, delta, outer);
-	else if (was != 0) { /* UDP's zero means that there is none, and is never the sum */
+	else if (was != 0 || q->l4 == L4_OTHER) { /* UDP's zero means that there is none, and is never the sum */
 		uint16_t sum = csum_apply(was, delta);
 
 		replace16(at, sum ? sum : 0xffff, outer);
@@ -188,7 +191,7 @@ void quoted_rewrite(
 		replace16(l4 + q->port_at, port.net, &ports);
 		outer = csum_fold((uint32_t)outer + ports);
 	}
-	if (q->l4 != L4_OTHER && !q->later_fragment)
+	if (q->has_checksum)
 		mend_l4(p, q, addresses, ports, &outer);
 	struct icmp_header *icmp = (struct icmp_header *)(p->data + q->icmp_at);
 	icmp->checksum = csum_apply(icmp->checksum, outer);

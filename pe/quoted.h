@@ -34,6 +34,7 @@ struct quoted {
 	uint8_t dir;         /* enum dir, of the error */
 	uint8_t port_at;     /* where our end's port lies, from l4_at on; FLOW_NO_PORT: nowhere */
 	bool later_fragment; /* of TCP, UDP or ICMP: no transport header, so no ports */
+	bool has_checksum;   /* in its transport header, that translating it changes */
 };
 
 /* True for the types that quote a packet and concern its session. Redirects do not: they are for the next hop. */

@@ -106,7 +106,15 @@ static void ring(struct subscribers *v, unsigned engine, uint32_t part)
 	atomic_fetch_or_explicit(&b->rung, 1ull << slot, memory_order_release);
 }
 
-/* Those that have units to spare, and those that would keep one that falls free: once rung they are tight. */
+/* Units to spare, or one that it would keep when it falls free: once rung it is tight. Of rate what it has used counts,
+ * too: only when it is handed back do new tokens come in for it. */
+static bool has_any(const struct subscriber_part *p, enum quota q)
+{
+	if (q == QUOTA_rate)
+		return quota_have(p, q) > 0;
+	return quota_have(p, q) > quota_used(p, q) || !quota_is_tight(p, q);
+}
+
 static void ask(struct subscribers *v, const struct subscriber *s, enum quota q)
 {
 	struct subscriber_key key = {s->inside, s->realm};
@@ -118,7 +126,7 @@ static void ask(struct subscribers *v, const struct subscriber *s, enum quota q)
 		struct local_table t = subscriber_parts_of(v->arena, engine);
 		const struct subscriber_part *p = part_find(v->arena, &t, key, hash);
 
-		if (p && (quota_have(p, q) > quota_used(p, q) || (q != QUOTA_rate && !quota_is_tight(p, q))))
+		if (p && has_any(p, q))
 			ring(v, engine, part_index(v->arena, p));
 	}
 }
@@ -218,6 +226,13 @@ bool quota_hand_back(struct subscribers *v, struct subscriber_part *p)
 
 /* ---- limits ---- */
 
+/* A group's reserve may be all that a subscriber's own limit allows, or the other way round: then half of it is. */
+static void leave_some(struct limits *l, enum quota q)
+{
+	if (l->reserved >= l->of[q])
+		l->reserved = l->of[q] / 2;
+}
+
 /* The group's, but for those that the subscriber's own record gives. */
 static struct limits limits_for(const struct subscribers *v, const struct subscriber *s, const struct limits *group)
 {
@@ -234,6 +249,8 @@ static struct limits limits_for(const struct subscribers *v, const struct subscr
 		l.per_s = r->limits.per_s;
 	if (r->given & LIMIT_GIVEN_RESERVED)
 		l.reserved = r->limits.reserved;
+	leave_some(&l, QUOTA_tcp_ports);
+	leave_some(&l, QUOTA_udp_ports);
 	return l;
 }
 

@@ -15,12 +15,14 @@
  * Tight      when less than two units for each engine are left, nobody keeps what it does not use: each unit goes back at
  *            once, and others are asked for theirs.
  * Asking     a refused engine rings at those that have units they do not use, or would keep one that falls free (engine.h,
- *            bells); in their next turn they give them back, and are tight from then on. So nobody is refused for longer than that while under its limit. A bell is one word for each
- *            of BELL_SLOTS: of two that ring at the same one in the same turn one may have to ring again.
+ *            bells); in their next turn they give them back, and are tight from then on. So nobody is refused for longer than
+ *            that while under its limit. Of rate they also give back what they have used, for which new tokens come in. A
+ *            bell is one word for each of BELL_SLOTS: of two that ring at the same one in the same turn one may have to ring
+ *            again.
  * Changes    new limits are taken over at the first touch of any part after the engine took the configuration, and by
  *            the walk (pe/nat_quota.c); epoch makes all other parts look at their next request, before it is answered.
  *            A request that looked before may still be granted by the limits before. Used counts are never touched.
- * Reserve    ordinary requests leave limits.reserved units; the tight part does the rest: what a listed one gives back
+ * Reserve    ordinary requests leave limits.reserved units, at most half of a limit that is no more than these; the tight part does the rest: what a listed one gives back
  *            goes back to where ordinary ones cannot get it.
  */
 #ifndef CORENAT_SHM_QUOTA_H

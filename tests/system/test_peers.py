@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from beyond import BeyondCase
+from beyond import BeyondCase, EITHER_ENGINE, EitherEngine
 from corenat_lab import services, topology
 from harness import ECHO, POOL, PROGRAMS, wait_for
 
@@ -221,3 +221,7 @@ class Peers(BeyondCase):
         self.assertEqual(other.receive(5), (endpoint, "come-in"))
         other.send(endpoint, "thanks")
         self.assertEqual(peer.receive(5), ((STRANGER, 7100), "thanks"))
+
+
+class PeersOfEither(EitherEngine, Peers):
+    OPTIONS = {"subs": 6, "config": {**CONFIG, **EITHER_ENGINE}}

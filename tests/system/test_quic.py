@@ -6,7 +6,7 @@ import pathlib
 import shutil
 import time
 
-from beyond import BeyondCase, FAR
+from beyond import BeyondCase, EITHER_ENGINE, EitherEngine, FAR
 from corenat_lab import services, topology
 from corenat_lab.process import tool
 from harness import sha256, wait_for
@@ -80,3 +80,7 @@ class Quic(BeyondCase):
         file = self.server("sub2", topology.subscriber(2))
         self.assert_same(self.download("inet", PUBLISHED)[0], file)
         self.assert_same(self.download("sub1", PUBLISHED)[0], file)  # through hairpin
+
+
+class QuicOfEither(EitherEngine, Quic):
+    OPTIONS = {"subs": 3, "config": {**CONFIG, **EITHER_ENGINE}}

@@ -5,7 +5,7 @@ import json
 import re
 import sys
 
-from beyond import BeyondCase, FAR, ROUTER, SMALL_MTU
+from beyond import BeyondCase, EITHER_ENGINE, EitherEngine, FAR, ROUTER, SMALL_MTU
 from corenat_lab import services, topology
 from corenat_lab.process import tool
 from harness import ECHO, PROGRAMS, wait_for
@@ -164,6 +164,10 @@ class Paths(BeyondCase):
         self.lab.exec("sub1", ["ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", "10.7.0.1"], capture_output=True)
         self.assertEqual(self.captured(wire), [])
         self.assertGreaterEqual(self.total("drop_protocol"), before + 3)
+
+
+class PathsOfEither(EitherEngine, Paths):
+    OPTIONS = {"subs": 4, "config": {**CONFIG, **EITHER_ENGINE}}
 
 
 class SmallLinks(BeyondCase):

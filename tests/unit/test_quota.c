@@ -527,6 +527,56 @@ static void test_rate(void **state)
 	arena_close(a);
 }
 
+/* What engines have used that are quiet since comes back for the one that is asked now: it gets all that time brings. */
+static void rate_at_last(unsigned engines, unsigned per_s, unsigned burst)
+{
+	enum { HOUR_S = 3600, ASKED_A_SECOND = 10 };
+	struct arena *a = arena_for(engines);
+	struct subscribers v[16];
+	struct limits l = limits_of(QUOTA_UNLIMITED, 0);
+	uint64_t made = 0, second = 1000000000u;
+	mono_t now = {5 * second};
+
+	l.of[QUOTA_rate] = burst;
+	l.per_s = per_s;
+	for (unsigned e = 0; e < engines; e++) {
+		v[e] = subscribers_view(a, e);
+		struct subscriber_part *p = own_part(&v[e], 0);
+
+		now.ns += second;
+		assert_true(!quota_is_stale(&v[e], p, 1) || quota_refresh(&v[e], p, 1, &l));
+		if (quota_take(&v[e], p, QUOTA_rate, 1, false, now) == QUOTA_TAKEN)
+			continue;
+		for (unsigned other = 0; other <= e; other++) /* asked: after their turn, and some time, it is there */
+			quota_turn(&v[other]);
+		now.ns += second;
+		assert_int_equal(quota_take(&v[e], p, QUOTA_rate, 1, false, now), QUOTA_TAKEN);
+	}
+	for (unsigned n = 0; n < HOUR_S * ASKED_A_SECOND; n++) {
+		struct subscribers *last = &v[engines - 1];
+
+		now.ns += second / ASKED_A_SECOND;
+		for (unsigned e = 0; e < engines; e++)
+			quota_turn(&v[e]);
+		made += quota_take(last, own_part(last, 0), QUOTA_rate, 1, false, now) == QUOTA_TAKEN;
+	}
+	uint64_t due = HOUR_S * (uint64_t)(per_s < ASKED_A_SECOND ? per_s : ASKED_A_SECOND);
+	assert_in_range(made, due - engines - 1, due + burst);
+	for (unsigned e = 0; e < engines; e++)
+		assert_true(part_end(&v[e], own_part(&v[e], 0)));
+	arena_close(a);
+}
+
+static void test_rate_of_one(void **state)
+{
+	(void)state;
+	rate_at_last(2, 1, 1);
+	rate_at_last(2, 50, 1);
+	rate_at_last(4, 3, 3);
+	rate_at_last(8, 5, 5);
+	rate_at_last(16, 20, 20);
+}
+
 /* ---- records ---- */
 
 static void test_record_overrides(void **state)
@@ -563,6 +613,29 @@ static void test_record_overrides(void **state)
 	arena_close(a);
 }
 
+/* Its own limit is less than its group's reserve: ordinary requests get half of it. */
+static void test_record_reserve(void **state)
+{
+	struct arena *a = arena_for(1);
+	struct subscribers v = subscribers_view(a, 0), mgmtd = subscribers_view(a, ACTOR_MGMTD);
+	struct limits group = limits_of(200, 50);
+	struct subscriber_record r = {.name = "customer 17", .given = 1u << QUOTA_udp_ports};
+	unsigned ordinary = 0, listed = 0;
+
+	(void)state;
+	r.limits.of[QUOTA_udp_ports] = 40;
+	assert_int_equal(subscriber_record_set(&mgmtd, key_of(1), &r), 0);
+	struct subscriber_part *p = own_part(&v, 1);
+	assert_true(quota_is_stale(&v, p, 1) && quota_refresh(&v, p, 1, &group));
+	while (quota_take(&v, p, QUOTA_udp_ports, 1, false, (mono_t){0}) == QUOTA_TAKEN)
+		ordinary++;
+	while (quota_take(&v, p, QUOTA_udp_ports, 1, true, (mono_t){0}) == QUOTA_TAKEN)
+		listed++;
+	assert_int_equal(ordinary, 20);
+	assert_int_equal(listed, 20);
+	arena_close(a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -570,7 +643,9 @@ int main(void)
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_processes_killed),
 		cmocka_unit_test(test_rate),
+		cmocka_unit_test(test_rate_of_one),
 		cmocka_unit_test(test_record_overrides),
+		cmocka_unit_test(test_record_reserve),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -224,6 +224,8 @@ static void test_refused_calls(void **state)
 		{"/api/v1/subscribers/100.64.0.12?name=a&sessions=-1", 400},
 		{"/api/v1/subscribers/100.64.0.12?name=a&udp_ports=9999999999", 400},
 		{"/api/v1/subscribers/100.64.0.12?name=a&realm=5000", 400},
+		{"/api/v1/subscribers/100.64.0.12?name=a&udp_ports=40&reserved_ports=40", 400},
+		{"/api/v1/subscribers/100.64.0.12?name=a&tcp_ports=40&reserved_ports=41", 400},
 		{"/api/v1/subscribers/100.64.0.12?name=a&colour=red", 400},
 		{"/api/v1/subscribers?name=a", 405},
 	};

@@ -338,6 +338,28 @@ static void test_4787_13(struct lab *l)
 	lab_ok(l, &out);
 }
 
+/* Whoever sends what has to be answered otherwise: junk from outside, or another subscriber. */
+static void test_4787_13_junk(struct lab *l)
+{
+	struct lab_end host = lab_host(1, 5000), server = lab_server(1, 53), nat = mapped(l, host, server);
+	struct lab_packet out = lab_udp(host, server), junk[] = {lab_udp(lab_server(77, 1), nat), lab_udp(lab_host(2, 1), server)};
+	struct lab_packet big = out;
+
+	junk[0].ttl = junk[1].ttl = 1;
+	big.payload = 1600;
+	big.fragment = LAB_DF;
+	for (unsigned i = 0; i < 100; i++) {
+		for (unsigned k = 0; k < 80; k++)
+			lab_send(l, &junk[k % 2]);
+		lab_pass(l, 0.04);
+		assert_int_equal(lab_send(l, &big), 1);
+		assert_int_equal(l->seen[0].code, LAB_CODE_TOO_BIG);
+	}
+	out.ttl = 1; /* nor does one subscriber have all of what is for all of a kind */
+	assert_int_equal(lab_send(l, &out), 1);
+	assert_int_equal(l->seen[0].type, LAB_TIME_EXCEEDED);
+}
+
 /* Cut on the way, in order; put together it is what was sent. */
 static void cut_on_the_way(struct lab *l, struct lab_packet *p)
 {
@@ -724,6 +746,7 @@ int main(void)
 		LAB_TEST(test_4787_12a, .nat = "\"filtering\":\"address-and-port-dependent\""),
 		LAB_TEST(test_4787_12b),
 		LAB_TEST(test_4787_13),
+		LAB_TEST(test_4787_13_junk, .nat = "\"icmp_rate\":200"),
 		LAB_TEST(test_4787_13a),
 		LAB_TEST(test_4787_14),
 		LAB_TEST(test_4787_14_first),

@@ -118,6 +118,21 @@ static void test_6888_6(struct lab *l)
 	assert_true(l->n_out == 0 || l->seen[0].error);
 }
 
+/* Whom a rule cuts off from the subscriber reaches him neither by a mapping that others made, nor by a static one, and gets no
+ * answer from him. */
+static void test_6888_6_inbound(struct lab *l)
+{
+	struct lab_end nat = mapped(l, lab_host(1, 5000), lab_server(1, 53)), fixed = {LAB_POOL + 1, 8080};
+	struct lab_packet back = lab_tcp(lab_host(1, 80), lab_server(9, 53), LAB_SYN | LAB_ACK);
+
+	assert_true(lab_reaches(l, UDP, lab_server(8, 53), nat));
+	assert_true(lab_reaches(l, TCP, lab_server(8, 53), fixed));
+	assert_false(lab_reaches(l, UDP, lab_server(9, 53), nat));
+	assert_false(lab_reaches(l, TCP, lab_server(9, 53), fixed));
+	lab_send(l, &back);
+	assert_true(l->n_out == 0 || l->seen[0].error);
+}
+
 /* ---- filtering ---- */
 
 static void test_6888_7(struct lab *l)
@@ -175,6 +190,67 @@ static void test_6888_1(struct lab *l)
 	assert_true(l->n_out == 0 || l->seen[0].error);
 	p = lab_portless(LAB_PROTO_GRE, LAB_SERVERS + 1, LAB_POOL + 1);
 	lab_none(l, &p);
+}
+
+/* What a checksum over the addresses, the protocol and all that follows the IPv4 header leaves: 0 when it is right. */
+static uint16_t left_over(const struct lab_frame *f)
+{
+	const uint8_t *ip = f->bytes + LAB_ETHERNET, *l4 = ip + 20;
+	unsigned bytes = f->size - LAB_ETHERNET - 20u;
+	uint32_t sum = ip[9] + bytes;
+
+	for (unsigned i = 12; i < 20; i += 2)
+		sum += (uint32_t)ip[i] << 8 | ip[i + 1];
+	for (unsigned i = 0; i < bytes; i++)
+		sum += (uint32_t)l4[i] << (i % 2 ? 0 : 8);
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)~sum;
+}
+
+/* DCCP or UDP-Lite of one who has an address to himself, its checksum (RFC 4340 section 9.1, RFC 3828 section 3.1) right. */
+static void build_covered(uint8_t protocol, uint32_t src, uint32_t dst, struct lab_frame *f)
+{
+	enum { COVERING_AT = 6 };
+	struct lab_packet p = lab_portless(protocol, src, dst);
+	uint8_t *at = f->bytes + LAB_ETHERNET + 20 + COVERING_AT;
+
+	p.payload = 41;
+	lab_build(&p, f);
+	for (unsigned i = LAB_ETHERNET + 20; i < f->size; i++)
+		f->bytes[i] = (uint8_t)(i * 37);
+	memset(at - 2, 0, 4); /* it covers all of the datagram */
+	uint16_t sum = left_over(f);
+	at[0] = (uint8_t)(sum >> 8);
+	at[1] = (uint8_t)sum;
+	assert_int_equal(left_over(f), 0);
+}
+
+/* Checksums that cover the addresses stay right, both ways, and in what an error quotes (RFC 5508 REQ-3, REQ-4). */
+static void test_6888_1_covered(struct lab *l)
+{
+	static const uint8_t protocols[] = {33, 136};
+
+	for (unsigned i = 0; i < sizeof protocols; i++) {
+		struct lab_frame sent, out, back, error;
+
+		build_covered(protocols[i], LAB_HOSTS + 3, LAB_SERVERS + 1, &sent);
+		assert_int_equal(lab_send_frame(l, &sent), 1);
+		out = l->out[0];
+		assert_int_equal(l->seen[0].src.address, LAB_POOL + 3);
+		assert_int_equal(left_over(&out), 0);
+		build_covered(protocols[i], LAB_SERVERS + 1, LAB_POOL + 3, &back);
+		assert_int_equal(lab_send_frame(l, &back), 1);
+		assert_int_equal(l->seen[0].dst.address, LAB_HOSTS + 3);
+		assert_int_equal(left_over(&l->out[0]), 0);
+		lab_error(&out, LAB_SERVERS + 1, LAB_UNREACHABLE, LAB_CODE_PORT, 576, &error);
+		assert_int_equal(lab_send_frame(l, &error), 1);
+		assert_true(lab_quotes(&l->out[0], &sent));
+		sent.bytes[LAB_ETHERNET + 3] = 20 + 7; /* too short for a checksum */
+		sent.size = LAB_ETHERNET + 20 + 7;
+		lab_mend(&sent);
+		assert_int_equal(lab_send_frame(l, &sent), 0);
+	}
 }
 
 /* ---- no resources ---- */
@@ -478,6 +554,7 @@ int main(void)
 	static const struct lab_test tests[] = {
 		LAB_TEST(test_6888_1, .more = STATICS),
 		LAB_TEST(test_6888_1_removed, .more = STATICS),
+		LAB_TEST(test_6888_1_covered, .more = STATICS),
 		LAB_TEST(test_6888_2),
 		LAB_TEST(test_6888_3_statics, .nat = "\"port_first\":2000,\"port_last\":2999", .pools = ONE,
 			.more = "\"static\":[{\"protocol\":\"udp\",\"inside\":\"100.64.9.9\",\"nat\":\"198.51.100.0\","
@@ -494,6 +571,10 @@ int main(void)
 		LAB_TEST(test_6888_5_sessions, .more = LIMITS("\"sessions\":11")),
 		LAB_TEST(test_6888_5_memory, .more = LIMITS("\"memory_kib\":1")),
 		LAB_TEST(test_6888_5_rate, .more = LIMITS("\"new_sessions_per_s\":10,\"burst\":20")),
+		LAB_TEST(test_6888_6_inbound,
+			.more = "\"rules\":[{\"name\":\"no\",\"destination\":[\"203.0.113.9/32\"],\"action\":\"drop\"}],"
+				"\"static\":[{\"protocol\":\"tcp\",\"inside\":\"100.64.0.1\",\"inside_port\":80,"
+				"\"nat\":\"198.51.100.1\",\"nat_port\":8080}]"),
 		LAB_TEST(test_6888_6,
 			.more = "\"rules\":[{\"name\":\"local\",\"destination\":[\"203.0.113.7/"
 				"32\"],\"protocol\":\"udp\","

@@ -235,9 +235,26 @@ static void test_7857_7_rst(struct lab *l)
 	assert_false(lab_reaches(l, TCP, lab_server(3, 1), nat));
 }
 
+/* However long strangers knock, and whoever they are. */
+static void test_7857_7_rst_many(struct lab *l)
+{
+	struct lab_packet syn = lab_tcp(lab_host(1, 5000), lab_server(1, 80), LAB_SYN);
+	struct lab_end nat = lab_ok(l, &syn).src;
+
+	for (unsigned i = 2; i < 5; i++) {
+		struct lab_packet rst = lab_tcp(lab_host(1, 5000), lab_server(i, 99), LAB_RST | LAB_ACK);
+
+		lab_pass(l, 70);
+		assert_true(lab_reaches(l, TCP, lab_server(i, 99), nat));
+		lab_ok(l, &rst);
+	}
+	lab_pass(l, TRANSITORY_S - 3 * 70 + LAB_SWEEP_S);
+	assert_false(lab_reaches(l, TCP, lab_server(100, 99), nat));
+}
+
 /* ---- ports ---- */
 
-/* Ports that follow one another tell nothing: of 200 in a row few are neighbours, and two laboratories differ. */
+/* Ports that follow one another tell nothing: of 200 in a row few are neighbours, and they lie all over the range. */
 static void test_7857_9(struct lab *l)
 {
 	unsigned neighbours = 0, last = 0, low = 65535, high = 0;
@@ -447,6 +464,7 @@ int main(void)
 		LAB_TEST(test_7857_7),
 		LAB_TEST(test_7857_7_many),
 		LAB_TEST(test_7857_7_rst),
+		LAB_TEST(test_7857_7_rst_many),
 		LAB_TEST(test_7857_9),
 		LAB_TEST(test_7857_10, .pools = "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0\"]}]"),
 		LAB_TEST(test_7857_10_whole, .pools = "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0\"]}]"),
