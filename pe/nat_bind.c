@@ -45,7 +45,8 @@ static bool is_astray(const struct nat *n, const struct session *s)
 		       s->remote_port) != n->engine;
 }
 
-/* Keeps the direction in which its replies come home, and has the other adopted; counts as before (session_weight). */
+/* Its owner keeps the direction in which its replies come home, and its own one is away: in the global table, to be adopted. It
+ * is INBOUND, then, though it began inside, and counts as before (session_weight). */
 static void turn_origin(struct session *s)
 {
 	atomic_fetch_or_explicit(&s->tcp, SEEN_ANSWERED, memory_order_relaxed);

@@ -5,10 +5,7 @@
  *            sessions that use what it carries, and the object outlives its flow while there are any. Each session names
  *            one parent in `mapping`: the filter's carrier, which itself names the mapping's, or the mapping's.
  *            A session has an origin: the direction of its first packet. Its owner has that direction in its local
- *            table; the reverse direction too, or, where it lands elsewhere (AWAY), the global table has it. One that
- *            began with a fragment from the inside, on another engine than its whole packets will land on, has the
- *            other origin, if its replies come home: INBOUND and AWAY, and SEEN_ANSWERED, so that it counts as what
- *            it is.
+ *            table; the reverse direction too, or, where it lands elsewhere (AWAY), the global table has it.
  * Units      wire byte order for addresses and ports; deltas are one's complement (RFC 1624 eqn. 3).
  * Ownership  the engine in `owner` frees it; see letters.
  * Calls      engines; readers copy and check the generation again.
@@ -47,7 +44,7 @@ enum {
 	SESSION_AWAY = 4,      /* its reverse direction lands on another engine: global table */
 	SESSION_DYING = 8,     /* the flow has ended: adopters, let go */
 	SESSION_FILTERS = 16,  /* in the filter table: who may send to its NAT endpoint */
-	SESSION_INBOUND = 32,  /* origin: its first packet came from the outside, or see above */
+	SESSION_INBOUND = 32,  /* origin: from outside; or pe/nat_bind.c, turn_origin */
 	SESSION_HAIRPIN = 64,  /* its remote is a NAT address: turned round, not sent out (RFC 4787 REQ-9) */
 	SESSION_PINHOLE = 128, /* alone: no flow, but a mapping for a time, open to anybody (pinhole.h). With INBOUND: a
 				* flow let in by one, whose answers do not keep that open */
