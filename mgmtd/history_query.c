@@ -213,9 +213,9 @@ static int read_samples(struct history *h, struct cursor *c, struct steps *s)
 	pthread_mutex_lock(&h->read_lock);
 	if (h->read)
 		rc = walk(h, c, s);
-	pthread_mutex_unlock(&h->read_lock);
 	if (database_is_corrupt(rc))
-		atomic_store(&h->corrupt, true);
+		atomic_store(&h->corrupt, true); /* under the lock: it is still this file's */
+	pthread_mutex_unlock(&h->read_lock);
 	return database_errno(rc);
 }
 

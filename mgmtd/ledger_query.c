@@ -103,7 +103,7 @@ static int find_rows(struct ledger *l, const struct ledger_filter *f, struct led
 	return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* A reader that finds the file corrupt leaves it to the writer. */
+/* A reader that finds the file corrupt leaves it to the writer. Under the lock: it is still this file's. */
 static int judge(struct ledger *l, int rc)
 {
 	if (database_is_corrupt(rc))
@@ -119,8 +119,9 @@ int ledger_rows(struct ledger *l, const struct ledger_filter *f, struct ledger_r
 	pthread_mutex_lock(&l->read_lock);
 	if (l->read)
 		rc = find_rows(l, f, row, max < LEDGER_ROWS ? max : LEDGER_ROWS, n);
+	rc = judge(l, rc);
 	pthread_mutex_unlock(&l->read_lock);
-	return judge(l, rc);
+	return rc;
 }
 
 /* ---- holders ---- */
@@ -210,6 +211,7 @@ int ledger_holders(
 		rc = find_gaps(l, from_ms, until_ms, out);
 	if (rc == SQLITE_OK)
 		rc = find_reach(l, &out->reach_ms);
+	rc = judge(l, rc);
 	pthread_mutex_unlock(&l->read_lock);
-	return judge(l, rc);
+	return rc;
 }

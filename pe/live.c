@@ -22,7 +22,7 @@ static const span_t awake_for = {100000u};       /* spin this long after the las
 static const span_t look_every = {20000000u};    /* configuration, routes */
 static const span_t report_every = {100000000u}; /* heartbeat, counters of the backend */
 static const span_t stalls_told_every = {1000000000u};
-enum { SLEEP_MS = 10, SLEEP_BUSY_MS = 1, CLAIM_TRIES = 10, CLAIM_PAUSE_US = 20000, PRIORITY = -15 };
+enum { SLEEP_MS = 10, SLEEP_BUSY_MS = 1, CLAIM_TRIES = 150, CLAIM_PAUSE_US = 20000, PRIORITY = -15 };
 
 struct live {
 	const struct config *config;
@@ -57,7 +57,8 @@ static void pin(struct live *l, unsigned cpu)
 	atomic_store(&actor_of(l->arena, l->number)->cpu, cpu);
 }
 
-/* A neighbour that looked after this engine's sessions gives them back when it sees the configuration: wait for it. */
+/* A neighbour that looked after this engine's sessions gives them back when it sees the configuration: wait for it, also
+ * when it has no processor for a while. */
 static bool claim_role(struct live *l)
 {
 	for (int tries = 0; tries < CLAIM_TRIES; tries++) {

@@ -144,12 +144,16 @@ bool nat_count_answered(struct nat *n, uint32_t index, uint32_t generation)
 	struct session *s = session_at(n->arena, index);
 	uint32_t mapping = atomic_load_explicit(&s->mapping, memory_order_relaxed);
 	struct global_pair pair;
+	struct session is;
 
 	if (!slab_valid(n->arena, SLAB_session, mapping))
 		return false;
 	struct session *parent = session_at(n->arena, mapping);
 
-	if (!global_lock(&n->mappings, hash_of(n, mapping_key(parent)), &pair))
+	/* Of a session that this engine only met, the parent may be somebody else's by now: then it is no child of it, and
+	 * whatever was locked was locked in vain. */
+	nat_copy_changing(&is, parent);
+	if (!global_lock(&n->mappings, hash_of(n, mapping_key(&is)), &pair))
 		return false;
 	bool counts = is_still_child(s, generation, mapping);
 
@@ -258,7 +262,8 @@ static bool wants_neighbour(const struct nat *n, const struct session *s)
 	return n->config.preserve_parity && s->l4 == L4_UDP && session_mapping(s) == ENDPOINT_INDEPENDENT;
 }
 
-/* The NAT endpoint beside that of the neighbouring inside port, for pairs of RTP and RTCP (RFC 4787 §4.2.2). */
+/* The NAT endpoint beside that of the neighbouring inside port, for pairs of RTP and RTCP (RFC 4787 §4.2.2). One of the other
+ * parity has none: it was mapped before parity counted, or when there was no other port. */
 static struct beside endpoint_beside(struct nat *n, const struct session *s)
 {
 	struct session other = {.inside = s->inside, .realm = s->realm, .l4 = s->l4, .birth = s->birth};
@@ -277,7 +282,7 @@ static struct beside endpoint_beside(struct nat *n, const struct session *s)
 		beside.port = be16_host(session_at(n->arena, found)->nat_port) ^ 1;
 	}
 	global_unlock(&n->mappings, &pair);
-	return beside;
+	return (beside.port ^ be16_host(s->inside_port)) & 1 ? (struct beside){{0}, 0} : beside;
 }
 
 enum verdict nat_bind(struct nat *n, uint32_t index, struct session *s, const struct snapshot_rule *rule, uint32_t draw)
@@ -295,6 +300,16 @@ enum verdict nat_bind(struct nat *n, uint32_t index, struct session *s, const st
 }
 
 /* ---- what comes from the outside ---- */
+
+/* Plain stores may change it meanwhile, which the thread sanitizer rightly calls a race. */
+__attribute__((no_sanitize("thread"))) void nat_copy_changing(struct session *to, const struct session *from)
+{
+	const uint64_t *word = (const void *)from;
+	uint64_t *out = (void *)to;
+
+	for (unsigned i = 0; i < sizeof *from / sizeof *word; i++)
+		out[i] = __atomic_load_n(&word[i], __ATOMIC_RELAXED);
+}
 
 void nat_copy_fixed(struct session *to, const struct session *from)
 {

@@ -9,23 +9,12 @@
 
 /* ---- any engine's session, to read ---- */
 
-/* A copy of the session, word by word, while its owner may be making another of it: plain stores, which the thread
- * sanitizer rightly calls a race. What was read is worth something only if the generation is the same afterwards. */
-__attribute__((no_sanitize("thread"))) static void copy_as_it_changes(struct session *out, const struct session *s)
-{
-	const uint64_t *from = (const void *)s;
-	uint64_t *to = (void *)out;
-
-	for (unsigned i = 0; i < sizeof *s / sizeof *from; i++)
-		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
-}
-
 /* True: `out` is that session, which lived from first to last. */
 static bool copy_if_lives(const struct session *s, struct session *out)
 {
 	uint32_t generation = atomic_load_explicit(&s->generation, memory_order_acquire);
 
-	copy_as_it_changes(out, s);
+	nat_copy_changing(out, s);
 	atomic_thread_fence(memory_order_acquire);
 	return (generation & 1) && !session_has(s, SESSION_DYING) &&
 	       atomic_load_explicit(&s->generation, memory_order_relaxed) == generation;

@@ -180,6 +180,9 @@ bool nat_drop_parent(struct nat *n, struct session *s);
 
 /* What never changes while the session lives, and its generation. */
 void nat_copy_fixed(struct session *to, const struct session *from);
+/* Word by word, while its owner may be making another session of it: worth something only if something else says that it
+ * did not. */
+void nat_copy_changing(struct session *to, const struct session *from);
 
 /* ---- nat_icmp.c ---- */
 

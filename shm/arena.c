@@ -27,7 +27,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { REGION_ALIGN = 4096, ATTACH_LOOKS = 200, ATTACH_PAUSE_NS = 10 * 1000 * 1000 };
+enum {
+	REGION_ALIGN = 4096,
+	ATTACH_LOOKS = 200,
+	DEAD_LOOKS = 100, /* in a row: a maker may be without a processor for so long */
+	ATTACH_PAUSE_NS = 10 * 1000 * 1000,
+};
 #define MIB(bytes) ((bytes) >> 20)
 
 static bool refuse(struct arena_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -434,18 +439,20 @@ struct arena *arena_open(const struct config *c, struct arena_error *err)
 }
 
 /* Waits while somebody makes it; the lock says so (arena_open). Between creating the object and locking it a maker looks
- * like a dead one: that is looked at twice. */
+ * like a dead one: that is looked at for a second. */
 static bool is_made(int fd, const char *name, struct arena_error *err)
 {
 	for (unsigned look = 0, unlocked = 0; look < ATTACH_LOOKS; look++) {
 		if (has_magic(fd))
 			return true;
-		if (flock(fd, LOCK_SH | LOCK_NB) == 0) {
+		bool locked = flock(fd, LOCK_SH | LOCK_NB) != 0;
+
+		if (!locked)
 			flock(fd, LOCK_UN);
-			if (!has_magic(fd) && ++unlocked == 2)
-				return refuse(err,
-					"arena %s is empty: its maker died, and the next engine makes it anew", name);
-		}
+		unlocked = locked ? 0 : unlocked + 1;
+		if (unlocked >= DEAD_LOOKS && !has_magic(fd))
+			return refuse(
+				err, "arena %s is empty: its maker died, and the next engine makes it anew", name);
 		nanosleep(&(struct timespec){.tv_nsec = ATTACH_PAUSE_NS}, NULL);
 	}
 	return refuse(err, "arena %s is still being made; try again in a moment", name);

@@ -211,7 +211,7 @@ static void look(struct check *c)
 
 /* ---- between two looks ---- */
 
-enum { APART_MS = 20, ROUND_MS = 600, NAP_MS = 5 };
+enum { APART_MS = 20, ROUND_MS = 5000, NAP_MS = 5 };
 
 static void sleep_ms(unsigned ms)
 {
@@ -224,7 +224,8 @@ static uint64_t heartbeat(const struct check *c, unsigned actor)
 }
 
 /* Waits until every living actor has come round its loop: what it was in the middle of is done. One that hangs holds
- * nobody up for longer than three heartbeats. */
+ * nobody up for longer than ROUND_MS; one that gets no processor for a few seconds, on a machine that others share, is
+ * waited for. */
 static void wait_a_round(const struct check *c)
 {
 	mono_t began = mono_now();

@@ -36,8 +36,8 @@ struct run {
 /* ---- judging one death ---- */
 
 static const char *const step_name[] = {
-	"none", "build", "mapping", "mapped", "insert", "end", "unmapping", "unmapped", "answered", "adopt"};
-_Static_assert(sizeof step_name / sizeof step_name[0] == INTENT_ADOPT + 1, "engine.h");
+	"none", "build", "mapping", "mapped", "insert", "end", "unmapping", "unmapped", "answered", "adopt", "pinhole"};
+_Static_assert(sizeof step_name / sizeof step_name[0] == INTENT_PINHOLE + 1, "engine.h");
 
 static void note_death(struct run *r)
 {

@@ -1,7 +1,7 @@
 /* dashboard.mjs URL OUTDIR: runs every check, prints one line each, answers by exit status. Called by ./run. */
 
 import { launch, open } from "./browser.mjs";
-import { CHECKS, OUTAGE } from "./checks.mjs";
+import { CHECKS, OUTAGE, inTime } from "./checks.mjs";
 import { LOOKS, accessible, fitsWidth, holdsStill, nothingCut, picture, themeToggles, wear } from "./looks.mjs";
 
 const LIVE_MS = 30000;
@@ -51,7 +51,7 @@ try {
 		await picture(page, outdir, look.name);
 	}
 	await wear(page, LOOKS[0]);
-	await check("nothing jumps while numbers change", () => holdsStill(page));
+	await check("nothing jumps while numbers change", () => inTime(({ page }) => holdsStill(page))({ page }));
 	await check("the theme button overrules and is remembered", () => themeToggles(page));
 	await check("no script error, no console error, no request elsewhere", () => {
 		if (complaints.length > 0)

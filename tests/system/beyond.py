@@ -13,7 +13,7 @@ import sys
 
 from corenat_lab import topology
 from corenat_lab.process import tool
-from harness import LabCase, PROGRAMS, sha256
+from harness import LabCase, PROGRAMS, await_line, sha256
 
 SMALL_MTU = 1200
 ROUTER = "192.0.2.2"
@@ -108,9 +108,7 @@ class BeyondCase(LabCase):
         self.addCleanup(child.stdout.close)
         self.addCleanup(child.wait)
         self.addCleanup(child.kill)
-        self.assertTrue(select.select([child.stdout], [], [], 20)[0], f"{argv[0]} in {name} does not begin")
-        line = child.stdout.readline().strip()
-        self.assertIn(line, ("listens", "up"), f"{argv[0]} in {name}")
+        self.assertIn(await_line(child, f"{argv[0]} in {name}"), ("listens", "up"), f"{argv[0]} in {name}")
 
     def peer(self, name, address="0.0.0.0", port=0):
         peer = Peer(self.lab, name, address, port)

@@ -10,10 +10,14 @@ After every test, the processes of the appliance must be there and their logs fr
 after every class, nothing of its lab may be left on the machine.
 """
 
+import collections
 import hashlib
+import http.client
+import itertools
 import json
 import os
 import pathlib
+import random
 import re
 import select
 import signal
@@ -21,9 +25,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import unittest
 
-from corenat_lab import Lab, Options, appliance, services
+from corenat_lab import Lab, LabError, Options, appliance, services
 from starved import TOO_MUCH, Stolen
 
 BUILD = pathlib.Path("build/release").resolve()  # set by `run`
@@ -31,9 +36,12 @@ PROGRAMS = pathlib.Path(__file__).resolve().parent / "programs"
 ECHO = "203.0.113.13", 7007  # where programs/echo.py answers in `inet`
 
 FAULT = re.compile(r"(ERROR|WARNING): \w*Sanitizer|runtime error:|Assertion .*failed|\*\*\* .* \*\*\*")
+# Below those that the kernel gives to sockets: a socket of the same number as an earlier one's has the mapping that lives on.
+FLOW_PORTS = range(10000, 32768)
 POOL = re.compile(r"198\.51\.100\.([0-9]|1[0-5])$")  # config.POOL of the lab
 
 _labs = []
+_serial = itertools.count()
 
 
 def tails():
@@ -80,21 +88,38 @@ def sha256(path):
 
 
 def wait_for(what, condition, limit_s=20.0, every_s=0.05):
-    """The first true answer of `condition`."""
+    """The first true answer of `condition`; an API that does not answer, or refuses to, has not said so yet."""
     deadline = time.monotonic() + limit_s
-    while not (got := condition()):
+    while True:
+        why = ""
+        try:
+            if got := condition():
+                return got
+        except (LabError, OSError, http.client.HTTPException) as e:
+            why = f": {e}"
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {limit_s:g} s")
+            raise AssertionError(f"{what}: not within {limit_s:g} s{why}")
         time.sleep(every_s)
-    return got
+
+
+def await_line(child, what, limit_s=60):
+    """The first line of a program's, which says that it is ready."""
+    if not select.select([child.stdout], [], [], limit_s)[0]:
+        raise AssertionError(f"{what} does not begin")
+    return child.stdout.readline().strip()
+
+
+def state_of(pid):
+    """A process's state as ps shows it: S when it waits for something to come, having worked off what was there."""
+    return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 class Flows:
     """UDP sockets of one subscriber and what the server saw of each; see programs/flows.py."""
 
-    def __init__(self, lab, sub, n):
+    def __init__(self, lab, sub, ports):
         self.sent = 0  # datagrams, all exchanges together
-        self._child = lab.popen(sub, [sys.executable, PROGRAMS / "flows.py", *map(str, ECHO), str(n)],
+        self._child = lab.popen(sub, [sys.executable, PROGRAMS / "flows.py", *map(str, ECHO), *map(str, ports)],
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def exchange(self, tries=8):
@@ -113,10 +138,8 @@ class Flows:
         self._child.stdout.close()
 
 
-class LabCase(unittest.TestCase):
-    OPTIONS = {}
+class Patient(unittest.TestCase):
     TRIES = 3
-    lab = None
 
     def run(self, result=None):
         """A failure counts, unless the hypervisor starved the machine meanwhile: then the test is run again, and says so."""
@@ -128,6 +151,9 @@ class LabCase(unittest.TestCase):
             if outcome.wasSuccessful() or attempt == self.TRIES or share < TOO_MUCH:
                 break
             print(f"again {self.id()}: the hypervisor kept {share:.0%} of the CPU time from this machine", flush=True)
+            if why := self.begin_anew():
+                outcome.errors.append((self, why))
+                break
         for _, why in outcome.skipped:
             result.addSkip(self, why)
         for _, text in outcome.failures + outcome.errors:
@@ -136,6 +162,27 @@ class LabCase(unittest.TestCase):
             result.addSuccess(self)
         result.stopTest(self)
         return result
+
+    def begin_anew(self):
+        """What a failed attempt left behind is done away with; returns what goes wrong."""
+
+
+class LabCase(Patient):
+    OPTIONS = {}
+    lab = None
+
+    def begin_anew(self):
+        """A new lab: sessions, mappings and counters of the attempt before would be taken for this one's."""
+        cls = type(self)
+        signal.alarm(0)
+        cls.doClassCleanups()
+        try:
+            for _, e, _ in cls.tearDown_exceptions:
+                raise e
+            cls.setUpClass()
+        except Exception:  # whatever it is, the test has failed
+            return traceback.format_exc()
+        return None
 
     # ---- one lab for each class ----
 
@@ -149,7 +196,11 @@ class LabCase(unittest.TestCase):
         tmp = tempfile.TemporaryDirectory(prefix="corenat-system-")
         cls.tmp = pathlib.Path(tmp.name)
         cls.addClassCleanup(tmp.cleanup)
-        cls.lab.popen("inet", [sys.executable, PROGRAMS / "echo.py", *map(str, ECHO)], stdin=subprocess.DEVNULL)
+        cls._unused = collections.defaultdict(lambda: random.sample(FLOW_PORTS, len(FLOW_PORTS)))  # by subscriber
+        echo = cls.lab.popen("inet", [sys.executable, PROGRAMS / "echo.py", *map(str, ECHO)], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, text=True)
+        cls.addClassCleanup(echo.stdout.close)
+        await_line(echo, "echo.py")
 
     @classmethod
     def _end(cls):
@@ -199,9 +250,26 @@ class LabCase(unittest.TestCase):
     def engines(self):
         return self.lab.api("/api/v1/engines")["engines"]
 
-    def counters(self):
+    @staticmethod
+    def counters_of(rows):
         """Counters and verdicts of each engine, in one dictionary for each."""
-        return [{**e["counters"], **e["verdicts"]} for e in self.engines()]
+        return [{**e["counters"], **e["verdicts"]} for e in rows]
+
+    def counters(self):
+        return self.counters_of(self.engines())
+
+    def at_rest(self, of):
+        """The engines once `of` is the same at two looks, between which every one of them has turned."""
+        def look():
+            rows = self.engines()
+            return rows if all(e["heartbeat_age_ms"] < 250 for e in rows) else None
+        before = wait_for("every engine turns", look)
+        while True:
+            time.sleep(0.3)
+            after = wait_for("every engine turns", look)
+            if of(after) == of(before):
+                return after
+            before = after
 
     def ctl(self, *args):
         """From the host, where the lab has the API; the appliance's own namespace has not."""
@@ -212,6 +280,10 @@ class LabCase(unittest.TestCase):
         done = run([program("corenatctl"), "--config", config, *args])
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         return done.stdout
+
+    def health(self):
+        """What is said of the appliance, once there is an answer."""
+        return wait_for("health is told", lambda: "engines" in (h := self.lab.health()) and h)
 
     def total(self, name):
         return sum(c[name] for c in self.counters())
@@ -258,7 +330,7 @@ class LabCase(unittest.TestCase):
 
     def download(self, sub, rate):
         """A large download under way; end it by assert_downloaded."""
-        file = self.tmp / f"{sub}.bin"
+        file = self.tmp / f"download{next(_serial)}.bin"
         child = self.lab.popen(sub, ["curl", "-sS", "-f", "--limit-rate", rate, "-m", "120", "-o", str(file),
                                      f"http://{services.HTTP[1]}/large.bin"],
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -271,6 +343,15 @@ class LabCase(unittest.TestCase):
         _, err = child.communicate(timeout=limit_s)
         self.assertEqual(child.returncode, 0, err)
         self.assertEqual(sha256(file), sha256(self.lab.state.dir / "www/large.bin"), "other bytes than the server's")
+        file.unlink()
+
+    def web_clients(self, mark, n=1):
+        """Who asked for pages with this mark, once the web server has logged n of them: it does after it has answered."""
+        def logged():
+            log = (self.lab.state.dir / "access.log").read_text().splitlines()
+            clients = [line.split()[0] for line in log if mark in line]
+            return clients if len(clients) >= n else None
+        return wait_for(f"{n} lines with {mark} in the web server's log", logged)
 
     def background(self, sub, argv):
         """A program, or a shell and what it starts, that goes on until the test's end."""
@@ -280,7 +361,8 @@ class LabCase(unittest.TestCase):
         return child
 
     def flows(self, sub, n):
-        flows = Flows(self.lab, sub, n)
+        """Of ports that no flow of this lab had before."""
+        flows = Flows(self.lab, sub, [self._unused[sub].pop() for _ in range(n)])
         self.addCleanup(flows.close)
         return flows
 
@@ -297,8 +379,10 @@ class LabCase(unittest.TestCase):
         return child, file
 
     def captured(self, capture, expression=""):
-        """The lines tcpdump prints of a finished or running capture, limited to an expression."""
+        """The lines tcpdump prints of a finished or running capture, limited to an expression. What it has not read when it is
+        told to end is lost: it is let read first."""
         child, file = capture
+        wait_for("tcpdump has read all that came", lambda: child.poll() is not None or state_of(child.pid) == "S", every_s=0.01)
         child.send_signal(signal.SIGINT)
         child.wait(10)
         done = run(["tcpdump", "-n", "-e", "-r", file, expression])

@@ -8,9 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-import unittest
 
-from corenat_lab import appliance, state
+from corenat_lab import appliance, process, state
 from harness import wait_for
 import harness
 
@@ -48,7 +47,22 @@ def left(lab_id, namespaces=frozenset()):
             processes(lab_id, namespaces))
 
 
-class Clean(unittest.TestCase):
+def parent_and_session(pid):
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None, None
+    return int(fields[1]), int(fields[3])
+
+
+def tools_of(pid):
+    """Children that are of their parent's session: what runs for a moment, not what was started to stay."""
+    sought = pid, parent_and_session(pid)[1]
+    found = [int(p.name) for p in pathlib.Path("/proc").glob("[0-9]*") if parent_and_session(p.name) == sought]
+    return [(p, started) for p in found if (started := process.started_at(p)) is not None]
+
+
+class Clean(harness.Patient):
     def spawn(self, *argv):
         child = subprocess.Popen([sys.executable, *map(str, argv), "--build", str(harness.BUILD)], stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -69,7 +83,7 @@ class Clean(unittest.TestCase):
 
     def test_up_and_down(self):
         child = self.spawn(LAB / "lab", "up", "--subs", "1")
-        out = child.communicate(timeout=60)[0]
+        out = child.communicate(timeout=150)[0]
         self.assertEqual(child.returncode, 0, out)
         lab_id = self.id_of(child)
         self.assertIn(lab_id, out)
@@ -87,14 +101,14 @@ class Clean(unittest.TestCase):
             json.dump({"nat": {"udp_timeout_s": 1}}, f)
             f.flush()
             child = self.spawn(LAB / "lab", "up", "--subs", "1", "--config", f.name)
-            out = child.communicate(timeout=60)[0]
+            out = child.communicate(timeout=150)[0]
         self.assertEqual(child.returncode, 1, out)
         self.assertIn("nat.udp_timeout_s", out)
         self.assert_clean(self.id_of(child))
 
     def test_engine_killed_before_down(self):
         child = self.spawn(LAB / "lab", "up", "--subs", "1")
-        out = child.communicate(timeout=60)[0]
+        out = child.communicate(timeout=150)[0]
         self.assertEqual(child.returncode, 0, out)
         lab_id = self.id_of(child)
         namespaces = inodes(lab_id)
@@ -108,13 +122,21 @@ class Clean(unittest.TestCase):
             with self.subTest(delay_s=delay_s):
                 child = self.spawn(LAB / "lab", "up", "--subs", "2")
                 time.sleep(delay_s)
-                child.kill()
-                child.communicate()
+                self.kill_alone(child)
                 lab_id = self.id_of(child)
                 namespaces = inodes(lab_id)
                 done = self.lab("--id", lab_id, "down")
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.assert_clean(lab_id, namespaces)
+
+    def kill_alone(self, child):
+        """And let end what it was just doing: a tool that has no processor for a while does its work later, when its lab is gone."""
+        child.send_signal(signal.SIGSTOP)
+        wait_for("it stands still", lambda: child.poll() is not None or harness.state_of(child.pid) in "TZ")
+        tools = tools_of(child.pid)
+        child.kill()
+        child.communicate()
+        wait_for("its last tools have ended", lambda: not any(process.alive(*t) for t in tools))
 
     def begin_run(self, *more):
         child = self.spawn(LAB / "run", *more)
@@ -124,7 +146,7 @@ class Clean(unittest.TestCase):
 
     def test_run(self):
         child, lab_id, namespaces = self.begin_run("--duration", "12")
-        out = child.communicate(timeout=120)[0]
+        out = child.communicate(timeout=150)[0]
         self.assertEqual(child.returncode, 0, out)
         self.assertIn("Every kind of traffic succeeded.", out)
         self.assertIn("0 with a private source", out)
@@ -134,9 +156,10 @@ class Clean(unittest.TestCase):
         for sig in (signal.SIGINT, signal.SIGTERM):
             with self.subTest(sig.name):
                 child, lab_id, namespaces = self.begin_run()
+                wait_for("traffic runs", lambda: any("iperf3 -J" in p for p in processes(lab_id, namespaces)))
                 time.sleep(2)
                 child.send_signal(sig)
-                out = child.communicate(timeout=60)[0]
+                out = child.communicate(timeout=150)[0]
                 self.assertIn(f"{sig.name}: ending", out)
                 self.assert_clean(lab_id, namespaces)
 

@@ -25,7 +25,6 @@ class Clear(LabCase):
 
     def test_a_subscribers_sessions(self):
         one, two = topology.subscriber(1), topology.subscriber(2)
-        self.said("sessions", "clear", "--protocol", "udp")  # of a run before
         cleared = self.total("sessions_cleared")
         flows = {k: self.flows(f"sub{k}", 50) for k in (1, 2)}
         seen = {k: f.exchange() for k, f in flows.items()}

@@ -12,10 +12,10 @@ import time
 import unittest
 
 from corenat_lab import services
-from harness import program, run, wait_for
+from harness import Patient, program, run, wait_for
 
 
-class Versions(unittest.TestCase):
+class Versions(Patient):
     def setUp(self):
         self.dir = tempfile.TemporaryDirectory(prefix="corenat-versions-")
         self.addCleanup(self.dir.cleanup)
@@ -48,7 +48,8 @@ class Versions(unittest.TestCase):
         with open(self.path / "log", "w") as log:
             child = subprocess.Popen([program("corenat-mgmtd"), "--config", file], stderr=log)
             try:
-                wait_for("a configuration in force", lambda: "in force" in (self.path / "log").read_text())
+                # The last it says: what is in force has been dated in its file by then.
+                wait_for("a configuration in force", lambda: "API on" in (self.path / "log").read_text())
                 yield file
             finally:
                 child.send_signal(how)

@@ -69,7 +69,7 @@ class Events(LabCase):
 
     def test_refused(self):
         """The limit, the flow that met it, and how often, once a second; and nothing of who was not refused."""
-        answered = [v for v in self.flows("sub2", 20).exchange(tries=3).values() if v]
+        answered = [v for v in self.flows("sub2", 20).exchange(tries=4).values() if v]
         self.assertEqual(len(answered), 5)
         refused = wait_for("the refusals are in the file",
                            lambda: self.events(verdict="drop_limit_udp_ports", inside=topology.subscriber(2)))

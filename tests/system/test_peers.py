@@ -121,7 +121,7 @@ class Peers(BeyondCase):
 
     def test_small_and_large_datagrams_between_subscribers(self):
         """As in test_real_programs, but through two sessions."""
-        self.background("sub2", [sys.executable, PROGRAMS / "echo.py", self.address("sub2"), str(ECHO[1])])
+        self.serve("sub2", "echo.py", self.address("sub2"), ECHO[1])
         for sub in ("sub1", "sub3", "sub5"):
             for sizes in (["100", "4000", "100", "8000"], ["4000", "100"]) * 2:
                 self.out(sub, [sys.executable, PROGRAMS / "datagrams.py", WHOLE, str(ECHO[1]), *sizes])

@@ -26,14 +26,19 @@ class Pinholes(BeyondCase):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def open(self, protocol, k, port, lifetime_s=600, *args):
-        """(address, port) outside. An engine that has no processor for half a second is asked again."""
-        inside = f"{topology.subscriber(k)}:{port}"
+    def asked(self, *args):
+        """The same as ctl, asked again while an engine has no processor for half a second: it does what was asked later."""
         def ask():
-            done = self.ctl("open", "--protocol", protocol, "--inside", inside, "--lifetime-s", str(lifetime_s), *args)
-            self.assertTrue(done.returncode == 0 or "answer" in done.stderr, done.stderr)
-            return json.loads(done.stdout) if done.returncode == 0 else None
-        row = wait_for("the pinhole is open", ask)
+            done = self.ctl(*args)
+            return None if done.returncode and "answer" in done.stderr else done
+        return wait_for("an engine answers", ask)
+
+    def open(self, protocol, k, port, lifetime_s=600, *args):
+        """(address, port) outside."""
+        inside = f"{topology.subscriber(k)}:{port}"
+        done = self.asked("open", "--protocol", protocol, "--inside", inside, "--lifetime-s", str(lifetime_s), *args)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        row = json.loads(done.stdout)
         self.addCleanup(self.ctl, "close", "--protocol", protocol, "--inside", inside)
         self.assertEqual((row["inside"], row["protocol"]), (inside, protocol))
         address, _, outside = row["nat"].partition(":")
@@ -48,11 +53,12 @@ class Pinholes(BeyondCase):
         for k in (1, 2):
             self.serve(f"sub{k}", "httpd.py", topology.subscriber(k), WEB_PORT)
             nat = self.open("tcp", k, WEB_PORT)
-            self.assertTrue(self.page(nat))
+            wait_for("it is open", lambda: self.page(nat))
             self.fetch("far", "http://{}:{}".format(*nat), 1_000_000)
             self.fetch("sub3", "http://{}:{}".format(*nat), 1_000_000)  # through hairpin
             self.assert_page(f"sub{k}")
-            self.said("close", "--protocol", "tcp", "--inside", f"{topology.subscriber(k)}:{WEB_PORT}")
+            self.asked("close", "--protocol", "tcp", "--inside", f"{topology.subscriber(k)}:{WEB_PORT}")
+            self.assertEqual(self.said("list", "--inside", topology.subscriber(k)), [])
             self.assertFalse(self.page(nat))
         self.assertEqual(self.command("corenatctl", "check").returncode, 0)
 
@@ -72,18 +78,18 @@ class Pinholes(BeyondCase):
         self.assertGreater(self.said("list")[0]["lifetime_s"], 1000)
 
     def test_datagrams_by_a_wanted_port(self):
-        self.background("sub2", [sys.executable, PROGRAMS / "echo.py", topology.subscriber(2), str(ECHO[1])])
+        self.serve("sub2", "echo.py", topology.subscriber(2), ECHO[1])
         address, port = self.open("udp", 2, ECHO[1], 600, "--nat", "198.51.100.3:40000")
         self.assertEqual((address, port), ("198.51.100.3", 40000))
         for name in ("inet", "far", "sub3"):
             self.out(name, [sys.executable, PROGRAMS / "datagrams.py", address, str(port), "100", "1400"])
-        done = self.ctl("open", "--protocol", "udp", "--inside", f"{topology.subscriber(1)}:1", "--lifetime-s", "600",
-                        "--nat", f"{address}:{port}")
+        done = self.asked("open", "--protocol", "udp", "--inside", f"{topology.subscriber(1)}:1", "--lifetime-s", "600",
+                          "--nat", f"{address}:{port}")
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("no such port is to be had", done.stderr)
 
     def test_it_ends_by_itself(self):
-        self.background("sub3", [sys.executable, PROGRAMS / "echo.py", topology.subscriber(3), "9000"])
+        self.serve("sub3", "echo.py", topology.subscriber(3), 9000)
         self.open("udp", 3, 9000, 120)
         wait_for("its time is up", lambda: not self.said("list", "--inside", topology.subscriber(3)), 140, 2)
         self.assertEqual(self.command("corenatctl", "check").returncode, 0)

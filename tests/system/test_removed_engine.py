@@ -1,6 +1,7 @@
 """An engine is taken out of the configuration while its subscribers' transfers run, and comes back later."""
 
 import json
+import os
 import signal
 import time
 
@@ -18,12 +19,18 @@ class RemovedEngine(LabCase):
             rss.configure(self.lab.state.dir / "bpf" / f"rss-{side}", key, table)
 
     def put_in_force(self, document):
-        generation = self.lab.health()["config_generation"]
+        generation = self.health()["config_generation"]
         (self.lab.state.dir / "config.json").write_text(json.dumps(document))
         self.lab.kill("mgmtd", signal.SIGTERM)
         self.lab.start("mgmtd")
-        wait_for("the new configuration is in force",
-                 lambda: self.lab.health()["config_generation"] > generation)
+        wait_for("the new configuration is in force", lambda: self.health()["config_generation"] > generation)
+
+    def stand_still(self, role):
+        os.kill(self.lab.state["processes"][role]["pid"], signal.SIGSTOP)
+        self.addCleanup(self.go_on, role)
+
+    def go_on(self, role):
+        os.kill(self.lab.state["processes"][role]["pid"], signal.SIGCONT)
 
     def with_one_engine(self):
         one = json.loads(json.dumps(self.document))
@@ -53,9 +60,12 @@ class RemovedEngine(LabCase):
         for transfer in transfers:
             self.assert_downloaded(transfer)
 
+        self.stand_still("pe0")  # it gives back what is engine 1's when it goes on
         self.put_in_force(self.document)
         self.lab.start("pe1")
+        time.sleep(1)
+        self.go_on("pe0")
         wait_for("engine 1 is back", lambda: self.engines()[1]["state"] == "up")
         self.steer(self.document["inside"]["rss"]["table"])
-        self.assertIn("engine 1 is no longer its guest", self.log("pe0"))
+        wait_for("engine 0 says so", lambda: "engine 1 is no longer its guest" in self.log("pe0"))
         self.assert_downloaded(self.download("sub1", "8M"))

@@ -49,6 +49,12 @@ class Subscribers(LabCase):
         # At first curl takes more than its limit: what it asks for is what counts.
         self.assertGreaterEqual(speed_then, KEEPS * min(speed, RATE))
 
+        def all_counted():
+            """What lies in the engines' rings when the flood ends is refused later."""
+            refused = self.page_of(1)["refused"]
+            total = sum(r["count"] for r in refused.values())
+            return total and total == sum(self.total(f"drop_limit_{q}") for q in ("sessions", "udp_ports", "tcp_ports"))
+        wait_for("what the subscriber was refused is what engines refused", all_counted)
         page = self.page_of(1)
         use, refused = page["use"], page["refused"]
         self.assertLessEqual(use["sessions"]["used"], 400)
@@ -61,8 +67,6 @@ class Subscribers(LabCase):
         for r in refused.values():
             self.assertLessEqual(r["last_s_ago"], r["since_s_ago"])
             self.assertLess(r["since_s_ago"], 120)
-        limits = sum(self.total(f"drop_limit_{q}") for q in ("sessions", "udp_ports", "tcp_ports"))
-        self.assertEqual(limits, total)
         self.assertEqual(self.page_of(2)["refused"], {})
         self.assertEqual(self.command("corenatctl", "check").returncode, 0)
         self.assertRegex(self.ctl("subscribers", "list", "--top", "refused").splitlines()[1],
@@ -74,7 +78,7 @@ class Subscribers(LabCase):
         self.ctl("subscribers", "set", "--inside", topology.subscriber(3), "--name", "Customer 3", "--limits",
                  "udp_ports=5")
         flows = self.flows("sub3", 20)
-        answered = [v for v in flows.exchange(tries=2).values() if v]
+        answered = [v for v in flows.exchange(tries=4).values() if v]
         self.assertEqual(len(answered), 5)
         self.crash("mgmtd")
         self.restart("mgmtd")

@@ -231,6 +231,41 @@ static void test_live(void **state)
 	box_close(b);
 }
 
+/* An engine that stands still for a second and a half in the middle of a change, and then goes on. */
+static void *finish_late(void *context)
+{
+	struct box *b = context;
+	struct page *p = arena_region(b->arena, ARENA_page_map); /* the first, engine 0's */
+
+	nanosleep(&(struct timespec){.tv_sec = 1, .tv_nsec = 500000000}, NULL);
+	p->used--;
+	atomic_fetch_add(&actor_of(b->arena, 0)->heartbeat_ns, 1);
+	return NULL;
+}
+
+static void test_one_that_stands_still(void **state)
+{
+	struct box *b = box_open(1024, PORTS);
+	struct page *p = arena_region(b->arena, ARENA_page_map); /* the first, engine 0's */
+	struct check_counts n;
+	pthread_t thread;
+
+	if (UNDER_TSAN) /* it reads what others write, by design */
+		skip();
+	assert_int_equal(box_out(b, 0, tuple_of(L4_UDP, 1, 5000, 1, 53)), VERDICT_fwd_out_new);
+	atomic_store(&actor_of(b->arena, 0)->heartbeat_ns, 1);
+	p->used++;
+	assert_int_equal(pthread_create(&thread, NULL, finish_late, b), 0);
+	struct said s = box_ask(b, CHECK_LIVE, &n);
+
+	pthread_join(thread, NULL);
+	if (s.n)
+		fail_msg("%u violations, the last: %s", s.n, s.last);
+	assert_true(n.in_flight > 0);
+	expect_clean(b, &n);
+	box_close(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,6 +274,7 @@ int main(void)
 		cmocka_unit_test(test_replies_astray),
 		cmocka_unit_test(test_random_traffic),
 		cmocka_unit_test(test_live),
+		cmocka_unit_test(test_one_that_stands_still),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -472,6 +472,8 @@ static void test_garbage(void **state)
 
 			*word = (uint32_t)(rnd_next(&r) >> rnd_below(&r, 64));
 		}
+		for (unsigned n = 0; n < ACTOR_MAX; n++) /* none is waited for: that is another test's */
+			atomic_store(&actor_of(s.b->arena, n)->heartbeat_ns, 0);
 		assert_true(check_arena(s.b->arena, CHECK_EXACT, NULL, NULL, NULL) > 0);
 		assert_true(check_arena(s.b->arena, CHECK_LIVE, NULL, NULL, NULL) > 0);
 		box_close(s.b);

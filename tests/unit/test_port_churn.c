@@ -45,6 +45,7 @@ struct engine {
 	uint32_t n_held, room;
 	uint64_t takes, puts, refusals;
 	pthread_t thread;
+	pthread_barrier_t *pace; /* all begin each turn together; NULL: as they come */
 };
 
 static struct port_view *view_of(const struct engine *e)
@@ -122,8 +123,11 @@ static void churn(struct engine *e)
 	for (uint64_t i = 0; i < e->operations; i++) {
 		uint32_t wish = wish_now(e, wave_at(e) + i % TURN);
 
-		if (i % TURN == 0)
+		if (i % TURN == 0) {
+			if (e->pace)
+				pthread_barrier_wait(e->pace);
 			turn(e);
+		}
 		if (rnd_one_in(&e->rnd, SUCCESSION))
 			port_view_make(view_of(e), e->table, RIG_TABLE, &e->rig->rules[e->number], seconds(e));
 		if (e->n_held >= wish || (e->n_held >= wish - e->room / 32 && rnd_below(&e->rnd, 2)))
@@ -206,21 +210,26 @@ static void *thread_run(void *context)
 	return NULL;
 }
 
+/* Each has little to do: one after the other they would not all want more than their share at a time. */
 static void test_threads(void **state)
 {
 	static struct engine e[THREADS];
 	static _Atomic uint64_t intent[THREADS];
+	pthread_barrier_t pace;
 	struct board *b;
 	struct rig *r = open_rig(THREADS, &b);
 
+	pthread_barrier_init(&pace, NULL, THREADS);
 	for (unsigned i = 0; i < THREADS; i++) {
 		engine_init(&e[i], b, r, r->table, &intent[i], i);
+		e[i].pace = &pace;
 		assert_int_equal(pthread_create(&e[i].thread, NULL, thread_run, &e[i]), 0);
 	}
 	for (unsigned i = 0; i < THREADS; i++) {
 		pthread_join(e[i].thread, NULL);
 		free(e[i].held);
 	}
+	pthread_barrier_destroy(&pace);
 	judge(r, b, r->table);
 	munmap(b, sizeof *b);
 	rig_close(r);

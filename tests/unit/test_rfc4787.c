@@ -342,7 +342,8 @@ static void test_4787_13(struct lab *l)
 static void test_4787_13_junk(struct lab *l)
 {
 	struct lab_end host = lab_host(1, 5000), server = lab_server(1, 53), nat = mapped(l, host, server);
-	struct lab_packet out = lab_udp(host, server), junk[] = {lab_udp(lab_server(77, 1), nat), lab_udp(lab_host(2, 1), server)};
+	struct lab_packet out = lab_udp(host, server),
+			  junk[] = {lab_udp(lab_server(77, 1), nat), lab_udp(lab_host(2, 1), server)};
 	struct lab_packet big = out;
 
 	junk[0].ttl = junk[1].ttl = 1;
@@ -704,6 +705,22 @@ static void test_4787_4_pair(struct lab *l)
 	}
 }
 
+/* Parity counts from now on: what was mapped before, half of it with the other one, gives its neighbour no port of that. */
+static void test_4787_4_begun(struct lab *l)
+{
+	unsigned other = 0;
+
+	for (unsigned i = 0; i < 40; i++)
+		other += (mapped(l, lab_host(1 + i, (uint16_t)(5000 + i)), lab_server(1, 53)).port ^ i) & 1;
+	assert_in_range(other, 1, 40);
+	lab_configure(l, &(struct lab_setup){.nat = "\"port_parity\":\"preserve\""});
+	for (unsigned i = 0; i < 40; i++) {
+		uint16_t port = (uint16_t)(5000 + i) ^ 1;
+
+		assert_int_equal(mapped(l, lab_host(1 + i, port), lab_server(1, 53)).port & 1, port & 1);
+	}
+}
+
 #define ONE "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0\"]}]"
 #define PRESERVE "\"port_parity\":\"preserve\","
 #define DEALT                                                                                                          \
@@ -728,6 +745,7 @@ int main(void)
 		LAB_TEST(test_4787_4_pair, .nat = PRESERVE "\"ports\":\"ordered\""),
 		LAB_TEST(test_4787_4_pair, .nat = PRESERVE "\"ports\":\"blocks\""),
 		LAB_TEST(test_4787_4_pair, .nat = PRESERVE "\"ports\":\"shuffled\"", .more = DEALT),
+		LAB_TEST(test_4787_4_begun),
 		LAB_TEST(test_4787_5),
 		LAB_TEST(test_4787_5a,
 			.more = "\"rules\":[{\"name\":\"dns\",\"protocol\":\"udp\",\"port_first\":53,\"port_last\":53,"

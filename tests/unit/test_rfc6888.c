@@ -572,7 +572,8 @@ int main(void)
 		LAB_TEST(test_6888_5_memory, .more = LIMITS("\"memory_kib\":1")),
 		LAB_TEST(test_6888_5_rate, .more = LIMITS("\"new_sessions_per_s\":10,\"burst\":20")),
 		LAB_TEST(test_6888_6_inbound,
-			.more = "\"rules\":[{\"name\":\"no\",\"destination\":[\"203.0.113.9/32\"],\"action\":\"drop\"}],"
+			.more = "\"rules\":[{\"name\":\"no\",\"destination\":[\"203.0.113.9/"
+				"32\"],\"action\":\"drop\"}],"
 				"\"static\":[{\"protocol\":\"tcp\",\"inside\":\"100.64.0.1\",\"inside_port\":80,"
 				"\"nat\":\"198.51.100.1\",\"nat_port\":8080}]"),
 		LAB_TEST(test_6888_6,

@@ -12,7 +12,8 @@ from . import appliance, config, process, rss, services, topology, vlan
 from .process import LabError
 from .state import State
 
-READY_S = 30.0  # how long up waits for servers and for health "ok"
+IPERF_S = 20.0  # how long one of its servers may take to end a test
+READY_S = 90.0  # how long up waits for servers and for health "ok"
 
 
 @dataclasses.dataclass
@@ -251,6 +252,16 @@ class Lab:
             if time.monotonic() > deadline:
                 raise LabError(f"health is {h.get('status')}: {h.get('reasons')}")
             time.sleep(0.1)
+
+    def await_iperf(self, k):
+        """Until subscriber k's iperf3 server, which makes its listening socket anew after each test, takes another."""
+        pid, port = self._process(f"iperf{k}")["pid"], services.IPERF_PORT + k - 1
+        deadline, looks = time.monotonic() + IPERF_S, 0
+        while looks < 2:
+            looks = looks + 1 if services.serves_nobody(pid, port) else 0
+            if time.monotonic() > deadline:
+                raise LabError(f"iperf{k} is still at its last test")
+            time.sleep(0.05)
 
     def queue_packets(self, side):
         """Packets the NIC emulation sent to each queue of the appliance's `inside` or `outside` interface."""

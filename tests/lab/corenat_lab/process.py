@@ -8,7 +8,7 @@ import subprocess
 import time
 
 NETNS_DIR = pathlib.Path("/run/netns")
-TOOL_LIMIT_S = 20
+TOOL_LIMIT_S = 60
 LISTEN_FD = 3  # where systemd's socket activation puts the first socket
 
 # What must not leak from our caller's service manager or proxy settings into the lab.

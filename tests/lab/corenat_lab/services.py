@@ -76,6 +76,13 @@ def listening(pid, netns):
     return {int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A"}
 
 
+def serves_nobody(pid, port):
+    """Whether the process listens on a port, and has no connection of it any more; seen as listening() does."""
+    with open(f"/proc/{pid}/net/tcp", encoding="ascii") as f:
+        states = {row[3] for row in map(str.split, f) if row[1].endswith(f":{port:04X}")}
+    return "0A" in states and not states & {"01", "08"}  # LISTEN; ESTABLISHED, CLOSE_WAIT
+
+
 def describe():
     return {"http": HTTP, "dns": DNS, "iperf3": f"{IPERF}:{IPERF_PORT}+", "hosts": HOSTS,
             "files": {"/": len(PAGE), "/large.bin": LARGE_BYTES, "/endless.bin": ENDLESS_BYTES}}
