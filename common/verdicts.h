@@ -48,7 +48,7 @@
 	V(drop_table_full, "resource", "session or mapping table has no room")                                         \
 	V(drop_lock_busy, "resource", "a table lock stayed held, its holder may be dead")                              \
 	V(drop_tx_full, "resource", "transmit ring full")                                                              \
-	V(drop_hold_full, "resource", "too many packets already wait for a next hop")                                  \
+	V(drop_hold_full, "resource", "too many wait already for next hops or first fragments")                        \
 	V(drop_next_hop, "resource", "next hop did not answer in time")                                                \
 	V(drop_no_config, "config", "no configuration, or one without a pool, in force")                               \
 	V(drop_no_route, "config", "no route to the destination")                                                      \

@@ -36,6 +36,23 @@ static bool reverse_is_away(const struct nat *n, const struct session *s)
 							  s->nat, s->remote_port, s->nat_port) != n->engine;
 }
 
+/* Fragments land by their addresses alone: the whole packets of an outbound flow that begins with one land on another
+ * engine, which is to find the session. */
+static bool is_astray(const struct nat *n, const struct session *s)
+{
+	return n->of_fragment && session_origin(s) == DIR_OUTBOUND && !session_has(s, SESSION_AWAY) &&
+	       steering_engine(&n->steering[SIDE_INSIDE], protocol_of(s), s->inside, s->remote, s->inside_port,
+		       s->remote_port) != n->engine;
+}
+
+/* Its owner keeps the direction in which its replies come home, and its own one is away: in the global table, to be adopted. It
+ * is INBOUND, then, though it began inside, and counts as before (session_weight). */
+static void turn_origin(struct session *s)
+{
+	atomic_fetch_or_explicit(&s->tcp, SEEN_ANSWERED, memory_order_relaxed);
+	session_set(s, SESSION_INBOUND | SESSION_AWAY, 0);
+}
+
 void nat_complete(struct nat *n, struct session *s)
 {
 	nat_deltas(s);
@@ -48,6 +65,8 @@ void nat_complete(struct nat *n, struct session *s)
 	if (reverse_is_away(n, s))
 		session_set(s, SESSION_AWAY, 0);
 	nat_counter(n, session_has(s, SESSION_AWAY) ? COUNTER_replies_away : COUNTER_replies_home, 1);
+	if (is_astray(n, s))
+		turn_origin(s);
 	slab_publish(s);
 }
 

@@ -91,6 +91,20 @@ local_place nat_enter_local(struct nat *n, uint32_t index, enum dir dir, uint64_
 	return local_insert(&n->local[dir], hash, index, class, n->now_s);
 }
 
+/* One whose origin is not the direction of its first packet (nat_complete): that one is away, and adopted here as by
+ * whoever receives the rest. */
+static local_place insert_turned(struct nat *n, uint32_t index, struct session *s, const struct flow *f, uint64_t hash,
+	enum timeout_class class, enum verdict *refused)
+{
+	if (!insert_global(n, index, f->dir, f->hash, refused))
+		return NULL;
+	*refused = VERDICT_drop_table_full;
+	if (!nat_enter_local(n, index, session_origin(s), hash, class))
+		return NULL;
+	atomic_fetch_or_explicit(&s->adopters, 1ull << n->engine, memory_order_acq_rel);
+	return nat_enter_local(n, index, f->dir, f->hash, class);
+}
+
 /* The direction of the packet in hand last: once it is there, the owner finds the session. Its place, or NULL and why. */
 static local_place insert(struct nat *n, uint32_t index, struct session *s, const struct flow *f, enum verdict *refused)
 {
@@ -102,6 +116,8 @@ static local_place insert(struct nat *n, uint32_t index, struct session *s, cons
 	session_set(s, SESSION_FLOW, 0);
 	nat_counter(n, COUNTER_sessions_created, 1);
 	*refused = VERDICT_drop_table_full;
+	if (session_origin(s) != f->dir)
+		return insert_turned(n, index, s, f, hash, class, refused);
 	if (session_has(s, SESSION_AWAY)) {
 		if (!insert_global(n, index, reverse, hash, refused))
 			return NULL;

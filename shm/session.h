@@ -35,7 +35,7 @@ enum {
 	TCP_RST = 16,
 	TCP_OUT_DATA = 32, /* any other segment: the handshake went on, or the flow was met half-way */
 	TCP_IN_DATA = 64,
-	SEEN_ANSWERED = 128, /* any protocol, origin inbound: counted among the outbound users of its parent */
+	SEEN_ANSWERED = 128, /* any protocol, origin inbound: counts for its parent like one of origin outbound */
 };
 
 enum {
@@ -44,7 +44,7 @@ enum {
 	SESSION_AWAY = 4,      /* its reverse direction lands on another engine: global table */
 	SESSION_DYING = 8,     /* the flow has ended: adopters, let go */
 	SESSION_FILTERS = 16,  /* in the filter table: who may send to its NAT endpoint */
-	SESSION_INBOUND = 32,  /* origin: its first packet came from the outside */
+	SESSION_INBOUND = 32,  /* origin: from outside; or pe/nat_bind.c, turn_origin */
 	SESSION_HAIRPIN = 64,  /* its remote is a NAT address: turned round, not sent out (RFC 4787 REQ-9) */
 	SESSION_PINHOLE = 128, /* alone: no flow, but a mapping for a time, open to anybody (pinhole.h). With INBOUND: a
 				* flow let in by one, whose answers do not keep that open */

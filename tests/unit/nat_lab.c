@@ -401,7 +401,7 @@ void lab_drain(struct lab *l)
 	for (int set = 0; set < N_PORT_SETS; set++)
 		assert_int_equal(left.ports[set], l->before.ports[set]);
 	for (unsigned e = 0; e < l->engines; e++)
-		assert_int_equal(l->engine[e]->n_held, 0);
+		assert_int_equal(l->engine[e]->n_held + l->engine[e]->fragments.n, 0);
 }
 
 /* ---- running ---- */
