@@ -90,13 +90,34 @@ static inline bool rule_is_plain(const struct snapshot_rule *r)
 	return r->action == ACTION_TRANSLATE && (r->ports == PORTS_SHUFFLED || r->ports == PORTS_ORDERED);
 }
 
+/* Where the mapping of the other inside port of its pair is, if there is one (nat_bind.c, endpoint_beside). */
+FETCHER void look_for_neighbour(const struct nat *n, struct prospect *x)
+{
+	struct session other = x->s;
+
+	other.inside_port = be16_of(be16_host(other.inside_port) ^ 1);
+	x->neighbour = fetch_global(&n->mappings, flow_key_hash(mapping_key_of(x->rule->mapping, &other), n->seed));
+	x->paired = true;
+}
+
+/* By options that make some sessions odd: it has a static mapping, or its port is of a range of its own. */
+__attribute__((noinline)) static bool is_special(const struct nat *n, struct prospect *x)
+{
+	const struct session *s = &x->s;
+
+	if (n->config.preserve_parity && s->l4 == L4_UDP && x->rule->mapping == ENDPOINT_INDEPENDENT)
+		look_for_neighbour(n, x);
+	return (n->config.preserve_range && be16_host(s->inside_port) < LOW_PORTS) ||
+	       (nat_may_be_static(n, s) && nat_static_inside(n, s));
+}
+
 /* All that can be told before its part and its port are looked at. Fills in what the session has of it. */
 static inline bool is_clear(struct nat *n, struct run *run, const struct flow *f, struct prospect *x)
 {
 	uint32_t hop;
 
-	if (!run->plain || !f->opens || (f->l4 != L4_TCP && f->l4 != L4_UDP) || !rule_is_plain(x->rule) ||
-		!is_from_subscriber(n, run, &x->s) || nat_is_pool_address(n, x->s.remote) ||
+	if ((!run->plain && is_special(n, x)) || !f->opens || (f->l4 != L4_TCP && f->l4 != L4_UDP) ||
+		!rule_is_plain(x->rule) || !is_from_subscriber(n, run, &x->s) || nat_is_pool_address(n, x->s.remote) ||
 		!find_hop(n, run, &x->s, &hop))
 		return false;
 	x->s.owner = (uint8_t)n->engine;
@@ -115,6 +136,7 @@ FETCHER void look(struct nat *n, struct run *run, struct flow *f, struct prospec
 	x->outbound = f->dir == DIR_OUTBOUND && n->config.n_addresses != 0;
 	x->sure = false;
 	x->clear = false;
+	x->paired = false;
 	x->epoch = run->epoch;
 	x->port.port = 0;
 	x->part = NULL;
@@ -186,7 +208,10 @@ static inline bool foresee_port(const struct nat *n, const struct run *run, stru
 {
 	if (!x->view)
 		return false;
-	x->port = port_peek(x->aim, x->table, x->rules, port_set_of(x->s.l4), &x->wish, run->epoch);
+	uint32_t barred =
+		x->aim.chunk < 0 ? 0 : nat_static_ports(n, x->address, (enum l4)x->s.l4, (unsigned)x->aim.chunk);
+
+	x->port = port_peek(x->aim, x->table, x->rules, port_set_of(x->s.l4), &x->wish, run->epoch, barred);
 	x->s.nat = n->config.addresses[x->address].address;
 	x->s.nat_port = be16_of(x->port.port);
 	return x->port.port != 0;

@@ -33,6 +33,8 @@ struct prospect {
 	bool clear;                  /* nothing is odd about it: nat_make makes it of what stands here */
 	uint32_t draw;               /* for the choice of a port */
 	struct port_found port;      /* that will most likely be its; 0: not known, nor `filter` and `reverse` */
+	bool paired;                 /* its port is to be beside its neighbour's, if that has a mapping: */
+	struct global_pair neighbour;
 	struct global_pair mapping;
 	struct session s; /* as far as it is known: what it comes from, birth, NAT endpoint; if it is clear, all that is
 			   * filled in before its first table */

@@ -171,7 +171,8 @@ bool nat_make(struct nat *n, const struct flow *f, local_place *place, enum verd
 	const struct prospect *x = f->ahead;
 
 	if (!x || !x->clear || quota_is_stale(&n->subscribers, x->part, n->config.generation) ||
-		global_may_have(&n->sessions, &x->sessions))
+		global_may_have(&n->sessions, &x->sessions) ||
+		(x->paired && global_may_have(&n->mappings, &x->neighbour)))
 		return false;
 	enum quota ports = f->l4 == L4_TCP ? QUOTA_tcp_ports : QUOTA_udp_ports;
 	struct subscriber_part *p = x->part;

@@ -118,6 +118,7 @@ void nat_ports_configure(struct nat *n)
 		n->address_of[n->address[i].index] = (uint16_t)i;
 	memset(n->lender, 0, sizeof n->lender);
 	rooms_init(&n->rooms);
+	nat_index_statics(n);
 	for (uint32_t i = 0; i < n_former; i++)
 		if (former[i].view && !bsearch(&former[i], n->address, n->n_addresses, sizeof former[0], by_host))
 			drop_view(n, former[i].view);
@@ -149,7 +150,6 @@ static struct nat_address *address_at(const struct nat *n, uint32_t index)
 	return (struct nat_address *)&n->address[n->address_of[index]];
 }
 
-/* An address in force; NULL: it is not, or leaves. */
 static const struct nat_address *find_address(const struct nat *n, be32_t address)
 {
 	uint32_t lo = 0, left = n->n_addresses, host = be32_host(address);
@@ -158,6 +158,11 @@ static const struct nat_address *find_address(const struct nat *n, be32_t addres
 	for (; left > 1; left -= left / 2)
 		lo += left / 2 & -(uint32_t)(n->address[lo + left / 2].host <= host);
 	return left && n->address[lo].host == host ? &n->address[lo] : NULL;
+}
+
+const struct nat_address *nat_find_address(const struct nat *n, be32_t address)
+{
+	return find_address(n, address);
 }
 
 bool nat_is_in_force(const struct nat *n, be32_t address)
@@ -276,7 +281,8 @@ static struct port_view *make_view(struct nat *n, uint32_t index, const struct p
 		for (unsigned set = 0; set < N_PORT_SETS; set++)
 			open_by_view(n, index, v, set);
 	}
-	n->lender[index] = (struct nat_lender){port_table_at(n->arena, a->ports), v};
+	n->lender[index].table = port_table_at(n->arena, a->ports);
+	n->lender[index].view = v;
 	return v;
 }
 
@@ -305,13 +311,13 @@ static inline bool wants_low(const struct nat *n, const struct session *s)
 static inline void make_wish(
 	struct port_wish *w, const struct nat *n, const struct session *s, be32_t nat, uint32_t draw)
 {
+	const struct toeplitz *t = &n->steering[SIDE_OUTSIDE].hash;
+
 	w->draw = draw;
 	w->port = 0;
 	w->glance = false;
 	w->by_port = hashes_ports(n, s->l4);
-	w->hash = w->by_port
-			  ? toeplitz_tuple(&n->steering[SIDE_OUTSIDE].hash, s->remote, nat, s->remote_port, (be16_t){0})
-			  : 0;
+	w->hash = w->by_port ? toeplitz_tuple(t, s->remote, nat, s->remote_port, (be16_t){0}) : 0;
 	w->low = wants_low(n, s);
 	w->odd = s->l4 != L4_ICMP && n->config.preserve_parity ? (int8_t)(be16_host(s->inside_port) & 1) : -1;
 }
@@ -319,7 +325,9 @@ static inline void make_wish(
 /* One that the chooser does not know of: static mappings, and what is in use or rests in another order. */
 bool nat_port_is_barred(struct nat *n, const struct snapshot_address *a, enum l4 l4, uint16_t port)
 {
-	return (n->config.n_static && nat_static_nat(n, a->address, be16_of(port), l4)) ||
+	bool some = n->lender[a - n->config.addresses].barred[port_set_of(l4)];
+
+	return (some && nat_static_nat(n, a->address, be16_of(port), l4)) ||
 	       (a->older[0] && is_busy_elsewhere(n, a, port_set_of(l4), port));
 }
 
@@ -364,22 +372,22 @@ bool nat_take_beside(
 static uint16_t barred_in(void *context, unsigned chunk)
 {
 	const struct barring *x = context;
-	uint16_t mask = 0;
+	uint32_t mask = nat_static_ports(x->n, (uint32_t)(x->a - x->n->config.addresses), x->l4, chunk);
 
-	for (unsigned place = 0; place < CHUNK_PORTS; place++) {
+	for (unsigned place = 0; x->a->older[0] && place < CHUNK_PORTS; place++) {
 		struct port_place p = {(uint16_t)chunk, (uint8_t)place};
 
-		if (nat_port_is_barred(x->n, x->a, x->l4, port_of_place(x->order, p)))
-			mask |= (uint16_t)(1u << place);
+		if (is_busy_elsewhere(x->n, x->a, port_set_of(x->l4), port_of_place(x->order, p)))
+			mask |= 1u << place;
 	}
-	return mask;
+	return (uint16_t)mask;
 }
 
 const struct port_bar *nat_port_bar(
 	struct barring *x, struct nat *n, const struct snapshot_address *a, const struct port_order *o, enum l4 l4)
 {
 	*x = (struct barring){n, a, o, l4, {barred_in, x}};
-	return n->config.n_static || a->older[0] ? &x->bar : NULL;
+	return n->lender[a - n->config.addresses].barred[port_set_of(l4)] || a->older[0] ? &x->bar : NULL;
 }
 
 /* By a glance only, or also by a look at the whole address. */
@@ -405,7 +413,7 @@ static bool take_foreseen(struct nat *n, struct session *s, const struct snapsho
 {
 	const struct prospect *x = n->ahead;
 
-	if (!x || !x->sure || !x->port.port || n->config.n_static || n->config.addresses[x->address].older[0] ||
+	if (!x || !x->sure || !x->port.port || n->config.addresses[x->address].older[0] ||
 		!port_view_take_one(x->view, port_table_at(n->arena, x->view->table), rules_of(n, rule),
 			port_set_of(s->l4), x->port.port, n->now_s, &n->actor->intent.port))
 		return false;

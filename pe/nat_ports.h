@@ -46,6 +46,8 @@ static inline bool nat_keep_port(struct nat *n, const struct session *s)
 bool nat_port_is_barred(struct nat *n, const struct snapshot_address *a, enum l4 l4, uint16_t port);
 /* True for an address of a pool; one that leaves is of none any more. */
 bool nat_is_in_force(const struct nat *n, be32_t address);
+/* An address in force; NULL: it is not, or leaves. */
+const struct nat_address *nat_find_address(const struct nat *n, be32_t address);
 /* The place in the pool, from `from` on, of an address whose replies come home to this engine; if that cannot be told by the
  * address alone, or none does, `from`'s. The pool has usable addresses. */
 uint32_t nat_place_home(const struct nat *n, const struct snapshot_pool *pool, uint32_t from);
@@ -67,6 +69,16 @@ struct barring {
 };
 const struct port_bar *nat_port_bar(
 	struct barring *x, struct nat *n, const struct snapshot_address *a, const struct port_order *o, enum l4 l4);
+
+/* The ports of an address's chunk that static mappings have: a bit each. By the address's index in config.addresses. */
+uint32_t nat_find_static_ports(const struct nat *n, uint32_t index, enum l4 l4, unsigned chunk);
+static inline uint32_t nat_static_ports(const struct nat *n, uint32_t index, enum l4 l4, unsigned chunk)
+{
+	return n->lender[index].barred[port_set_of(l4)] >> chunk % 64 & 1 ? nat_find_static_ports(n, index, l4, chunk)
+									  : 0;
+}
+/* Of the configuration, once addresses have their places. */
+void nat_index_statics(struct nat *n);
 
 /* Where its port would most likely be looked for first: fetches the word. */
 void nat_aim_port(struct nat *n, struct prospect *x);

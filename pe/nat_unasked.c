@@ -6,16 +6,6 @@
 
 /* ---- addresses whose tables say all ---- */
 
-static bool has_static(const struct nat *n, uint32_t host)
-{
-	const struct snapshot *c = &n->config;
-
-	for (uint32_t i = 0; i < c->n_static; i++)
-		if (c->static_by_nat[i].nat == host)
-			return true;
-	return false;
-}
-
 static inline uint32_t slot_of(be32_t address)
 {
 	return (be32_host(address) * 0x9e3779b1u) / (uint32_t)((1ull << 32) / NAT_ALONE_SLOTS);
@@ -39,7 +29,7 @@ void nat_index_alone(struct nat *n)
 		struct nat_address *at = &n->address[i];
 		const struct snapshot_address *a = &n->config.addresses[at->index];
 
-		at->fixed |= has_static(n, at->host);
+		at->fixed |= n->lender[at->index].barred[PORTS_TCP] || n->lender[at->index].barred[PORTS_OTHER];
 		if (!a->older[0] && !at->fixed && !nat_is_subscriber(n, 0, a->address))
 			n->alone[slot_find(n, a->address)] =
 				(struct nat_alone){a->address, at->order, port_table_at(n->arena, a->ports)};

@@ -45,7 +45,7 @@ void rooms_unsee(struct rooms *r, unsigned kind, uint32_t index)
 
 /* ---- the way round a pool ---- */
 
-static struct room *room_of(const struct room_walk *w)
+static struct room_bits *room_of(const struct room_walk *w)
 {
 	return &w->rooms->of[w->kind];
 }
@@ -56,7 +56,7 @@ static struct room_again *again_of(const struct room_walk *w)
 }
 
 /* The first index in [from, end) that is open, or also one that is unseen; else `end`. */
-static uint32_t first_of(const struct room *r, uint32_t from, uint32_t end, bool unseen_too)
+static uint32_t first_of(const struct room_bits *r, uint32_t from, uint32_t end, bool unseen_too)
 {
 	uint64_t mask = UINT64_MAX << from % 64;
 
@@ -75,7 +75,7 @@ static uint32_t first_of(const struct room *r, uint32_t from, uint32_t end, bool
 /* The first place from `at` on, and round; `usable`: none. */
 static uint32_t next_place(const struct room_walk *w, uint32_t at, bool unseen_too)
 {
-	const struct room *r = room_of(w);
+	const struct room_bits *r = room_of(w);
 	uint32_t end = w->first + w->usable, index = first_of(r, w->first + at, end, unseen_too);
 
 	if (index < end)
@@ -95,7 +95,7 @@ static span_t pause_of(const struct room_walk *w)
 
 static bool is_closed(const struct room_walk *w, uint32_t place)
 {
-	const struct room *r = room_of(w);
+	const struct room_bits *r = room_of(w);
 
 	return !has_bit(r->open, w->first + place) && !has_bit(r->unseen, w->first + place);
 }
@@ -107,7 +107,7 @@ static bool is_due(const struct room_walk *w, mono_t again)
 
 static bool try_at(const struct room_walk *w, uint32_t place, bool look)
 {
-	struct room *r = room_of(w);
+	struct room_bits *r = room_of(w);
 	struct room_again *a = again_of(w);
 	uint32_t index = w->first + place;
 	enum room_answer answer = w->take(w->context, index, look);

@@ -37,7 +37,7 @@ enum {
 	ROOM_WORDS = CONFIG_ADDRESSES_MAX / 64,
 };
 
-struct room {
+struct room_bits {
 	uint64_t open[ROOM_WORDS], unseen[ROOM_WORDS];
 };
 
@@ -49,7 +49,7 @@ struct room_again {
 
 struct rooms {
 	bool closed; /* some address is, or was */
-	struct room of[N_ROOMS];
+	struct room_bits of[N_ROOMS];
 	struct room_again again[CONFIG_POOLS_MAX][N_ROOMS];
 };
 

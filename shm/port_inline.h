@@ -136,8 +136,9 @@ static inline uint32_t port_parity_mask(const struct port_rules *r, unsigned chu
 	return parity ? odd : ~odd;
 }
 
+/* `barred`: places of the chunk that may not be given. */
 static inline struct port_found port_peek(struct port_aim aim, const struct port_table *t, const struct port_rules *r,
-	enum port_set set, const struct port_wish *w, uint8_t epoch)
+	enum port_set set, const struct port_wish *w, uint8_t epoch, uint32_t barred)
 {
 	struct port_found found = {.port = 0};
 
@@ -145,7 +146,7 @@ static inline struct port_found port_peek(struct port_aim aim, const struct port
 		return found;
 	unsigned chunk = (unsigned)aim.chunk;
 	uint64_t seen = chunk_read(t, set, chunk), word = chunk_in_epoch(seen, epoch);
-	uint32_t of_all = chunk_free(word), allowed = of_all & r->allowed[chunk], free = allowed;
+	uint32_t of_all = chunk_free(word), allowed = of_all & r->allowed[chunk] & ~barred, free = allowed;
 
 	if (w->odd >= 0)
 		free &= port_parity_mask(r, chunk, w->odd);

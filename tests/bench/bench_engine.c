@@ -24,7 +24,9 @@ struct bench {
 	struct config config;
 	struct arena *arena;
 	unsigned sessions, runs, blocks;
-	mono_t from; /* when the measure in hand began */
+	unsigned addresses, statics; /* 0 addresses: as few as will do */
+	const char *nat;             /* more of the document's object "nat" */
+	mono_t from;                 /* when the measure in hand began */
 };
 
 #define OUT VERDICT_fwd_out_hit, VERDICT_fwd_out_hit
@@ -247,7 +249,8 @@ static void run_aging(struct bench *b, const char *name, unsigned turns)
 
 static bool open_bench(struct bench *b)
 {
-	struct workload_plan plan = {b->sessions, b->sessions / PORTS_PLANNED + 1, 1, true, NULL};
+	uint32_t addresses = b->addresses ? b->addresses : b->sessions / PORTS_PLANNED + 1;
+	struct workload_plan plan = {b->sessions, addresses, 1, true, b->nat, b->statics};
 
 	b->arena = workload_arena(&plan, &b->config);
 	if (!b->arena || !workload_open(&b->w, b->arena, &b->config, 0, 0, b->sessions))
@@ -318,6 +321,9 @@ int main(int argc, char **argv)
 		{"measure", "LIST", "some of them: create,hit,…", .text = &list},
 		{"runs", "N", "of each measure, 5", .number = &b.runs, .min = 1, .max = RUNS_MAX},
 		{"blocks", "N", "of 512 packets in a run, 512", .number = &b.blocks, .min = 1, .max = BLOCKS_MAX},
+		{"addresses", "N", "of the pool, as few as will do", .number = &b.addresses, .min = 1, .max = 4096},
+		{"statics", "N", "static mappings, 0", .number = &b.statics, .min = 0, .max = CONFIG_STATICS_MAX},
+		{"nat", "JSON", "more of the configuration's object nat", .text = &b.nat},
 		{"cpu", "N", "run on this CPU alone, 0", .number = &cpu, .max = CPU_SETSIZE - 1},
 		{0},
 	};

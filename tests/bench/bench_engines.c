@@ -42,7 +42,8 @@ struct bench {
 
 static bool open_engines(struct bench *b, bool replies_to_0)
 {
-	struct workload_plan plan = {b->sessions * 2, b->sessions / 16384 + b->engines, b->engines, replies_to_0, NULL};
+	struct workload_plan plan = {
+		b->sessions * 2, b->sessions / 16384 + b->engines, b->engines, replies_to_0, NULL, 0};
 	uint32_t each = b->sessions / b->engines;
 
 	b->arena = workload_arena(&plan, &b->config);

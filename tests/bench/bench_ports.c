@@ -121,7 +121,7 @@ static void report(struct bench *b, unsigned runs)
 static bool open_bench(struct bench *b, const char *pooling, unsigned times, struct arena **a)
 {
 	char nat[64];
-	struct workload_plan plan = {FLOWS * times, ADDRESSES, 1, true, nat};
+	struct workload_plan plan = {FLOWS * times, ADDRESSES, 1, true, nat, 0};
 
 	*b = (struct bench){.first_refused = PER_THOUSAND, .least_full = PER_THOUSAND};
 	snprintf(nat, sizeof nat, "\"pooling\":\"%s\"", pooling);

@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "pe/miniature.h"
 
+#include <arpa/inet.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -325,25 +326,52 @@ static uint32_t subscribers_of(const struct workload_plan *plan)
 	return n > SUBSCRIBERS_LEAST ? n : SUBSCRIBERS_LEAST;
 }
 
-static bool configure(const struct workload_plan *plan, struct config *c)
+/* For subscribers that have flows too, on all addresses in turn. */
+static void list_statics(FILE *f, const struct workload_plan *plan)
+{
+	for (uint32_t i = 0; i < plan->statics; i++) {
+		struct in_addr inside = {htonl(SUBSCRIBERS + 16 + i)}, nat = {htonl(POOL + i % plan->addresses)};
+		char from[INET_ADDRSTRLEN], to[INET_ADDRSTRLEN];
+
+		fprintf(f,
+			"%s{\"protocol\":\"udp\",\"inside\":\"%s\",\"inside_port\":80,\"nat\":\"%s\",\"nat_port\":%u}",
+			i ? "," : "", inet_ntop(AF_INET, &inside, from, sizeof from),
+			inet_ntop(AF_INET, &nat, to, sizeof to), 2000 + i / plan->addresses);
+	}
+}
+
+static void write_document(FILE *f, const struct workload_plan *plan)
 {
 	static const char document[] =
 		"{\"arena\":{\"engines\":%u,\"sessions\":%u,\"subscribers\":%u},"
 		"\"inside\":{\"interface\":\"in\",\"prefixes\":[\"100.64.0.0/10\"],\"rss\":{%s}},"
 		"\"outside\":{\"interface\":\"out\",\"rss\":{%s}},\"nat\":{%s},"
-		"\"pools\":[{\"name\":\"main\",\"addresses\":[\"198.18.0.0-198.18.%u.%u\"]}]}";
+		"\"pools\":[{\"name\":\"main\",\"addresses\":[\"198.18.0.0-198.18.%u.%u\"]}],\"static\":[";
 	static const char single[] = "\"mode\":\"single\"";
 	const char *rss = plan->replies_to_0 ? single : "";
 	uint32_t last = plan->addresses - 1;
-	char text[1024];
-	struct config_error err;
 
-	snprintf(text, sizeof text, document, plan->engines, plan->sessions, subscribers_of(plan), rss, rss,
-		plan->nat ? plan->nat : "", last >> 8, last & 0xff);
-	if (config_parse(c, text, strlen(text), &err))
-		return true;
-	log_error("%s", err.text);
-	return false;
+	fprintf(f, document, plan->engines, plan->sessions, subscribers_of(plan), rss, rss, plan->nat ? plan->nat : "",
+		last >> 8, last & 0xff);
+	list_statics(f, plan);
+	fputs("]}", f);
+}
+
+static bool configure(const struct workload_plan *plan, struct config *c)
+{
+	struct config_error err = {"no memory"};
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	if (f)
+		write_document(f, plan);
+	bool ok = f && fclose(f) == 0 && config_parse(c, text, size, &err);
+
+	free(text);
+	if (!ok)
+		log_error("%s", err.text);
+	return ok;
 }
 
 struct arena *workload_arena(const struct workload_plan *plan, struct config *c)

@@ -64,6 +64,7 @@ struct workload_plan {
 	uint32_t sessions, addresses, engines;
 	bool replies_to_0; /* all that comes from outside comes to engine 0, else everything is spread evenly */
 	const char *nat;   /* more of the document's object "nat", or NULL */
+	uint32_t statics;  /* static mappings */
 };
 
 struct measure {

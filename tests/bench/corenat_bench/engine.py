@@ -71,10 +71,10 @@ class Engine:
                         f"--callgrind-out-file={out}", *argv])
             return int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.M)[1]), parse(text)
 
-    def instructions(self, sessions, name):
+    def instructions(self, sessions, name, **kw):
         """Per packet."""
         total, _ = self.count([self.bench, *options(sessions=sessions, measure=name, cpu=self.cpu, runs=1,
-                                                    blocks=COUNTED_BLOCKS)])
+                                                    blocks=COUNTED_BLOCKS, **kw)])
         return total / (COUNTED_BLOCKS * BLOCK)
 
     def engines_instructions(self, engines, sessions, name):
@@ -132,8 +132,16 @@ def figures(build, cpu, wanted):
     yield from several(e, wanted)
 
 
+CREATED_WITH = {"create.statics": {"statics": 1000}, "create.blocks": {"nat": '"ports":"blocks"', "addresses": 600}}
+
+
 def coming_and_going(e, wanted):
     """Each in a process of its own: nothing is left to be measured after them."""
+    for name, kw in CREATED_WITH.items():
+        if name in wanted:
+            m = e.measure(MIDDLE, ["create"], **kw)
+            yield Figure.of(name, m["create"]["cycles"], sessions=MIDDLE, least=m["create"]["least"],
+                            instructions=e.instructions(SMALL, "count_create", **kw), **clock(m))
     if "ending.cost" in wanted:
         m = e.measure(MIDDLE, ["end"])
         total, said = e.count([e.bench, *options(sessions=SMALL, measure="count_end", cpu=e.cpu)])

@@ -38,6 +38,8 @@ ROWS = {
     "G11.share": Row("aging 16 M sessions: share of a core", "percent", 1.5),
     "G11.slice": Row("same: longest of 99 slices in 100", "us", 20),
     "G11.ending": Row("same while all 16 M end at once", "us"),
+    "create.statics": Row("G6 with a thousand static mappings", "cycles"),
+    "create.blocks": Row("G6 with port blocks", "cycles"),
     "ending.cost": Row("1 M idle sessions in random order: cycles for one that ends, the sweep and its turns included", "cycles"),
     "ending.churn": Row("a session made, answered once and ended, as many at a time as come", "cycles"),
     "G12.disjoint": Row("two engines ÷ one: subscribers of their own", "ratio", 1.9, True),
