@@ -353,7 +353,7 @@ static bool one_thread(struct bench *b)
 		struct filling f;
 
 		good = prepare(&b->w[e], !creating, &f);
-		create[e] = f.create;
+		create[e] = f.create[THROUGHOUT];
 		home[e] = 100.0 * (double)counter_get(&actor->counters[COUNTER_replies_home]) /
 			  (double)(counter_get(&actor->counters[COUNTER_sessions_created]) + !f.created);
 	}

@@ -75,9 +75,12 @@ struct measure {
 	enum verdict expect, expect_odd; /* of every second packet, when it is another */
 };
 
+/* Of a filling: its last fifth (tables as full as they are planned, from 80 % on), all of it, its first fifth. */
+enum filled { AT_LOAD, THROUGHOUT, NEARLY_EMPTY, N_FILLED };
+
 /* What creating sessions took, per session. */
 struct filling {
-	double create, reply; /* cycles, medians over blocks */
+	double create[N_FILLED], reply[N_FILLED]; /* cycles, medians over blocks */
 	unsigned created, refused;
 };
 
