@@ -297,6 +297,8 @@ static bool run_all(struct bench *b, const char *list)
 		return false;
 	flows_forget_refused(&b->w);
 	flows_shuffle(&b->w);
+	if (!ports_note(&b->w))
+		return false;
 	if ((is_listed(list, "inbound") || is_listed(list, "half_unknown")) && !reply_to_all(b))
 		return false;
 	CALLGRIND_START_INSTRUMENTATION;

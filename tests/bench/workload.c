@@ -13,6 +13,7 @@
 enum { FIRST_PORT = 20000, REST_TURNS = 20000, SUBSCRIBERS_LEAST = 64 };
 #define SUBSCRIBERS 0x64400000u /* 100.64.0.0/10, RFC 6598 */
 #define POOL 0xc6120000u        /* 198.18.0.0/15, RFC 2544 */
+#define PORTS 65536u
 #define REMOTES 0xcb007100u     /* 203.0.113.0/24, RFC 5737 */
 
 /* ---- flows ---- */
@@ -120,13 +121,28 @@ void make_inbound(struct workload *w, unsigned i)
 	packet_make(&w->block, i, SIDE_OUTSIDE, f->remote, f->nat, f->remote_port, f->nat_port);
 }
 
-/* From a remote network no session knows, to a port that no mapping has. */
+bool ports_note(struct workload *w)
+{
+	free(w->taken);
+	w->taken = calloc(w->addresses, PORTS / 8);
+	for (uint32_t i = 0; w->taken && i < w->live; i++) {
+		uint32_t bit = (w->flow[i].nat - POOL) * PORTS + w->flow[i].nat_port;
+
+		w->taken[bit / 64] |= 1ull << bit % 64;
+	}
+	return w->taken != NULL;
+}
+
+/* Some port is free, since a pool is planned half full. */
 void make_unknown(struct workload *w, unsigned i)
 {
-	uint32_t r = rnd(w), s = rnd(w);
+	uint32_t r = rnd(w), bit;
 
-	packet_make(&w->block, i, SIDE_OUTSIDE, 0x08000000u + (r & 0xffffff), POOL + s % w->addresses,
-		(uint16_t)(r >> 16), (uint16_t)(1 + (s >> 17) % 1023));
+	do
+		bit = (uint32_t)((uint64_t)rnd(w) * w->addresses * PORTS >> 32);
+	while (bit % PORTS == 0 || w->taken[bit / 64] >> bit % 64 & 1);
+	packet_make(&w->block, i, SIDE_OUTSIDE, 0x08000000u + (r & 0xffffff), POOL + bit / PORTS, (uint16_t)(r >> 16),
+		(uint16_t)(bit % PORTS));
 }
 
 void make_half_unknown(struct workload *w, unsigned i)
@@ -434,6 +450,7 @@ void workload_close(struct workload *w)
 	if (w->engine)
 		meter_close(&w->meter);
 	free(w->engine);
+	free(w->taken);
 	free(w->flow);
 }
 

@@ -32,7 +32,7 @@ ROWS = {
     "G8.refused": Row("same: new flows refused of 10,000 while ports are free", "per_10000", 0),
     "G9": Row("bytes per session, tables included, by the plan of the arena", "bytes", 112),
     "G9.arena_1m": Row("the whole arena ÷ 1 M sessions", "bytes", 112),
-    "G10": Row("unknown inbound packet: cycles to its drop", "cycles", 100),
+    "G10": Row("unknown inbound packet, to any free port amid those taken: cycles to its drop", "cycles", 100),
     "G10.kept": Row("engine only: good traffic kept when as much junk comes on top", "percent", None, True),
     "G10.lab": Row("lab: the same, both without bound", "percent", 80, True),
     "G11.share": Row("aging 16 M sessions: share of a core", "percent", 1.5),
