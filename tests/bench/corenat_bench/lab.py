@@ -6,8 +6,8 @@ import statistics
 import time
 
 from .contenders import CONTENDERS, FairPriority
-from .report import Stolen
 from .rows import Figure
+from .stolen import Stolen
 
 ROUNDS = 11
 WARM_MS, MEASURE_MS = 60, 300

@@ -107,8 +107,8 @@ class Figure:
 
     @property
     def doubt(self):
-        """Why the value says little, if it does. The lab needs all of its CPUs at the same time: what a hypervisor
-        takes from one of them falsifies ratios."""
+        """Why the value says little, if it does. What a hypervisor takes from a CPU falsifies ratios most: it may have hit
+        one side of them only."""
         if self.context.get("stolen_percent", 0) > DISTURBED_PERCENT:
             return "disturbed"
         if self.context.get("most", 0) > NOISY_RATIO * self.context.get("least", 1):
