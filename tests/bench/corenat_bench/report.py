@@ -39,7 +39,8 @@ Lab: 60-byte UDP over veth pairs, one CPU for the generator (frames made in the 
 the appliance's inside interface does on reception: XDP, or making socket buffers), the other for the contender (engine,
 forwarder, or the kernel's forwarding path moved there by RPS) and for the sink, an XDP program that counts and drops. More
 is offered than any contender carries, so both CPUs are busy throughout, whoever's turn it is. AF_XDP copies on veth; a NIC's zero-copy does
-not. nft looks at no checksums and runs at the engines' priority.
+not. nft has the one rule `snat to` the range of the pool's addresses, looks at no checksums and runs at the engines' priority. Flows
+have sessions before and are drawn at random for each packet, but for new ones (G17), which come once each.
 
 *Generator-limited*: a contender passed on nearly all it was offered, so that the generator's CPU was measured and not
 the contender's. *Disturbed*: the hypervisor took more than {percent} % of the CPUs' time meanwhile

@@ -62,11 +62,11 @@ ROWS = {
     "limits.slice": Row("same: longest of 99 slices in 100", "us", 20),
     "G15": Row("lab: CoreNAT ÷ plain AF_XDP forwarder, packets/s, 1 K flows", "ratio", 0.85, True),
     "G15.100k": Row("same, 100 K flows", "ratio", 0.85, True),
-    "G16.1k": Row("lab: CoreNAT ÷ Linux nft NAT, packets/s, 1 K flows", "ratio", 1.5, True),
+    "G16.1k": Row("lab: CoreNAT ÷ Linux nft (snat to range), packets/s, 1 K flows", "ratio", 1.5, True),
     "G16.100k": Row("same, 100 K flows", "ratio", 2.0, True),
     "calls.usual": Row("lab: system calls of the engine for 1,000 packets received under load, 1 K flows", "calls"),
     "calls.polled": Row("same, the engine polling the drivers (engine.busy_poll)", "calls"),
-    "G17": Row("lab: CoreNAT ÷ Linux nft NAT, new flows/s", "ratio", 3, True),
+    "G17": Row("lab: CoreNAT ÷ Linux nft (snat to range), new flows/s", "ratio", 3, True),
 }
 
 
