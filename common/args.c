@@ -8,16 +8,39 @@
 
 enum { STATUS_USAGE = 2, VAL_HELP = 1000, VAL_VERSION };
 
-static void print_help(const char *program, const char *what, const struct arg *args, bool words)
+static bool of_use(const struct arg *a, unsigned kinds)
+{
+	return !a->kind || a->kind & kinds;
+}
+
+void args_help(const struct arg *args, unsigned kinds)
 {
 	char left[64];
+	bool help = false;
 
-	printf("%s: %s\n\nUsage: %s [OPTION]...%s\n\n", program, what, program, words ? " [WORD]..." : "");
 	for (const struct arg *a = args; a->name; a++) {
 		snprintf(left, sizeof left, "--%s %s", a->name, a->value ? a->value : "");
-		printf("  %-26s %s%s\n", left, a->help, a->required ? " (required)" : "");
+		if (of_use(a, kinds))
+			printf("  %-28s %s%s\n", left, a->help, a->required ? " (required)" : "");
+		help |= strcmp(a->name, "help") == 0;
 	}
-	printf("  %-26s %s\n  %-26s %s\n", "--help", "this text", "--version", "the version");
+	if (!help)
+		printf("  %-28s %s\n", "--help", "this text");
+	printf("  %-28s %s\n", "--version", "the version");
+}
+
+const struct arg *args_useless(const struct arg *args, unsigned kinds)
+{
+	for (const struct arg *a = args; a->name; a++)
+		if (!of_use(a, kinds) && ((a->flag && *a->flag) || (a->text && *a->text)))
+			return a;
+	return NULL;
+}
+
+static void print_help(const char *program, const char *what, const struct arg *args, bool words)
+{
+	printf("%s: %s\n\nUsage: %s [OPTION]...%s\n\n", program, what, program, words ? " [WORD]..." : "");
+	args_help(args, 0);
 }
 
 static bool take_number(const char *program, const struct arg *a, const char *text)

@@ -27,9 +27,9 @@ enum {
 	CONFIG_ADDRESSES_MAX = 4096, /* NAT addresses of all pools together */
 	CONFIG_RESERVED_MAX = 64,    /* ranges of ports never given dynamically */
 	CONFIG_RULES_MAX = 64,
-	CONFIG_RULE_PREFIXES_MAX = 8,  /* of one rule, on either side */
-	CONFIG_RULE_PAIRS_MAX = 511,   /* inside prefix with destination prefix, of all rules together */
-	CONFIG_RULE_TIMEOUTS_MAX = 10, /* distinct ones of all rules */
+	CONFIG_RULE_PREFIXES_MAX = 8, /* of one rule, on either side */
+	CONFIG_RULE_PAIRS_MAX = 511,  /* inside prefix with destination prefix, of all rules together */
+	CONFIG_RULE_TIMEOUTS_MAX = 9, /* distinct ones of all rules */
 	CONFIG_STATICS_MAX = 1024,
 	CONFIG_LIMITS_MAX = 64,
 	CONFIG_LIMIT_PREFIXES_MAX = 8, /* of one group */
@@ -230,7 +230,9 @@ struct config {
 		uint32_t own_share_percent; /* of each address's ports, dealt to engines as their own */
 		struct port_range reserved[CONFIG_RESERVED_MAX]; /* never given dynamically */
 		uint32_t n_reserved;
-		uint32_t subscriber_idle_s; /* then its paired address and blocks go back */
+		uint32_t subscriber_idle_s;    /* then its paired address and blocks go back */
+		uint32_t unanswered;           /* sessions that others begin with one subscriber, until it answers */
+		uint32_t unanswered_timeout_s; /* of UDP */
 	} nat;
 	struct config_rule rules[CONFIG_RULES_MAX]; /* in order; the first that matches decides */
 	uint32_t n_rules;

@@ -25,6 +25,7 @@
 	C(sessions_ended, SUM, "sessions", "Sessions that idled out or were cleared")                                  \
 	C(sessions_cleared, SUM, "sessions", "Sessions ended because somebody asked, among those ended")               \
 	C(sessions_adopted, SUM, "sessions", "Other engines' sessions taken into the own table")                       \
+	C(sessions_unanswered, GAUGE, "sessions", "Own sessions begun from outside that nobody inside has answered")   \
 	C(mappings, GAUGE, "mappings", "Mappings this engine owns now")                                                \
 	C(mappings_created, SUM, "mappings", "Mappings created, one port each")                                        \
 	C(replies_home, SUM, "sessions", "Sessions whose replies land on the creating engine")                         \

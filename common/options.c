@@ -210,10 +210,11 @@ const struct option options[] = {
 	 .help = "largest TCP maximum segment size let through; 0: any"},
 	{.path = "nat.fragments_held", .type = OPTION_INTEGER, .value = AT(nat.fragments_held),
 	 .min = 0, .max = 512, .initial = "256", .unit = "packets", .change = OPTION_LIVE,
-	 .help = "fragments that each engine keeps until their first one arrives"},
+	 .help = "fragments that each engine keeps until their first one arrives; then the oldest goes"},
 	{.path = "nat.fragments_per_source", .type = OPTION_INTEGER,
 	 .value = AT(nat.fragments_per_source), .min = 1, .max = 1024, .initial = "16",
-	 .unit = "packets", .change = OPTION_LIVE, .help = "of those, how many from one source"},
+	 .unit = "packets", .change = OPTION_LIVE,
+	 .help = "of those, how many from one source; then its oldest goes"},
 	{.path = "nat.fragment_timeout_s", .type = OPTION_INTEGER,
 	 .value = AT(nat.fragment_timeout_s), .min = 1, .max = 60, .initial = "2",
 	 .unit = "seconds", .change = OPTION_LIVE,
@@ -246,6 +247,14 @@ const struct option options[] = {
 	 .value = AT(nat.subscriber_idle_s), .min = 1, .max = 86400, .initial = "300",
 	 .unit = "seconds", .change = OPTION_LIVE,
 	 .help = "how long a subscriber without sessions keeps its NAT address"},
+	{.path = "nat.unanswered_timeout_s", .type = OPTION_INTEGER, .value = AT(nat.unanswered_timeout_s),
+	 .min = 5, .max = 86400, .initial = "30", .unit = "seconds", .change = OPTION_LIVE,
+	 .help = "idle time of a UDP session begun from outside until the inside answers, where that is shorter than "
+		 "what it has then; the mapping lives on"},
+	{.path = "nat.unanswered", .type = OPTION_INTEGER, .value = AT(nat.unanswered),
+	 .min = 1, .max = 65535, .initial = "1000", .unit = "sessions", .change = OPTION_LIVE,
+	 .help = "sessions begun from outside and not answered yet that a subscriber may have; of its session limit "
+		 "a quarter at most; engines have equal shares"},
 
 	{.path = "rules", .type = OPTION_OBJECTS, .value = AT(rules), .count = AT(n_rules),
 	 .min = 0, .max = CONFIG_RULES_MAX, .initial = "[]", .unit = "rules",

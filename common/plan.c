@@ -34,7 +34,7 @@ const char *plan_check(const struct plan_input *in)
 	if (!(in->hold_s >= 0 && in->hold_s <= 3600))
 		return "hold: give 0 to 3600 seconds";
 	if (!(in->hold_share >= 0 && in->hold_share <= 1))
-		return "hold share: give 0 to 1";
+		return "hold percent: give 0 to 100";
 	if (in->ports_per_address < BLOCK_MIN || in->ports_per_address > 65535)
 		return "ports per address: give 16 to 65535";
 	if (in->blocks_max < 1 || in->blocks_max > BLOCKS_MAX)

@@ -41,11 +41,14 @@
 	V(drop_limit_icmp, "resource", "the subscriber uses as many ICMP identifiers as it may")                       \
 	V(drop_limit_memory, "resource", "the subscriber's sessions take as much memory as they may")                  \
 	V(drop_limit_rate, "resource", "the subscriber makes new sessions faster than it may")                         \
+	V(drop_limit_unanswered, "resource",                                                                           \
+		"the subscriber has as many sessions from outside that it has not answered as it may")                 \
+	V(drop_room_kept, "resource", "new from outside: what room there is is kept for the inside")                   \
 	V(drop_no_memory, "resource", "no arena page left for a session")                                              \
 	V(drop_table_full, "resource", "session or mapping table has no room")                                         \
 	V(drop_lock_busy, "resource", "a table lock stayed held, its holder may be dead")                              \
 	V(drop_tx_full, "resource", "transmit ring full")                                                              \
-	V(drop_hold_full, "resource", "too many packets already wait for a next hop")                                  \
+	V(drop_hold_full, "resource", "too many wait already for next hops or first fragments")                        \
 	V(drop_next_hop, "resource", "next hop did not answer in time")                                                \
 	V(drop_no_config, "config", "no configuration, or one without a pool, in force")                               \
 	V(drop_no_route, "config", "no route to the destination")                                                      \

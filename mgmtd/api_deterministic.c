@@ -65,7 +65,7 @@ static bool read_realm(const struct request *rq, struct lookup_question *q, stru
 	if (q->by_nat || strlen(realm) >= sizeof q->realm) {
 		*refused = reply_problem(MHD_HTTP_BAD_REQUEST,
 			q->by_nat ? "realm: a NAT address tells its realm; leave it out with nat"
-				  : "realm: is too long for a name; give a realm's, or \"untagged\"");
+				  : "realm: is too long for a name; give a realm's, or \"untagged\", or its VLAN");
 		return false;
 	}
 	snprintf(q->realm, sizeof q->realm, "%s", realm);

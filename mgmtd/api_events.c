@@ -266,17 +266,23 @@ struct reply api_events(const struct request *rq)
 struct who {
 	uint32_t nat;
 	uint16_t port;
-	int64_t time_ms, skew_ms;
+	int64_t time_ms, skew_ms, now_ms;
 };
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * MS + now.tv_nsec / 1000000;
+}
 
 static bool read_who(const struct request *rq, struct who *w, struct reply *refused)
 {
-	struct timespec now;
 	struct session_filter f;
 	uint64_t skew = SKEW_DEFAULT_S;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	w->time_ms = (int64_t)now.tv_sec * MS + now.tv_nsec / 1000000;
+	w->now_ms = w->time_ms = now_ms();
 	if (!request_filter(rq, &f, refused) || !read_time(rq, "time", &w->time_ms, refused) ||
 		!request_number(rq, "skew_s", 0, SKEW_MAX_S, &skew, refused))
 		return false;
@@ -334,7 +340,7 @@ static struct json_object *doubt(const struct ledger_answer *a, const struct who
 		return json_object_new_string(text);
 	}
 	if (!a->gaps)
-		return NULL;
+		return w->time_ms - w->skew_ms > w->now_ms ? json_object_new_string("that time has yet to come") : NULL;
 	when_write(a->gap[0].from_ms, from);
 	when_write(a->gap[0].until_ms, until);
 	snprintf(text, sizeof text, "events were lost between %s and %s", from, until);

@@ -7,6 +7,7 @@
 #include "mgmtd/book.h"
 #include "shm/blocks.h"
 #include "shm/quota.h"
+#include "shm/snapshot.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -33,6 +34,13 @@ struct sums {
 	uint64_t refusals;
 	uint32_t touched_s;
 	unsigned parts;
+};
+
+/* What rows are made of. */
+struct view {
+	const struct arena *arena;
+	struct snapshot *in_force; /* NULL: no configuration is yet */
+	uint64_t now_s;
 };
 
 struct subscriber_query {
@@ -123,13 +131,55 @@ static struct json_object *address_text(be32_t address)
 	return json_object_new_string(text);
 }
 
-static struct json_object *addresses(const struct subscriber *s)
+/* The pool that dynamic mappings on an address are of; NULL: none in force. */
+static const struct snapshot_pool *pool_of(const struct snapshot *c, be32_t address)
+{
+	for (uint32_t p = 0; p < c->n_pools; p++)
+		for (uint32_t i = 0; i < c->pools[p].n; i++)
+			if (c->addresses[c->pools[p].first + i].address.net == address.net)
+				return &c->pools[p];
+	return NULL;
+}
+
+/* The address that a pairing stands for: where ports are computed from the subscriber's address, the computed one.
+ * False: none, its ports come from elsewhere. */
+static bool address_meant(const struct view *v, be32_t inside, be32_t *address)
+{
+	const struct snapshot_pool *pool =
+		v->in_force && v->in_force->n_deterministic ? pool_of(v->in_force, *address) : NULL;
+	struct deterministic_ports ports;
+
+	if (!pool || !pool->deterministic)
+		return true;
+	if (!deterministic_forward(&v->in_force->deterministic[pool->deterministic - 1], be32_host(inside), &ports))
+		return false;
+	*address = be32_of(ports.nat);
+	return true;
+}
+
+static void add_one_to_one(const struct view *v, const struct subscriber *s, struct json_object *list)
+{
+	const struct snapshot *c = v->in_force;
+
+	for (uint32_t i = 0; c && i < c->n_static; i++) {
+		const struct snapshot_static *one = &c->static_by_inside[i];
+
+		if (one->l4 == N_L4 && one->inside == be32_host(s->inside) && one->realm == s->realm)
+			json_object_array_add(list, address_text(be32_of(one->nat)));
+	}
+}
+
+static struct json_object *addresses(const struct view *v, const struct subscriber *s)
 {
 	struct json_object *list = json_object_new_array();
 
-	for (unsigned i = 0; i < SUBSCRIBER_PAIRS; i++)
-		if (s->pair[i])
-			json_object_array_add(list, address_text((be32_t){s->pair[i]}));
+	add_one_to_one(v, s, list);
+	for (unsigned i = 0; i < SUBSCRIBER_PAIRS; i++) {
+		be32_t address = {s->pair[i]};
+
+		if (address.net && address_meant(v, s->inside, &address))
+			json_object_array_add(list, address_text(address));
+	}
 	return list;
 }
 
@@ -162,15 +212,25 @@ static uint64_t in_units(enum quota q, uint64_t n)
 	return q == QUOTA_memory ? n * QUOTA_MEMORY_UNIT : n;
 }
 
+/* Those that count for the next session. An engine writes them to the subscriber no sooner than that comes. */
+static struct limits limits_now(const struct view *v, const struct subscriber *s, const struct subscriber_record *r)
+{
+	if (!v->in_force)
+		return s->limits;
+	uint32_t group = snapshot_group_of(v->in_force, (struct subscriber_key){s->inside, s->realm});
+
+	return quota_limits(&v->in_force->groups[group].limits, r);
+}
+
 /* Memory in bytes. Of rate there is no use, only what it may. */
-static struct json_object *use_of(const struct subscriber *s, const struct sums *sum)
+static struct json_object *use_of(const struct limits *may, const struct sums *sum)
 {
 	struct json_object *all = json_object_new_object();
 
 	for (unsigned q = 0; q < N_QUOTAS; q++) {
 		struct json_object *o = json_object_new_object();
-		uint32_t limit = q == QUOTA_rate ? s->limits.per_s : s->limits.of[q];
-		bool limited = q == QUOTA_rate ? limit != 0 : limit < QUOTA_UNLIMITED && s->limits_from != 0;
+		uint32_t limit = q == QUOTA_rate ? may->per_s : may->of[q];
+		bool limited = q == QUOTA_rate ? limit != 0 : limit < QUOTA_UNLIMITED;
 
 		if (q != QUOTA_rate)
 			json_object_object_add(o, "used", json_object_new_uint64(in_units(q, sum->used[q])));
@@ -218,25 +278,38 @@ static struct json_object *own_limits(const struct subscriber_record *r)
 	return list;
 }
 
-static struct json_object *subscriber_row(
-	const struct arena *a, const struct subscriber *s, const struct sums *sum, uint64_t now_s)
+static struct json_object *subscriber_row(const struct view *v, const struct subscriber *s)
 {
 	struct json_object *o = json_object_new_object();
 	struct subscriber_record r;
-	bool named = copy_record(a, s, &r);
+	bool named = copy_record(v->arena, s, &r);
+	struct limits may = limits_now(v, s, named ? &r : NULL);
+	struct sums sum;
 
+	sum_up(v->arena, s, &sum);
 	json_object_object_add(o, "inside", address_text(s->inside));
 	json_object_object_add(o, "realm", json_object_new_int(s->realm));
 	json_object_object_add(o, "name", named ? json_object_new_string(r.name) : NULL);
 	json_object_object_add(o, "own_limits", named ? own_limits(&r) : json_object_new_array());
-	json_object_object_add(o, "addresses", addresses(s));
-	json_object_object_add(o, "blocks", blocks(a, s, now_s));
-	json_object_object_add(o, "engines", json_object_new_int((int)sum->parts));
-	json_object_object_add(o, "seen_s_ago", sum->parts ? json_object_new_uint64(ago(now_s, sum->touched_s)) : NULL);
-	json_object_object_add(o, "use", use_of(s, sum));
-	json_object_object_add(o, "reserved_ports", json_object_new_uint64(s->limits.reserved));
-	json_object_object_add(o, "refused", refusals(sum, now_s));
+	json_object_object_add(o, "addresses", addresses(v, s));
+	json_object_object_add(o, "blocks", blocks(v->arena, s, v->now_s));
+	json_object_object_add(o, "engines", json_object_new_int((int)sum.parts));
+	json_object_object_add(
+		o, "seen_s_ago", sum.parts ? json_object_new_uint64(ago(v->now_s, sum.touched_s)) : NULL);
+	json_object_object_add(o, "use", use_of(&may, &sum));
+	json_object_object_add(o, "reserved_ports", json_object_new_uint64(may.reserved));
+	json_object_object_add(o, "refused", refusals(&sum, v->now_s));
 	return o;
+}
+
+static struct view view_open(const struct api *api)
+{
+	return (struct view){api->arena, api_snapshot(api), mono_now().ns / 1000000000u};
+}
+
+static void view_close(struct view *v)
+{
+	free(v->in_force);
 }
 
 /* ---- the list ---- */
@@ -281,12 +354,11 @@ static bool matches(const struct arena *a, const struct subscriber_query *q, con
 	return !q->name || (copy_record(a, s, &r) && strstr(r.name, q->name));
 }
 
-static uint32_t collect(const struct arena *a, const struct subscriber_query *q, struct json_object *rows)
+static uint32_t collect(const struct view *v, const struct subscriber_query *q, struct json_object *rows)
 {
-	uint64_t now_s = mono_now().ns / 1000000000u;
+	const struct arena *a = v->arena;
 	uint32_t i = (uint32_t)q->cursor, looked = 0;
 	struct subscriber s;
-	struct sums sum;
 
 	for (; (i = slab_next_live(a, SLAB_subscriber, i)); i++) {
 		if (looked++ == LOOK_MAX)
@@ -295,8 +367,7 @@ static uint32_t collect(const struct arena *a, const struct subscriber_query *q,
 			continue;
 		if (json_object_array_length(rows) == q->limit)
 			return i;
-		sum_up(a, &s, &sum);
-		json_object_array_add(rows, subscriber_row(a, &s, &sum, now_s));
+		json_object_array_add(rows, subscriber_row(v, &s));
 	}
 	return 0;
 }
@@ -332,9 +403,9 @@ static unsigned rank_in(struct ranked *list, unsigned n, unsigned room, struct r
 	return n < room ? n + 1 : n;
 }
 
-static void collect_top(const struct arena *a, const struct subscriber_query *q, struct json_object *rows)
+static void collect_top(const struct view *v, const struct subscriber_query *q, struct json_object *rows)
 {
-	uint64_t now_s = mono_now().ns / 1000000000u;
+	const struct arena *a = v->arena;
 	struct ranked list[TOP_MAX];
 	unsigned n = 0;
 	struct subscriber s;
@@ -349,10 +420,8 @@ static void collect_top(const struct arena *a, const struct subscriber_query *q,
 			n = rank_in(list, n, (unsigned)q->limit, (struct ranked){rank(q, &sum), i});
 	}
 	for (unsigned k = 0; k < n; k++) {
-		if (!copy_subscriber(a, list[k].index, &s))
-			continue;
-		sum_up(a, &s, &sum);
-		json_object_array_add(rows, subscriber_row(a, &s, &sum, now_s));
+		if (copy_subscriber(a, list[k].index, &s))
+			json_object_array_add(rows, subscriber_row(v, &s));
 	}
 }
 
@@ -366,10 +435,12 @@ struct reply api_subscribers(const struct request *rq)
 	if (!read_query(rq, &q, &refused))
 		return refused;
 	struct json_object *o = json_object_new_object(), *rows = json_object_new_array();
+	struct view v = view_open(rq->api);
 	if (q.top)
-		collect_top(rq->api->arena, &q, rows);
+		collect_top(&v, &q, rows);
 	else
-		at = collect(rq->api->arena, &q, rows);
+		at = collect(&v, &q, rows);
+	view_close(&v);
 	snprintf(next, sizeof next, "%u", at);
 	json_object_object_add(o, "subscribers", rows);
 	json_object_object_add(o, "next", at ? json_object_new_string(next) : NULL);
@@ -420,14 +491,16 @@ struct reply api_subscriber(const struct request *rq)
 	struct subscriber_key key;
 	struct subscriber s;
 	struct reply refused;
-	struct sums sum;
 
 	if (!read_key(rq, &key, &refused))
 		return refused;
 	if (!find(rq->api->arena, key, &s))
 		return not_there(key);
-	sum_up(rq->api->arena, &s, &sum);
-	return reply_json(MHD_HTTP_OK, subscriber_row(rq->api->arena, &s, &sum, mono_now().ns / 1000000000u));
+
+	struct view v = view_open(rq->api);
+	struct json_object *o = subscriber_row(&v, &s);
+	view_close(&v);
+	return reply_json(MHD_HTTP_OK, o);
 }
 
 /* ---- by name ---- */
@@ -492,10 +565,14 @@ static bool read_name(const struct request *rq, struct subscriber_record *r, str
 		plain = name[i] >= ' ' && name[i] <= '~';
 	if (plain)
 		snprintf(r->name, sizeof r->name, "%s", name);
+	else if (!name)
+		*refused = reply_problem(MHD_HTTP_BAD_REQUEST,
+			"name: is missing; give the customer's, 1 to %d printable ASCII characters",
+			SUBSCRIBER_NAME_SIZE - 1);
 	else
 		*refused = reply_problem(MHD_HTTP_BAD_REQUEST,
-			"name: \"%.40s\" is no customer's name; give 1 to %d printable ASCII characters",
-			name ? name : "", SUBSCRIBER_NAME_SIZE - 1);
+			"name: \"%.40s\" is no customer's name; give 1 to %d printable ASCII characters", name,
+			SUBSCRIBER_NAME_SIZE - 1);
 	return plain;
 }
 

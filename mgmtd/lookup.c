@@ -38,17 +38,32 @@ static const char *realm_name(const char *realm)
 	return realm[0] == '\0' || strcmp(realm, CONFIG_REALM_ANY) == 0 ? CONFIG_REALM_UNTAGGED : realm;
 }
 
-static bool realm_asked(const struct lookup_question *q, const char *realm)
+/* Elsewhere a realm is told by its VLAN. */
+static uint32_t realm_vlan(const struct config *c, const char *name)
 {
-	return q->by_nat || q->realm[0] == '\0' || strcmp(q->realm, realm_name(realm)) == 0;
+	for (uint32_t i = 0; i < c->n_realms; i++)
+		if (strcmp(c->realms[i].name, name) == 0)
+			return c->realms[i].vlan;
+	return 0;
+}
+
+/* By name or VLAN. */
+static bool realm_asked(const struct config *c, const struct lookup_question *q, const char *realm)
+{
+	char vlan[CONFIG_NAME_SIZE];
+
+	if (q->by_nat || q->realm[0] == '\0' || strcmp(q->realm, realm_name(realm)) == 0)
+		return true;
+	snprintf(vlan, sizeof vlan, "%u", realm_vlan(c, realm_name(realm)));
+	return strcmp(q->realm, vlan) == 0;
 }
 
 /* ---- static mappings ---- */
 
-static bool static_holds(const struct config_static *s, const struct lookup_question *q)
+static bool static_holds(const struct config *c, const struct config_static *s, const struct lookup_question *q)
 {
 	if (!q->by_nat)
-		return s->inside == q->address && realm_asked(q, s->realm);
+		return s->inside == q->address && realm_asked(c, q, s->realm);
 	return s->nat == q->address &&
 	       (s->protocol == STATIC_ANY || (q->port >= s->nat_port && q->port < s->nat_port + s->ports));
 }
@@ -63,7 +78,7 @@ static bool add_statics(
 		const struct config_static *s = &c->statics[i];
 		struct lookup_answer a;
 
-		if (!static_holds(s, q))
+		if (!static_holds(c, s, q))
 			continue;
 		memset(&a, 0, sizeof a);
 		a.kind = LOOKUP_STATIC;
@@ -110,7 +125,7 @@ static void add_dealt(struct lookup *l, const struct config *c, uint32_t rule, c
 	const char *realm = realm_name(r ? r->realm : "");
 	struct lookup_answer a;
 
-	if (!realm_asked(q, realm))
+	if (!realm_asked(c, q, realm))
 		return;
 	memset(&a, 0, sizeof a);
 	a.rule = (uint16_t)(r ? rule : CONFIG_RULES_MAX);

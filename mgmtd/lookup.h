@@ -35,7 +35,7 @@ struct lookup_question {
 	bool by_nat; /* else by inside address */
 	uint32_t address;
 	uint16_t port;                /* by_nat */
-	char realm[CONFIG_NAME_SIZE]; /* by inside; empty: any */
+	char realm[CONFIG_NAME_SIZE]; /* by inside: name or VLAN; empty: any */
 };
 
 /* Zeroed where it says nothing, so that equal ones have equal bytes. */

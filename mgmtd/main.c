@@ -75,15 +75,22 @@ static bool take_arena(struct mgmtd *m)
 	return true;
 }
 
+static void warn_of_size(const char *what, uint32_t made_for, uint32_t says)
+{
+	if (made_for != says)
+		log_warning("the arena was made for %u %s, arena.%s says %u: remove it with `corenatctl arena remove` "
+			    "for that to take effect",
+			made_for, what, what, says);
+}
+
 static bool take_config(struct mgmtd *m)
 {
 	struct config_error wrong;
-	uint32_t engines = m->arena->header->geometry.engines;
+	const struct arena_geometry *g = &m->arena->header->geometry;
 
-	if (engines != m->config.arena.engines)
-		log_warning("the arena was made for %u engines, arena.engines says %u: remove it with "
-			    "`corenatctl arena remove` for that to take effect",
-			engines, m->config.arena.engines);
+	warn_of_size("engines", g->engines, m->config.arena.engines);
+	warn_of_size("sessions", g->sessions, m->config.arena.sessions);
+	warn_of_size("subscribers", g->subscribers, m->config.arena.subscribers);
 	m->resolved = m->config;
 	if (nic_read_rss(&m->resolved, &wrong) && commit_open(&m->commit, m->arena, &m->resolved, mono_now(), &wrong))
 		return true;

@@ -73,57 +73,67 @@ static void send_cut(struct engine *e, struct packet *p)
 
 /* ---- packets held ---- */
 
-static bool may_wait(struct engine *e, const struct packet *p)
+static void refuse(struct engine *e, struct packet *p)
 {
-	const struct snapshot *c = &e->nat.config;
-
-	if (e->n_held == HELD_MAX)
-		return false;
-	return p->verdict != VERDICT_held_fragment || fragment_take(&e->fragments, e->nat.seed, fragment_source(p),
-							      c->fragments_held, c->fragments_per_source);
-}
-
-/* Keeps it until `until`, or drops it when too many wait already. */
-static void hold(struct engine *e, struct packet *p, mono_t until)
-{
-	if (may_wait(e, p)) {
-		e->held[e->n_held++] = (struct held){*p, until};
-		return;
-	}
 	p->verdict = VERDICT_drop_hold_full;
 	nat_tell(&e->nat, p);
 	drop(e, p, 1);
 }
 
+/* Fragments keep what the configuration gives them, whoever else waits. */
+static bool hold(struct engine *e, struct packet *p, mono_t until)
+{
+	if (e->n_held + e->nat.config.fragments_held >= HELD_MAX || e->n_held + e->fragments.n >= HELD_MAX) {
+		refuse(e, p);
+		return false;
+	}
+	e->held[e->n_held++] = (struct held){*p, until};
+	return true;
+}
+
+/* For its first one; another may have to go. */
+static bool hold_fragment(struct engine *e, struct packet *p, mono_t until)
+{
+	const struct snapshot *c = &e->nat.config;
+	unsigned room = HELD_MAX - e->n_held;
+	struct fragment_limits limits = {
+		.all = c->fragments_held < room ? c->fragments_held : room, .per_source = c->fragments_per_source};
+	enum fragment_class class = nat_fragment_is_known(&e->nat, p) ? FRAGMENT_KNOWN : FRAGMENT_UNKNOWN;
+	struct held h = {*p, until};
+	struct packet gone;
+
+	if (!fragment_wait(&e->fragments, &h, class, fragment_counter(p, e->nat.seed), limits, &gone))
+		return true;
+	refuse(e, &gone);
+	return gone.frame != p->frame;
+}
+
 /* A SYN for which there is no room is dropped without a word, like those that are not answered. */
-static void hold_syn(struct engine *e, struct packet *p, mono_t now)
+static bool hold_syn(struct engine *e, struct packet *p, mono_t until)
 {
 	if (e->n_syns == HELD_SYNS) {
 		p->verdict = VERDICT_drop_no_session;
 		drop(e, p, 1);
-		return;
+		return false;
 	}
-	e->syn[(e->first_syn + e->n_syns++) % HELD_SYNS] =
-		(struct held){*p, mono_after(now, span_s(e->nat.config.syn_hold_s))};
-}
-
-static mono_t wait_until(const struct engine *e, const struct packet *p, mono_t now)
-{
-	return mono_after(
-		now, p->verdict == VERDICT_held_fragment ? span_s(e->nat.config.fragment_timeout_s) : hold_time);
+	e->syn[(e->first_syn + e->n_syns++) % HELD_SYNS] = (struct held){*p, until};
+	return true;
 }
 
 /* Counted here, and not each time it is tried again. */
 static void keep(struct engine *e, struct packet *p, mono_t since)
 {
+	const struct snapshot *c = &e->nat.config;
 	uint8_t why = p->verdict;
-	unsigned waiting = e->n_held + e->n_syns;
+	bool waits;
 
 	if (why == VERDICT_held_syn)
-		hold_syn(e, p, since);
+		waits = hold_syn(e, p, mono_after(since, span_s(c->syn_hold_s)));
+	else if (why == VERDICT_held_fragment)
+		waits = hold_fragment(e, p, mono_after(since, span_s(c->fragment_timeout_s)));
 	else
-		hold(e, p, wait_until(e, p, since));
-	e->nat.verdicts[why] += e->n_held + e->n_syns - waiting;
+		waits = hold(e, p, mono_after(since, hold_time));
+	e->nat.verdicts[why] += waits;
 }
 
 static bool must_cut(const struct packet *p)
@@ -171,19 +181,11 @@ static void dispatch(struct engine *e, struct packet *burst, unsigned n, mono_t 
 		drop(e, dropped, n_dropped);
 }
 
-/* Tries one that waits again; the last time it is decided. */
-static void retry_one(struct engine *e, struct held *h, mono_t now)
+/* The last time it is decided. */
+static void try_again(struct engine *e, struct held *h, mono_t now)
 {
-	struct packet *p = &h->packet;
-
-	if (p->verdict == VERDICT_held_fragment)
-		fragment_put(&e->fragments, e->nat.seed, fragment_source(p));
-	p->waited = mono_due(now, h->until);
-	nat_burst(&e->nat, p, 1, now);
-	if (p->forward || (p->verdict != VERDICT_held && p->verdict != VERDICT_held_fragment))
-		dispatch(e, p, 1, now);
-	else
-		hold(e, p, h->until);
+	h->packet.waited = mono_due(now, h->until);
+	nat_burst(&e->nat, &h->packet, 1, now);
 }
 
 static void retry_held(struct engine *e, mono_t now)
@@ -193,8 +195,31 @@ static void retry_held(struct engine *e, mono_t now)
 
 	memcpy(again, e->held, n * sizeof again[0]);
 	e->n_held = 0;
-	for (unsigned i = 0; i < n; i++)
-		retry_one(e, &again[i], now);
+	for (unsigned i = 0; i < n; i++) {
+		struct packet *p = &again[i].packet;
+
+		try_again(e, &again[i], now);
+		if (p->forward || p->verdict != VERDICT_held)
+			dispatch(e, p, 1, now);
+		else
+			e->held[e->n_held++] = again[i];
+	}
+}
+
+/* Those that go on waiting keep their places. */
+static void retry_fragments(struct engine *e, mono_t now)
+{
+	for (unsigned at = fragment_next(&e->fragments, 0), next; at; at = next) {
+		struct held *h = fragment_at(&e->fragments, at);
+
+		next = fragment_next(&e->fragments, at);
+		try_again(e, h, now);
+		if (!h->packet.forward && h->packet.verdict == VERDICT_held_fragment)
+			continue;
+		struct packet p = fragment_let_go(&e->fragments, at);
+
+		dispatch(e, &p, 1, now);
+	}
 }
 
 static void end_syns(struct engine *e, mono_t now)
@@ -235,9 +260,10 @@ unsigned engine_turn(struct engine *e, mono_t now)
 {
 	unsigned n = receive(e, SIDE_INSIDE, now) + receive(e, SIDE_OUTSIDE, now);
 
-	if (e->n_held && mono_due(now, e->retry)) {
+	if ((e->n_held || e->fragments.n) && mono_due(now, e->retry)) {
 		e->retry = mono_after(now, retry_every);
 		retry_held(e, now);
+		retry_fragments(e, now);
 	}
 	end_syns(e, now);
 	if (n)
@@ -247,7 +273,7 @@ unsigned engine_turn(struct engine *e, mono_t now)
 	if (mono_due(now, e->housekeep)) {
 		e->behind = nat_housekeep(&e->nat, now);
 		e->housekeep = e->behind ? now : mono_after(now, housekeep_every);
-		counter_set(&e->nat.actor->counters[COUNTER_held_packets], e->n_held + e->n_syns);
+		counter_set(&e->nat.actor->counters[COUNTER_held_packets], e->n_held + e->fragments.n + e->n_syns);
 	}
 	return n;
 }

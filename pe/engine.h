@@ -14,21 +14,16 @@
 #include "pe/nat.h"
 
 enum { HELD_MAX = 640, HELD_SYNS = 256 };
-
-/* A packet that waits: for its next hop's Ethernet address, for the first fragment, for who opens the connection. */
-struct held {
-	struct packet packet;
-	mono_t until;
-};
+_Static_assert(HELD_MAX + HELD_SYNS <= IO_HOLD_MAX, "what an engine may keep");
 
 struct engine {
 	struct nat nat;
 	struct io *io;
-	struct held held[HELD_MAX]; /* oldest first */
-	unsigned n_held;
+	struct held held[HELD_MAX]; /* for their next hop, oldest first */
+	unsigned n_held;            /* with the fragments HELD_MAX at most */
 	struct held syn[HELD_SYNS]; /* a ring, oldest first: all wait equally long */
 	unsigned first_syn, n_syns;
-	struct fragment_quota fragments; /* of those held */
+	struct fragment_waits fragments; /* for their first one */
 	mono_t retry;                    /* when the held are tried again */
 	mono_t housekeep;
 	bool behind; /* with the housekeeping: no time to sleep */

@@ -120,29 +120,139 @@ unsigned fragment_split(const struct packet *p, uint16_t mtu, struct packet *out
 	return n;
 }
 
+/* ---- pairs ---- */
+
+uint64_t fragment_pair_hash(be32_t src, be32_t dst, uint16_t realm, uint64_t seed)
+{
+	struct {
+		be32_t src, dst;
+		uint32_t realm;
+	} key = {src, dst, realm};
+
+	return XXH3_64bits_withSeed(&key, sizeof key, seed);
+}
+
+static bool has_bit(const uint64_t *bits, uint64_t hash)
+{
+	return bits[hash % FRAGMENT_PAIR_BITS / 64] >> hash % 64 & 1;
+}
+
+void fragment_pair_note(struct fragment_pairs *t, uint64_t hash, uint32_t now_s)
+{
+	if (now_s - t->since_s >= FRAGMENT_PAIR_S) {
+		memcpy(t->bits[1], t->bits[0], sizeof t->bits[1]);
+		memset(t->bits[0], 0, sizeof t->bits[0]);
+		t->since_s = now_s;
+	}
+	t->bits[0][hash % FRAGMENT_PAIR_BITS / 64] |= 1ull << hash % 64;
+}
+
+bool fragment_pair_is_known(const struct fragment_pairs *t, uint64_t hash)
+{
+	return has_bit(t->bits[0], hash) || has_bit(t->bits[1], hash);
+}
+
 /* ---- waiting ---- */
 
-static uint16_t *counter_of(struct fragment_quota *q, uint64_t seed, uint64_t source)
+static void list_add(struct fragment_list *l, struct fragment_link *link, unsigned at)
 {
-	return &q->waiting[XXH3_64bits_withSeed(&source, sizeof source, seed) % FRAGMENT_COUNTERS];
+	link[at - 1] = (struct fragment_link){.before = l->last};
+	if (l->last)
+		link[l->last - 1].after = (uint16_t)at;
+	else
+		l->first = (uint16_t)at;
+	l->last = (uint16_t)at;
+	l->n++;
 }
 
-bool fragment_take(struct fragment_quota *q, uint64_t seed, uint64_t source, uint32_t limit, uint32_t per_source)
+static void list_remove(struct fragment_list *l, struct fragment_link *link, unsigned at)
 {
-	uint16_t *n = counter_of(q, seed, source);
+	struct fragment_link is = link[at - 1];
 
-	if (q->total >= limit || *n >= per_source || *n == UINT16_MAX)
-		return false;
-	q->total++;
-	++*n;
-	return true;
+	assert(l->n);
+	if (is.before)
+		link[is.before - 1].after = is.after;
+	else
+		l->first = is.after;
+	if (is.after)
+		link[is.after - 1].before = is.before;
+	else
+		l->last = is.before;
+	l->n--;
 }
 
-void fragment_put(struct fragment_quota *q, uint64_t seed, uint64_t source)
+/* A place that nobody has; there is one. */
+static unsigned take_place(struct fragment_waits *w)
 {
-	uint16_t *n = counter_of(q, seed, source);
+	unsigned at = w->free.first;
 
-	assert(q->total && *n);
-	q->total--;
-	--*n;
+	if (at)
+		list_remove(&w->free, w->in_class, at);
+	else
+		at = ++w->used;
+	assert(at <= FRAGMENT_WAITS);
+	return at;
+}
+
+/* Who makes room for one more of this class and source; 0: nobody has to. There are `all` places, at least one. */
+static unsigned who_goes(
+	const struct fragment_waits *w, enum fragment_class class, unsigned counter, uint32_t all, uint32_t per_source)
+{
+	const struct fragment_list *source = &w->of_source[counter], *own = &w->of_class[class];
+
+	if (source->n >= per_source)
+		return source->first;
+	if (w->n < all)
+		return 0;
+	if (own->n && own->n >= all / 2)
+		return own->first;
+	return w->of_class[class == FRAGMENT_KNOWN ? FRAGMENT_UNKNOWN : FRAGMENT_KNOWN].first;
+}
+
+unsigned fragment_counter(const struct packet *p, uint64_t seed)
+{
+	uint64_t source = (uint64_t)p->vlan << 32 | ((const struct ip4_header *)ip_of(p))->src.net;
+
+	return (unsigned)(XXH3_64bits_withSeed(&source, sizeof source, seed) % FRAGMENT_COUNTERS);
+}
+
+bool fragment_wait(struct fragment_waits *w, const struct held *h, enum fragment_class class, unsigned counter,
+	struct fragment_limits limits, struct packet *gone)
+{
+	uint32_t all = limits.all < FRAGMENT_WAITS ? limits.all : FRAGMENT_WAITS;
+
+	if (!all || !limits.per_source) {
+		*gone = h->packet;
+		return true;
+	}
+	unsigned goes = who_goes(w, class, counter, all, limits.per_source), at;
+
+	if (goes)
+		*gone = fragment_let_go(w, goes);
+	at = take_place(w);
+	w->held[at - 1] = *h;
+	w->class[at - 1] = (uint8_t) class;
+	w->source[at - 1] = (uint16_t)counter;
+	list_add(&w->of_class[class], w->in_class, at);
+	list_add(&w->of_source[counter], w->in_source, at);
+	w->n++;
+	return goes != 0;
+}
+
+unsigned fragment_next(const struct fragment_waits *w, unsigned at)
+{
+	unsigned next = at ? w->in_class[at - 1].after : w->of_class[FRAGMENT_KNOWN].first;
+
+	if (!next && (!at || w->class[at - 1] == FRAGMENT_KNOWN))
+		next = w->of_class[FRAGMENT_UNKNOWN].first;
+	return next;
+}
+
+struct packet fragment_let_go(struct fragment_waits *w, unsigned at)
+{
+	list_remove(&w->of_class[w->class[at - 1]], w->in_class, at);
+	list_remove(&w->of_source[w->source[at - 1]], w->in_source, at);
+	list_add(&w->free, w->in_class, at);
+	w->n--;
+	return w->held[at - 1].packet;
 }

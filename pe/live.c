@@ -233,7 +233,8 @@ static void rest(struct live *l)
 	if (l->engine.behind)
 		return;
 	counter_add(&l->engine.nat.actor->counters[COUNTER_idle_waits], 1);
-	l->io->ops->wait(l->io, l->engine.n_held || l->engine.nat.clearing.number ? SLEEP_BUSY_MS : SLEEP_MS);
+	l->io->ops->wait(l->io,
+		l->engine.n_held || l->engine.fragments.n || l->engine.nat.clearing.number ? SLEEP_BUSY_MS : SLEEP_MS);
 }
 
 /* To be compared with what else went on then: the kernel's tracepoints show the same clock. */

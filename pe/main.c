@@ -20,6 +20,14 @@ static int live(const struct config *c, unsigned engine)
 	return live_run(c, engine) ? STATUS_OK : STATUS_FAILED;
 }
 
+static bool is_for_replay(const struct replay_params *r)
+{
+	for (unsigned side = 0; side < N_SIDES; side++)
+		if (r->read[side] || r->write[side])
+			return true;
+	return r->changes != NULL;
+}
+
 int main(int argc, char **argv)
 {
 	const char *file = NULL;
@@ -54,8 +62,10 @@ int main(int argc, char **argv)
 		return xdp_remove(c.system.bpffs) == 0 ? STATUS_OK : STATUS_FAILED;
 	if (replay)
 		return replay_run(&c, &r) ? STATUS_OK : STATUS_FAILED;
-	if (engine == NO_ENGINE) {
-		log_error("say --engine N, or --replay (see --help)");
+	if (engine == NO_ENGINE || is_for_replay(&r)) {
+		log_error(engine == NO_ENGINE
+				  ? "say --engine N, or --replay (see --help)"
+				  : "captures and --changes are for --replay; leave them out with --engine");
 		return STATUS_USAGE;
 	}
 	return live(&c, engine);

@@ -14,6 +14,7 @@
 #include "common/steering.h"
 #include "pe/fib.h"
 #include "pe/flow.h"
+#include "pe/fragment.h"
 #include "pe/icmp_error.h"
 #include "shm/clear.h"
 #include "shm/engine.h"
@@ -121,6 +122,13 @@ struct nat_told {
 };
 _Static_assert(N_VERDICTS <= 64, "a bit each");
 
+/* Room for sessions, as it was found a moment ago (nat_strangers.c). */
+struct room {
+	bool looked;
+	uint32_t looked_s;
+	uint64_t sessions; /* in own pages, and in those that are nobody's */
+};
+
 /* Where the last answer stood: hints, looked at first (nat_next_hop). */
 struct near_hop {
 	uint32_t interval;  /* of the routes */
@@ -164,7 +172,10 @@ struct nat {
 	struct local_limits limits; /* idle times that may end an entry */
 	struct subscribers subscribers;
 	struct subscriber_part *part; /* of the session being made */
+	bool of_fragment;             /* it begins with a first fragment: its whole packets may land elsewhere */
 	const struct prospect *ahead; /* what was found out about it; NULL: nothing */
+	uint32_t unanswered;          /* own sessions begun from outside that are: of all parts together */
+	struct room room;
 	struct part_walk walk;
 	const struct clear_ring *clears;
 	struct clearing clearing;
@@ -175,8 +186,9 @@ struct nat {
 	struct icmp_budget icmp_budget[N_SIDES][N_ICMP_KINDS];
 	struct icmp_budget icmp_share[ICMP_SHARES]; /* of what comes from the inside, by who sent it */
 	struct fragments fragments;
-	uint16_t ip_id[IP_ID_COUNTERS]; /* next IPv4 identification, by addresses (RFC 6864 §5.3.1) */
-	uint16_t ip_id_step;            /* engines: each has its own numbers */
+	struct fragment_pairs fragment_pairs; /* of first ones that were translated here */
+	uint16_t ip_id[IP_ID_COUNTERS];       /* next IPv4 identification, by addresses (RFC 6864 §5.3.1) */
+	uint16_t ip_id_step;                  /* engines: each has its own numbers */
 	struct nat_made made;
 	struct near_hop near[N_DIRS];
 	struct nat_told told;
@@ -196,6 +208,10 @@ bool nat_load_routes(struct nat *n);
 /* Translates burst[0..count), all received on the same side, count <= BURST_MAX: each gets forward, out and verdict.
  * Bytes are changed only where forward is set, but that a VLAN tag is taken off (packet.h). */
 void nat_burst(struct nat *n, struct packet *burst, unsigned count, mono_t now);
+
+/* Whether the addresses of a fragment that waits are known to send each other such datagrams: of first ones that the inside
+ * sent, or was sent in a flow that it takes part in. */
+bool nat_fragment_is_known(const struct nat *n, const struct packet *p);
 
 /* The time of an unsolicited SYN that was held is up: when the connection was opened from the inside meanwhile it is
  * forgotten, else answered (RFC 5382 REQ-4). */

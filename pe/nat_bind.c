@@ -36,6 +36,23 @@ static bool reverse_is_away(const struct nat *n, const struct session *s)
 							  s->nat, s->remote_port, s->nat_port) != n->engine;
 }
 
+/* Fragments land by their addresses alone: the whole packets of an outbound flow that begins with one land on another
+ * engine, which is to find the session. */
+static bool is_astray(const struct nat *n, const struct session *s)
+{
+	return n->of_fragment && session_origin(s) == DIR_OUTBOUND && !session_has(s, SESSION_AWAY) &&
+	       steering_engine(&n->steering[SIDE_INSIDE], protocol_of(s), s->inside, s->remote, s->inside_port,
+		       s->remote_port) != n->engine;
+}
+
+/* Its owner keeps the direction in which its replies come home, and its own one is away: in the global table, to be adopted. It
+ * is INBOUND, then, though it began inside, and counts as before (session_weight). */
+static void turn_origin(struct session *s)
+{
+	atomic_fetch_or_explicit(&s->tcp, SEEN_ANSWERED, memory_order_relaxed);
+	session_set(s, SESSION_INBOUND | SESSION_AWAY, 0);
+}
+
 void nat_complete(struct nat *n, struct session *s)
 {
 	nat_deltas(s);
@@ -48,6 +65,8 @@ void nat_complete(struct nat *n, struct session *s)
 	if (reverse_is_away(n, s))
 		session_set(s, SESSION_AWAY, 0);
 	nat_counter(n, session_has(s, SESSION_AWAY) ? COUNTER_replies_away : COUNTER_replies_home, 1);
+	if (is_astray(n, s))
+		turn_origin(s);
 	slab_publish(s);
 }
 
@@ -308,20 +327,39 @@ void nat_copy_fixed(struct session *to, const struct session *from)
 	to->l4 = from->l4;
 }
 
+/* A filter lets new senders in while the rules in force would have one as wide, whenever it was made: for its carrier, or,
+ * since others may have joined that under other rules, for what the inside would send this sender. A pinhole was asked for:
+ * no rule is (see pinhole_is_open). */
+static bool is_in_force(const struct nat *n, const struct session *copy, bool pinhole, const struct flow *f)
+{
+	struct session answer;
+
+	if (pinhole || nat_rule_for(n, copy)->filtering <= session_filtering(copy))
+		return true;
+	answer = *copy;
+	memcpy(&answer.remote, &f->key.a, sizeof answer.remote);
+	memcpy(&answer.remote_port, &f->key.b, sizeof answer.remote_port);
+	return nat_rule_for(n, &answer)->filtering <= session_filtering(copy);
+}
+
 /* Who may send: a copy of the filter's carrier as it was under its bucket's lock. */
-static uint32_t carrier_for(struct nat *n, struct flow_key key, struct session *copy, enum verdict *verdict)
+static uint32_t carrier_for(
+	struct nat *n, struct flow_key key, const struct flow *f, struct session *copy, enum verdict *verdict)
 {
 	struct global_pair pair;
+	bool pinhole = false;
 
 	if (!global_lock(&n->filters, hash_of(n, key), &pair)) {
 		*verdict = VERDICT_drop_lock_busy;
 		return 0;
 	}
 	uint32_t found = filter_find(n, &pair, key);
-	if (found)
+	if (found) {
+		pinhole = session_is_pinhole(session_at(n->arena, found));
 		nat_copy_fixed(copy, session_at(n->arena, found));
+	}
 	global_unlock(&n->filters, &pair);
-	return found;
+	return found && is_in_force(n, copy, pinhole, f) ? found : 0;
 }
 
 uint32_t nat_filter_for(struct nat *n, const struct flow *f, struct session *copy, enum verdict *verdict)
@@ -340,7 +378,7 @@ uint32_t nat_filter_for(struct nat *n, const struct flow *f, struct session *cop
 	}
 	for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
 		struct flow_key key = filter_key_of(kinds[i], address[0], port[0], address[1], port[1], f->l4);
-		uint32_t found = carrier_for(n, key, copy, verdict);
+		uint32_t found = carrier_for(n, key, f, copy, verdict);
 
 		if (found)
 			return found;

@@ -91,6 +91,20 @@ local_place nat_enter_local(struct nat *n, uint32_t index, enum dir dir, uint64_
 	return local_insert(&n->local[dir], hash, index, class, n->now_s);
 }
 
+/* One whose origin is not the direction of its first packet (nat_complete): that one is away, and adopted here as by
+ * whoever receives the rest. */
+static local_place insert_turned(struct nat *n, uint32_t index, struct session *s, const struct flow *f, uint64_t hash,
+	enum timeout_class class, enum verdict *refused)
+{
+	if (!insert_global(n, index, f->dir, f->hash, refused))
+		return NULL;
+	*refused = VERDICT_drop_table_full;
+	if (!nat_enter_local(n, index, session_origin(s), hash, class))
+		return NULL;
+	atomic_fetch_or_explicit(&s->adopters, 1ull << n->engine, memory_order_acq_rel);
+	return nat_enter_local(n, index, f->dir, f->hash, class);
+}
+
 /* The direction of the packet in hand last: once it is there, the owner finds the session. Its place, or NULL and why. */
 static local_place insert(struct nat *n, uint32_t index, struct session *s, const struct flow *f, enum verdict *refused)
 {
@@ -102,6 +116,8 @@ static local_place insert(struct nat *n, uint32_t index, struct session *s, cons
 	session_set(s, SESSION_FLOW, 0);
 	nat_counter(n, COUNTER_sessions_created, 1);
 	*refused = VERDICT_drop_table_full;
+	if (session_origin(s) != f->dir)
+		return insert_turned(n, index, s, f, hash, class, refused);
 	if (session_has(s, SESSION_AWAY)) {
 		if (!insert_global(n, index, reverse, hash, refused))
 			return NULL;
@@ -133,10 +149,10 @@ struct session *nat_session_begin(struct nat *n, const struct session *want, str
 	return s;
 }
 
-static struct session *session_begin(
-	struct nat *n, const struct flow *f, const struct session *want, uint32_t *index, enum verdict *refused)
+static struct session *session_begin(struct nat *n, const struct flow *f, const struct session *want,
+	struct subscriber_part *part, uint32_t *index, enum verdict *refused)
 {
-	struct session *s = nat_session_begin(n, want, f->ahead ? f->ahead->part : NULL, index, refused);
+	struct session *s = nat_session_begin(n, want, part, index, refused);
 
 	if (s)
 		atomic_store_explicit(&s->tcp, f->tcp, memory_order_relaxed);
@@ -265,7 +281,7 @@ static local_place create_outbound(struct nat *n, const struct flow *f, enum ver
 	*verdict = VERDICT_drop_protocol;
 	if (!fixed && f->l4 == L4_OTHER)
 		return NULL;
-	struct session *s = session_begin(n, f, &want, &index, verdict);
+	struct session *s = session_begin(n, f, &want, f->ahead ? f->ahead->part : NULL, &index, verdict);
 	if (!s)
 		return NULL;
 	fill_outbound(s, f);
@@ -325,22 +341,29 @@ static bool is_of(const struct nat *n, local_place place, const struct flow *f)
 	return flow_key_equal(session_key(s, f->dir), f->key);
 }
 
+/* TCP has its own time for connections that are not open; others do not depend on the session of who sent first. */
+static uint32_t life_of_asked(const struct nat *n, enum timeout_class class, enum l4 l4)
+{
+	bool brief = l4 == L4_UDP && n->config.timeout_s[TIMEOUT_UNANSWERED] < n->config.timeout_s[class];
+
+	return life_of(class) | (brief ? LIFE_BRIEF : 0);
+}
+
 static local_place make_inbound(struct nat *n, const struct flow *f, const struct session *want, uint32_t carrier,
 	const struct session *copy, enum verdict *verdict)
 {
 	const struct snapshot_rule *rule = nat_rule_for(n, want);
 	enum verdict refused = N_VERDICTS;
+	struct subscriber_part *part;
 	uint32_t index;
 
-	*verdict = VERDICT_drop_rule;
-	if (rule->action == ACTION_DROP)
-		return NULL;
-	struct session *s = session_begin(n, f, want, &index, verdict);
+	*verdict = rule->action == ACTION_DROP ? VERDICT_drop_rule : nat_may_ask(n, want, &part);
+	struct session *s = *verdict == N_VERDICTS ? session_begin(n, f, want, part, &index, verdict) : NULL;
 	if (!s)
 		return NULL;
 	fill_inbound(s, f);
 	fill_inside(s, want);
-	atomic_store_explicit(&s->life, life_of(nat_timeout_of(rule, f->l4)), memory_order_relaxed);
+	nat_quota_asked(n, s, life_of_asked(n, nat_timeout_of(rule, f->l4), f->l4));
 	s->birth = birth_of(n->now_s, carrier ? behaviour_of(session_mapping(copy), ADDRESS_AND_PORT_DEPENDENT) : 0);
 	intent_begin(n, INTENT_BUILD, index);
 	if (carrier) {

@@ -174,6 +174,7 @@ static void go_further(struct nat *n, const struct ending *x)
 void nat_end(struct nat *n, const struct ending *x)
 {
 	intent_begin(n, INTENT_END, x->index);
+	nat_quota_asked_back(n, x->s, x->part);
 	session_set(x->s, SESSION_DYING, 0);
 	if (session_has(x->s, SESSION_FLOW))
 		nat_counter(n, COUNTER_sessions_ended, 1);

@@ -72,7 +72,9 @@ static uint32_t session_for(
 		*verdict = VERDICT_drop_fragment;
 		if (f->tcp & (TCP_OUT_SYN | TCP_IN_SYN)) /* nobody cuts those but to deceive */
 			return 0;
+		n->of_fragment = true;
 		place = nat_first_packet(n, f, verdict);
+		n->of_fragment = false;
 		if (!place)
 			return 0;
 	}
@@ -80,6 +82,25 @@ static uint32_t session_for(
 	index = local_index(atomic_load_explicit(place, memory_order_relaxed));
 	nat_copy_fixed(copy, session_at(n->arena, index));
 	return index;
+}
+
+static uint64_t pair_of(const struct nat *n, const struct fragment_key *key)
+{
+	return fragment_pair_hash(key->src, key->dst, key->realm, n->seed);
+}
+
+bool nat_fragment_is_known(const struct nat *n, const struct packet *p)
+{
+	struct fragment_key key = key_of(p);
+
+	return fragment_pair_is_known(&n->fragment_pairs, pair_of(n, &key));
+}
+
+/* Strangers are not: whom a filter lets in may have made up its address. */
+static void note_pair(struct nat *n, const struct fragment_key *key, uint32_t index)
+{
+	if (key->dir == DIR_OUTBOUND || (index && !nat_counts_unanswered(session_at(n->arena, index))))
+		fragment_pair_note(&n->fragment_pairs, pair_of(n, key), n->now_s);
 }
 
 /* What replaces their source or destination; no session: nothing is replaced. And whose they are, for errors about them.
@@ -97,6 +118,7 @@ static void leave_word(
 		.realm = index ? s->realm : 0,
 	};
 
+	note_pair(n, key, index);
 	fragments_put(&n->fragments, &word, n->now, span_s(n->config.fragment_timeout_s));
 	if (!index) /* errors about what is not translated need no word */
 		return;

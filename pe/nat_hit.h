@@ -122,12 +122,12 @@ static inline __attribute__((always_inline)) bool nat_hit(
 	if (!flow_key_equal(session_key(s, dir), f->key) || !is_steady(state, f->l4) ||
 		!local_fresh(e, h->now_ahead, h->timeout_s[local_class(e)]))
 		return false;
-	if (dir == DIR_OUTBOUND && (state & SESSION_STATE(0, SESSION_INBOUND, 0)) && nat_counts_unanswered(s))
+	uint32_t life = atomic_load_explicit(&s->life, memory_order_relaxed);
+	if ((life & LIFE_UNANSWERED) && (dir == DIR_OUTBOUND || h->refreshes[f->l4]))
 		return false;
 	if (!finds_link(h, f, s, dir))
 		return false;
-	uint64_t seen =
-		local_seen(e, atomic_load_explicit(&s->life, memory_order_relaxed) & LIFE_TIMEOUT_MASK, h->now_s);
+	uint64_t seen = local_seen(e, life & LIFE_TIMEOUT_MASK, h->now_s);
 	if (seen != e && (dir == DIR_OUTBOUND || h->refreshes[f->l4]))
 		atomic_store_explicit(found->place, seen, memory_order_release);
 	if (dir == DIR_OUTBOUND && f->l4 == L4_TCP)

@@ -5,7 +5,7 @@
  * mappings and filters; nat_rule.c what the configuration says of an address; nat_static.c static mappings; nat_end.c ending; nat_sweep.c aging; nat_recover.c
  * after a crash; nat_icmp.c errors, translated and sent; nat_fragment.c fragments; nat_foresee.c what first packets will
  * need, fetched; nat_unasked.c what is for nobody; nat_ports.c NAT addresses and their ports; nat_blocks.c ports by
- * subscriber; nat_make.c sessions made straight away; nat_bypass.c what is not translated; nat_clear.c sessions ended on
+ * subscriber; nat_strangers.c what is begun from outside; nat_make.c sessions made straight away; nat_bypass.c what is not translated; nat_clear.c sessions ended on
  * request; nat_quota.c subscribers: what they may have, and their paired addresses; nat_pinhole.c mappings with a
  * lifetime; nat_events.c what mgmtd is told.
  */
@@ -38,13 +38,15 @@ static inline bool tcp_is_closed(uint8_t t)
 static inline enum timeout_class session_class(const struct session *s)
 {
 	uint8_t t = atomic_load_explicit(&s->tcp, memory_order_relaxed);
+	uint32_t life = atomic_load_explicit(&s->life, memory_order_relaxed);
 
 	if (s->l4 == L4_TCP && tcp_is_closed(t))
 		return TIMEOUT_TCP_CLOSING;
 	if (s->l4 == L4_TCP && !tcp_is_open(t))
 		return TIMEOUT_TCP_OPENING;
-	return (enum timeout_class)((atomic_load_explicit(&s->life, memory_order_relaxed) & LIFE_TIMEOUT_MASK) %
-				    N_TIMEOUTS); /* the rule's, or its protocol's */
+	if (life & LIFE_BRIEF)
+		return TIMEOUT_UNANSWERED;
+	return (enum timeout_class)((life & LIFE_TIMEOUT_MASK) % N_TIMEOUTS); /* the rule's, or its protocol's */
 }
 
 static inline void nat_set_time(struct nat *n, mono_t now)
@@ -257,6 +259,18 @@ void nat_session_let_go(struct nat *n, uint32_t index);
 void nat_pending_add(struct nat *n, uint32_t index);
 /* One bounded slice of those that wait. */
 void nat_pending_slice(struct nat *n);
+
+/* ---- nat_strangers.c ---- */
+
+/* Whether a session may be begun from outside for `want`'s subscriber: N_VERDICTS, and its part. */
+enum verdict nat_may_ask(struct nat *n, const struct session *want, struct subscriber_part **part);
+/* An outbound packet of the session passed: if it is the first answer from the inside, that counts from now on. Any engine's
+ * session: `generation` says which is meant. */
+void nat_note_answer(struct nat *n, uint32_t index, uint32_t generation);
+/* A live own session that another engine may have seen answered. */
+void nat_see_answer(struct nat *n, uint32_t index);
+/* What other engines told of answers. */
+void nat_answers_slice(struct nat *n);
 
 /* ---- nat_clear.c ---- */
 

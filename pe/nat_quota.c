@@ -56,7 +56,12 @@ static bool refresh(struct nat *n, struct subscriber_part *p)
 	uint32_t group = snapshot_group_of(&n->config, (struct subscriber_key){p->inside, p->realm});
 
 	p->group = (uint16_t)group;
-	return quota_refresh(&n->subscribers, p, n->config.generation, &n->config.groups[group].limits);
+	if (!quota_refresh(&n->subscribers, p, n->config.generation, &n->config.groups[group].limits))
+		return false;
+	uint32_t share = n->config.unanswered / n->subscribers.engines;
+	if (p->unanswered_most > share)
+		p->unanswered_most = (uint16_t)(share ? share : 1);
+	return true;
 }
 
 /* The engine's part of the session's subscriber, made if need be, that knows the limits in force; NULL and why. */
@@ -104,6 +109,50 @@ enum verdict nat_quota_session(struct nat *n, const struct session *s, struct su
 	quota_give(&n->subscribers, p, QUOTA_rate, 1);
 	return refused;
 }
+
+/* ---- from outside, and not answered ---- */
+
+enum verdict nat_quota_ask(struct nat *n, const struct session *s, struct subscriber_part **part)
+{
+	enum verdict refused;
+
+	*part = part_for(n, s, NULL, &refused);
+	if (!*part)
+		return refused;
+	return atomic_load_explicit(&(*part)->unanswered, memory_order_relaxed) < (*part)->unanswered_most
+		       ? N_VERDICTS
+		       : VERDICT_drop_limit_unanswered;
+}
+
+static void count_unanswered(struct nat *n, struct subscriber_part *p, int by)
+{
+	uint32_t was = atomic_load_explicit(&p->unanswered, memory_order_relaxed);
+
+	assert(by > 0 ? was < UINT16_MAX : was > 0);
+	atomic_store_explicit(&p->unanswered, (uint16_t)((int)was + by), memory_order_relaxed);
+	n->unanswered = (uint32_t)((int)n->unanswered + by);
+}
+
+void nat_quota_asked(struct nat *n, struct session *s, uint32_t life)
+{
+	assert(n->part && part_is_of(n->part, key_of(s)));
+	atomic_store_explicit(&s->life, life | LIFE_UNANSWERED | LIFE_COUNTED, memory_order_relaxed);
+	count_unanswered(n, n->part, 1);
+}
+
+void nat_quota_asked_back(struct nat *n, struct session *s, struct subscriber_part *part)
+{
+	if (!(atomic_load_explicit(&s->life, memory_order_relaxed) & LIFE_COUNTED))
+		return;
+	struct subscriber_part *p = part ? part : nat_part_of(n, s);
+
+	assert(p && part_is_of(p, key_of(s)));
+	atomic_fetch_and_explicit(&s->life, ~(uint32_t)LIFE_COUNTED, memory_order_relaxed);
+	p->touched_s = n->now_s;
+	count_unanswered(n, p, -1);
+}
+
+/* ---- giving back ---- */
 
 void nat_quota_session_back(struct nat *n, const struct session *s, struct subscriber_part *part)
 {
@@ -388,4 +437,6 @@ void nat_quota_count(struct nat *n, const struct session *s)
 	p->amount[QUOTA_memory].used += QUOTA_SESSION_MEMORY;
 	if (session_has(s, SESSION_CARRIES))
 		p->amount[quota_of(s)].used++;
+	if (session_is_counted(s))
+		count_unanswered(n, p, 1);
 }

@@ -7,6 +7,12 @@
 /* Takes what a new session of this subscriber costs, and notes the subscriber's part in n->part; `foreseen` is that part or
  * NULL. N_VERDICTS: taken. */
 enum verdict nat_quota_session(struct nat *n, const struct session *s, struct subscriber_part *foreseen);
+/* Whether the subscriber may have one more session from outside that it has not answered: N_VERDICTS, and its part. */
+enum verdict nat_quota_ask(struct nat *n, const struct session *s, struct subscriber_part **part);
+/* Counts a session from outside that is being built, n->part being its subscriber's, and gives it its life. */
+void nat_quota_asked(struct nat *n, struct session *s, uint32_t life);
+/* An own session that has been answered, or is about to end, is counted no more, if it is; `part` as below. */
+void nat_quota_asked_back(struct nat *n, struct session *s, struct subscriber_part *part);
 /* Gives it back; `part` is the subscriber's, or NULL. */
 void nat_quota_session_back(struct nat *n, const struct session *s, struct subscriber_part *part);
 /* The same for the port of a mapping that the session in hand is to carry; pairs its subscriber if the rule wants it. */

@@ -40,7 +40,7 @@ static uint32_t least_of(uint32_t a, uint32_t b)
  * rule's class may be TCP's. */
 static uint32_t shortest(const uint32_t *limit, unsigned class)
 {
-	if (class == TIMEOUT_UDP || class == TIMEOUT_ICMP || class == TIMEOUT_OTHER)
+	if (class == TIMEOUT_UDP || class == TIMEOUT_ICMP || class == TIMEOUT_OTHER || class == TIMEOUT_UNANSWERED)
 		return limit[class];
 	return least_of(limit[class], least_of(limit[TIMEOUT_TCP_OPENING], limit[TIMEOUT_TCP_CLOSING]));
 }
@@ -119,6 +119,14 @@ FETCHER void fetch_all_of(struct nat *n, struct ending *x, enum dir dir)
 		x->address = nat_fetch_port(n, s);
 }
 
+/* Of one that was answered since it was touched: it may be idle for longer now. */
+static void keep_up(local_place place, const struct session *s, uint64_t e)
+{
+	if (local_class(e) == TIMEOUT_UNANSWERED)
+		atomic_store_explicit(
+			place, local_seen(e, session_class(s), (uint32_t)e & LOCAL_SEEN_MASK), memory_order_release);
+}
+
 /* Leaves those that may have to end. How many were let go. */
 static inline unsigned weigh(struct nat *n, struct candidates *c)
 {
@@ -135,8 +143,13 @@ static inline unsigned weigh(struct nat *n, struct candidates *c)
 			gone += let_guest_go(n, index, s, e);
 			continue;
 		}
-		if (session_has(s, SESSION_DYING) || local_idle_s(e, n->now_s) < limit_of(n, s))
+		nat_see_answer(n, index);
+		if (session_has(s, SESSION_DYING))
 			continue;
+		if (local_idle_s(e, n->now_s) < limit_of(n, s)) {
+			keep_up(c->place[i], s, e);
+			continue;
+		}
 		struct ending *x = &c->ending[left++];
 
 		*x = nat_ending_of(n, index);
@@ -311,7 +324,9 @@ bool nat_housekeep(struct nat *n, mono_t now)
 	nat_pinhole_slice(n);
 	nat_ports_slice(n);
 	nat_pending_slice(n);
+	nat_answers_slice(n);
 	nat_quota_housekeep(n);
+	counter_set(&actor->counters[COUNTER_sessions_unanswered], n->unanswered);
 	counter_set(&actor->counters[COUNTER_sessions], actor->slab[SLAB_session].used - n->pending.n - n->pinholes.n);
 	counter_set(&actor->counters[COUNTER_pages], actor->slab[SLAB_session].pages);
 	return more;

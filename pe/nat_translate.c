@@ -162,10 +162,10 @@ void nat_touch(struct nat *n, const struct packet *p, const struct flow *f, loca
 
 	if (f->tcp && !note_tcp(s, p, f))
 		return;
+	if (is_answer(f))
+		nat_note_answer(n, index, atomic_load_explicit(&s->generation, memory_order_relaxed));
 	if (refreshes(n, f))
 		local_touch(place, session_class(s), n->now_s);
-	if (is_answer(f) && nat_counts_unanswered(s))
-		nat_count_answered(n, index, atomic_load_explicit(&s->generation, memory_order_relaxed));
 }
 
 void nat_mark(struct nat *n, const struct packet *p, const struct flow *f, local_place place, uint32_t index,
@@ -177,8 +177,8 @@ void nat_mark(struct nat *n, const struct packet *p, const struct flow *f, local
 		return;
 	if (refreshes(n, f))
 		local_mark(place, index, n->now_s);
-	if (is_answer(f) && nat_counts_unanswered(s))
-		nat_count_answered(n, index, generation);
+	if (is_answer(f))
+		nat_note_answer(n, index, generation);
 }
 
 /* ---- turned round ---- */
@@ -267,7 +267,7 @@ bool nat_still_good(struct nat *n, local_place place)
 		return false;
 	}
 	/* An inbound entry that inbound packets do not refresh: it takes over when the other direction was seen. */
-	local_touch(place, local_class(e), n->now_s - nat_refreshed_ago(n, index));
+	local_touch(place, session_class(s), n->now_s - nat_refreshed_ago(n, index));
 	return true;
 }
 

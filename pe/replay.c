@@ -51,7 +51,8 @@ static bool source_open(struct source *s, const char *path)
 	if (path) {
 		s->pcap = pcap_open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_NANO, err);
 		if (!s->pcap) {
-			log_error("cannot read %s: %s", path, err);
+			bool named = strncmp(err, path, strlen(path)) == 0; /* by libpcap, for some reasons */
+			log_error("cannot read %s%s%s", named ? "" : path, named ? "" : ": ", err);
 			return false;
 		}
 		if (pcap_datalink(s->pcap) != DLT_EN10MB) {

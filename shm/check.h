@@ -65,6 +65,7 @@
 	R(part_entry, "a table of parts' entry names a live part of the engine's, where its hash belongs")             \
 	R(part_subscriber, "a part names the live subscriber of its key")                                              \
 	R(part_used, "what a part says it uses is what its sessions use")                                              \
+	R(part_unanswered, "a part counts those of its sessions that began outside and are not known to be answered")  \
 	R(part_within, "a part uses no more than it may")                                                              \
 	R(subscriber_listed, "a live subscriber is in the subscriber table exactly once")                              \
 	R(subscriber_entry, "a subscriber table's entry names a live subscriber, where its hash belongs")              \

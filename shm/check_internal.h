@@ -25,6 +25,7 @@ _Static_assert(sizeof(struct tally) == 24, "what check.h says it costs");
 /* What the look found about a part and a subscriber, by index. */
 struct part_tally {
 	uint32_t used[N_QUOTAS]; /* by its sessions */
+	uint32_t unanswered;     /* of these */
 	uint8_t listed;
 };
 

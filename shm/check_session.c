@@ -105,6 +105,9 @@ static void rule_flags(struct check *c, const struct subject *x)
 
 	if (x->pinhole && x->flow)
 		violated(c, x, CHECK_session_flags, check_textf("it is a pinhole"), state_text(x));
+	if (session_is_counted(&x->s) && !(flags & SESSION_INBOUND))
+		violated(c, x, CHECK_session_flags, check_textf("it counts as unanswered"),
+			check_textf("it began inside"));
 	if (x->s.l4 >= N_L4 || (flags & ~(unsigned)FLAGS_KNOWN) || x->s.realm > VLAN_MAX)
 		violated(c, x, CHECK_session_flags,
 			check_textf("protocol %u, flags %#x, realm %u", x->s.l4, flags, x->s.realm),

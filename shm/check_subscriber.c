@@ -179,6 +179,7 @@ void check_session_counts(struct check *c, uint32_t index, const struct session 
 	}
 	c->part[part].used[QUOTA_sessions]++;
 	c->part[part].used[QUOTA_memory] += QUOTA_SESSION_MEMORY;
+	c->part[part].unanswered += session_is_counted(s);
 	if (session_has(s, SESSION_CARRIES) && s->l4 < L4_OTHER)
 		c->part[part].used[of[s->l4]]++;
 }
@@ -198,6 +199,12 @@ static void check_part_amounts(struct check *c, uint32_t index, const struct sub
 				check_textf("of %s it uses %u", quota_info[q].name, used),
 				check_textf("its sessions account for %u", counted));
 	}
+	uint32_t says = atomic_load_explicit(&p->unanswered, memory_order_relaxed);
+
+	if (says != c->part[index].unanswered)
+		check_violated(c, CHECK_part_unanswered, tenant(p), part_text(c, index),
+			check_textf("it counts %u unanswered sessions from outside", says),
+			check_textf("it has %u", c->part[index].unanswered));
 }
 
 static void check_part(struct check *c, uint32_t index)

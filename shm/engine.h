@@ -49,18 +49,27 @@ struct bells {
 	_Atomic uint32_t part[BELL_SLOTS]; /* [A] slab index */
 };
 
+/* First answers that other engines saw to sessions of this one that began outside: hints, of which the later one at a
+ * place wins. What is not told is found in the session itself when that is looked at next.
+ * Legend  [A] anyone; the engine clears */
+struct answers {
+	_Atomic uint64_t told;                /* [A] bit: place of session[] */
+	_Atomic uint32_t session[BELL_SLOTS]; /* [A] slab index */
+};
+
 /* Legend  [O] the actor, read by its successor  [S] the actor, anyone reads a recent value */
 struct actor {
-	_Alignas(CACHE_LINE) _Atomic int32_t pid;  /* [S] for people; liveness is the claim (arena.h) */
-	_Atomic uint32_t incarnation;              /* [S] starts so far */
-	_Atomic uint64_t heartbeat_ns;             /* [S] CLOCK_MONOTONIC, at least every 200 ms while it lives */
-	_Atomic uint32_t config_ack;               /* [S] generation of the snapshot in use */
-	_Atomic uint32_t routes_ack;               /* [S] generation of the routes in use */
-	_Atomic uint32_t cpu;                      /* [S] */
-	_Atomic uint32_t clear_done;               /* [S] the last request to clear sessions that is done (clear.h) */
-	char io[N_SIDES][64];                      /* [S] how each side runs, for people; written before pid */
-	_Alignas(CACHE_LINE) struct intent intent; /* [O] */
-	_Alignas(CACHE_LINE) struct bells bells;   /* [A] */
+	_Alignas(CACHE_LINE) _Atomic int32_t pid;    /* [S] for people; liveness is the claim (arena.h) */
+	_Atomic uint32_t incarnation;                /* [S] starts so far */
+	_Atomic uint64_t heartbeat_ns;               /* [S] CLOCK_MONOTONIC, at least every 200 ms while it lives */
+	_Atomic uint32_t config_ack;                 /* [S] generation of the snapshot in use */
+	_Atomic uint32_t routes_ack;                 /* [S] generation of the routes in use */
+	_Atomic uint32_t cpu;                        /* [S] */
+	_Atomic uint32_t clear_done;                 /* [S] the last request to clear sessions that is done (clear.h) */
+	char io[N_SIDES][64];                        /* [S] how each side runs, for people; written before pid */
+	_Alignas(CACHE_LINE) struct intent intent;   /* [O] */
+	_Alignas(CACHE_LINE) struct bells bells;     /* [A] */
+	_Alignas(CACHE_LINE) struct answers answers; /* [A] */
 	_Alignas(CACHE_LINE) struct slab slab[N_SLAB_CLASSES];      /* [O] but for slab.remote */
 	_Alignas(CACHE_LINE) _Atomic uint64_t counters[N_COUNTERS]; /* [S] */
 	_Alignas(CACHE_LINE) _Atomic uint64_t verdicts[N_VERDICTS]; /* [S] */

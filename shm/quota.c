@@ -233,25 +233,29 @@ static void leave_some(struct limits *l, enum quota q)
 		l->reserved = l->of[q] / 2;
 }
 
-/* The group's, but for those that the subscriber's own record gives. */
-static struct limits limits_for(const struct subscribers *v, const struct subscriber *s, const struct limits *group)
+struct limits quota_limits(const struct limits *group, const struct subscriber_record *record)
 {
-	uint32_t record = load(&s->record);
 	struct limits l = *group;
 
 	if (!record)
 		return l;
-	const struct subscriber_record *r = record_at(v->arena, record);
 	for (unsigned q = 0; q < N_QUOTAS; q++)
-		if (r->given >> q & 1)
-			l.of[q] = r->limits.of[q];
-	if (r->given & LIMIT_GIVEN_PER_S)
-		l.per_s = r->limits.per_s;
-	if (r->given & LIMIT_GIVEN_RESERVED)
-		l.reserved = r->limits.reserved;
+		if (record->given >> q & 1)
+			l.of[q] = record->limits.of[q];
+	if (record->given & LIMIT_GIVEN_PER_S)
+		l.per_s = record->limits.per_s;
+	if (record->given & LIMIT_GIVEN_RESERVED)
+		l.reserved = record->limits.reserved;
 	leave_some(&l, QUOTA_tcp_ports);
 	leave_some(&l, QUOTA_udp_ports);
 	return l;
+}
+
+static struct limits limits_for(const struct subscribers *v, const struct subscriber *s, const struct limits *group)
+{
+	uint32_t record = load(&s->record);
+
+	return quota_limits(group, record ? record_at(v->arena, record) : NULL);
 }
 
 /* Tokens there are stay within the new limit (left), and those that a new limit allows are there at once. */
@@ -261,6 +265,15 @@ static void put_in_force(struct subscriber *s, const struct limits *l)
 		s->tokens = l->of[QUOTA_rate];
 	s->limits = *l;
 	atomic_fetch_add_explicit(&s->epoch, 1, memory_order_release);
+}
+
+/* A quarter of its sessions, of which each engine has its share. */
+static uint16_t most_unanswered(const struct subscribers *v, const struct subscriber *s)
+{
+	enum { SHARE = 4 };
+	uint32_t most = s->limits.of[QUOTA_sessions] / (SHARE * v->engines);
+
+	return (uint16_t)(most < 1 ? 1 : most < UINT16_MAX ? most : UINT16_MAX);
 }
 
 bool quota_refresh(struct subscribers *v, struct subscriber_part *p, uint32_t generation, const struct limits *group)
@@ -281,6 +294,7 @@ bool quota_refresh(struct subscribers *v, struct subscriber_part *p, uint32_t ge
 		take_all_back(v, s, p);
 	p->epoch = epoch;
 	p->configured = generation;
+	p->unanswered_most = most_unanswered(v, s);
 	subscriber_unlock(v, s);
 	return true;
 }

@@ -55,8 +55,12 @@ static inline bool quota_is_stale(const struct subscribers *v, const struct subs
 	return p->configured != generation || p->epoch != atomic_load_explicit(&s->epoch, memory_order_acquire);
 }
 
-/* Makes the part agree with the limits, which are its group's in configuration `generation` or newer ones. False: busy. */
+/* Makes the part agree with the limits, which are its group's in configuration `generation` or newer ones; its
+ * unanswered_most is what its limit of sessions says. False: busy. */
 bool quota_refresh(struct subscribers *v, struct subscriber_part *p, uint32_t generation, const struct limits *group);
+
+/* What counts for a subscriber: its group's limits, but for those that its record gives, if it has one (else NULL). */
+struct limits quota_limits(const struct limits *group, const struct subscriber_record *record);
 
 /* The part of quota_take that may have to lock. */
 enum quota_result quota_draw(

@@ -35,7 +35,7 @@ enum {
 	TCP_RST = 16,
 	TCP_OUT_DATA = 32, /* any other segment: the handshake went on, or the flow was met half-way */
 	TCP_IN_DATA = 64,
-	SEEN_ANSWERED = 128, /* any protocol, origin inbound: counted among the outbound users of its parent */
+	SEEN_ANSWERED = 128, /* any protocol, origin inbound: counts for its parent like one of origin outbound */
 };
 
 enum {
@@ -44,7 +44,7 @@ enum {
 	SESSION_AWAY = 4,      /* its reverse direction lands on another engine: global table */
 	SESSION_DYING = 8,     /* the flow has ended: adopters, let go */
 	SESSION_FILTERS = 16,  /* in the filter table: who may send to its NAT endpoint */
-	SESSION_INBOUND = 32,  /* origin: its first packet came from the outside */
+	SESSION_INBOUND = 32,  /* origin: from outside; or pe/nat_bind.c, turn_origin */
 	SESSION_HAIRPIN = 64,  /* its remote is a NAT address: turned round, not sent out (RFC 4787 REQ-9) */
 	SESSION_PINHOLE = 128, /* alone: no flow, but a mapping for a time, open to anybody (pinhole.h). With INBOUND: a
 				* flow let in by one, whose answers do not keep that open */
@@ -102,21 +102,21 @@ _Static_assert(offsetof(struct session, next_hop) == 32, "see map");
 _Static_assert(offsetof(struct session, adopters) == 48, "see map");
 _Static_assert(ARENA_PAGE % sizeof(struct session) == 0, "a session's address takes no division (slab_offset)");
 
-/* life: the rule's idle time (enum timeout_class, fixed), and for TCP where the inside is in either stream, the top bits
- * of the last sequence and acknowledgement number it sent, rewritten when they change: about once a megabyte. They tell a
- * reset that fits from one that is guessed (pe/nat_tcp.h). The outside never writes them.
- *
- * Two engines may write this word: the one where the flow's outbound packets land, marks by compare-exchange; and the
- * owner, which puts the session into its list of the ending: `waits`, a plain store. The engine may have found the
- * session alive just before. LIFE_LIVES decides between them, since no slab index has that bit: the exchange expects a
- * word that has it and fails on any that is `waits` or `link`; if it came first, the owner's store overwrites it. A
- * session made of the same object meanwhile may happen to have the very word that was expected, and then has marks
- * of its predecessor until its next packet: at worst one reset is judged wrongly. */
+/* life: the rule's idle time (enum timeout_class, fixed); of a session from outside, whether it is answered and counted; for
+ * TCP where the inside is in either stream, the top bits of the last sequence and acknowledgement number it sent, rewritten
+ * about once a megabyte: they tell a reset that fits from one that is guessed (pe/nat_tcp.h). The outside never writes them.
+ * Two may write this word: the engine where outbound packets land, marks, and the first answer, by compare-exchange; the
+ * owner, which clears LIFE_COUNTED by one instruction, and at the end puts the session into a list: `waits`, a plain store.
+ * LIFE_LIVES decides, since no slab index has that bit: the exchange fails on any word that is `waits` or `link`; if it came
+ * first, the owner's store overwrites it. At worst a later session has that very word, and a mark or an answer it never had. */
 enum {
 	LIFE_TIMEOUT_MASK = 15,
 	LIFE_SEQ_AT = 4,  /* first bit of LIFE_MARK_BITS */
 	LIFE_ACK_AT = 16, /* the same */
 	LIFE_MARK_BITS = 12,
+	LIFE_UNANSWERED = 1 << 28, /* from outside, and nothing was sent back yet */
+	LIFE_BRIEF = 1 << 30,      /* with that: its idle time is TIMEOUT_UNANSWERED until then */
+	LIFE_COUNTED = 1 << 29,    /* the owner counts it as unanswered; not of one that is DYING */
 };
 #define LIFE_LIVES (1u << 31)
 #define LIFE_MARK_MASK ((1u << LIFE_MARK_BITS) - 1)

@@ -58,6 +58,7 @@ enum timeout_class {
 	TIMEOUT_TCP_ESTABLISHED,
 	TIMEOUT_TCP_CLOSING,
 	TIMEOUT_OTHER,      /* protocols without ports */
+	TIMEOUT_UNANSWERED, /* UDP from outside, until the inside answers (LIFE_BRIEF) */
 	TIMEOUT_RULE_FIRST, /* from here on: what rules say */
 	N_TIMEOUTS = TIMEOUT_RULE_FIRST + CONFIG_RULE_TIMEOUTS_MAX
 };
@@ -146,6 +147,7 @@ struct snapshot {
 	uint32_t fragments_per_source;
 	uint32_t fragment_timeout_s;
 	uint32_t subscriber_idle_s;
+	uint32_t unanswered; /* sessions begun from outside that one subscriber may have */
 	uint32_t n_groups;
 	uint32_t n_holds; /* at least one: the last holds everybody */
 	struct rss rss[N_SIDES];

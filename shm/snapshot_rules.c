@@ -16,6 +16,7 @@ void snapshot_add_values(struct snapshot *s, const struct config *c)
 	s->timeout_s[TIMEOUT_TCP_ESTABLISHED] = c->nat.tcp_established_timeout_s;
 	s->timeout_s[TIMEOUT_TCP_CLOSING] = c->nat.tcp_closing_timeout_s;
 	s->timeout_s[TIMEOUT_OTHER] = c->nat.udp_timeout_s;
+	s->timeout_s[TIMEOUT_UNANSWERED] = c->nat.unanswered_timeout_s;
 	s->port_first = c->nat.port_first;
 	s->port_last = c->nat.port_last;
 	s->preserve_range = c->nat.preserve_range;
@@ -36,6 +37,7 @@ void snapshot_add_values(struct snapshot *s, const struct config *c)
 	s->fragments_per_source = c->nat.fragments_per_source;
 	s->fragment_timeout_s = c->nat.fragment_timeout_s;
 	s->subscriber_idle_s = c->nat.subscriber_idle_s;
+	s->unanswered = c->nat.unanswered;
 }
 
 /* ---- subscribers ---- */

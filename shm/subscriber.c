@@ -392,6 +392,7 @@ static void found_part(void *context, uint32_t index, void *object)
 	for (unsigned q = 0; q < N_QUOTAS; q++)
 		if (q != QUOTA_rate)
 			atomic_store_explicit(&p->amount[q].used, 0, memory_order_relaxed);
+	atomic_store_explicit(&p->unanswered, 0, memory_order_relaxed);
 	if (is_intending(v) && part_is_of(p, intended(v)))
 		v->stray = index;
 }

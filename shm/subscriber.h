@@ -128,8 +128,15 @@ struct part_refusals {
 
 /* Legend  [G] slab generation  [F] while free  [I] fixed once published  [O] its engine  [S] its engine; anyone reads */
 struct subscriber_part {
-	_Atomic uint32_t generation;         /*   0 [G] */
-	uint32_t link;                       /*   4 [F] */
+	_Atomic uint32_t generation; /*   0 [G] */
+	union {
+		uint32_t link; /*   4 [F] */
+		struct {
+			_Atomic uint16_t
+				unanswered;       /*   4 [S] own sessions begun from outside that are (LIFE_COUNTED) */
+			uint16_t unanswered_most; /*   6 [O] how many there may be; from when it is configured on */
+		};
+	};
 	be32_t inside;                       /*   8 [I] */
 	uint16_t realm;                      /*  12 [I] */
 	uint8_t engine;                      /*  14 [I] */
@@ -150,6 +157,13 @@ struct subscriber_part {
 _Static_assert(sizeof(struct subscriber_part) == 192, "its row in SLAB_CLASSES");
 _Static_assert(offsetof(struct subscriber_part, amount) == 32, "see map");
 _Static_assert(offsetof(struct subscriber_part, refused_blocks) == 108, "see map");
+
+/* Its owner counts it among the unanswered ones of its subscriber. */
+static inline bool session_is_counted(const struct session *s)
+{
+	return !session_has(s, SESSION_DYING) && (atomic_load_explicit(&s->life, memory_order_relaxed) &
+							 (LIFE_LIVES | LIFE_COUNTED)) == (LIFE_LIVES | LIFE_COUNTED);
+}
 
 /* An actor's view; private memory. */
 struct subscribers {

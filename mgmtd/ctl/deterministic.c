@@ -43,6 +43,9 @@ static void print_answer(struct json_object *answer)
 		rows_text(answer, "time"), rows_text(answer, "skew_s"), rows_text(answer, "earlier_s"));
 	if (json_object_object_get_ex(answer, "known", &known) && !json_object_get_boolean(known))
 		printf("no configuration of that time is kept\n");
+	else if (n == 0)
+		printf("neither a static mapping nor a deterministic rule nor a pool of the configuration then has "
+		       "it\n");
 	for (size_t i = 0; i < n_bad; i++) {
 		struct json_object *row = json_object_array_get_idx(bad, i);
 

@@ -197,6 +197,31 @@ static size_t print_configured(struct json_object *answer, bool json)
 	return printed;
 }
 
+/* Why nobody is named, as far as the configuration of that time says. */
+static void print_why_nobody(struct json_object *answer)
+{
+	struct json_object *rows = NULL, *known;
+	size_t n = list_of(answer, "candidates", &rows);
+
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *row = json_object_array_get_idx(rows, i);
+
+		if (strcmp(rows_text(row, "basis"), "in force") != 0)
+			continue;
+		printf("%s is of pool %s, whose ports are given as they are wanted: no block with this port was held "
+		       "then; ports that are given one by one are not recorded, but `sessions list --nat` shows those "
+		       "in "
+		       "use now\n",
+			rows_text(row, "nat"), rows_text(row, "pool"));
+		return;
+	}
+	if (json_object_object_get_ex(answer, "known", &known) && !json_object_get_boolean(known))
+		printf("no configuration of that time is kept\n");
+	else
+		printf("it was nobody's by the configuration then: no pool's, no subscriber's computed port, not "
+		       "static\n");
+}
+
 static void print_doubt(struct json_object *answer, size_t n)
 {
 	const char *doubt = rows_text(answer, "doubt");
@@ -223,6 +248,8 @@ int ctl_who(const struct config *c, const struct ctl_options *o)
 	n += configured ? print_configured(configured, o->json) : 0;
 	if (recorded && !o->json)
 		print_doubt(recorded, n);
+	if (configured && n == 0 && !o->json)
+		print_why_nobody(configured);
 	bool ok = recorded && configured;
 
 	json_object_put(recorded);

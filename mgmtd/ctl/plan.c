@@ -31,6 +31,36 @@ static bool read_number(const char *option, const char *text, double *out)
 	return true;
 }
 
+static bool read_whole(const char *option, const char *text, double *out)
+{
+	if (!read_number(option, text, out))
+		return false;
+	if (!text || (isfinite(*out) && *out == floor(*out)))
+		return true;
+	fprintf(stderr, "corenatctl: --%s takes a whole number, not '%.40s'\n", option, text);
+	return false;
+}
+
+static bool read_numbers(const struct ctl_plan_options *o, struct plan_input *in)
+{
+	return read_number("sessions-per-subscriber", o->sessions, &in->sessions) &&
+	       read_number("peak", o->peak, &in->peak) && read_number("dispersion", o->dispersion, &in->dispersion) &&
+	       read_number("lifetime", o->lifetime, &in->lifetime_s) && read_number("hold", o->hold, &in->hold_s) &&
+	       read_number("target", o->target, &in->target);
+}
+
+static const char *check(const struct ctl_plan_options *o, const struct plan_input *in, double block_size)
+{
+	const char *wrong = plan_check(in);
+
+	if (wrong)
+		return wrong;
+	if (!(block_size >= 16 && block_size <= in->ports_per_address))
+		return "block size: give 16 ports to as many as an address has";
+	return o->addresses && in->addresses < 1 ? "addresses: give 1 to 1000000, or leave it out to have them computed"
+						 : NULL;
+}
+
 static bool read_input(const struct ctl_plan_options *o, struct plan_input *in, double *block_size)
 {
 	double ports = 64512, blocks = 4, percent = 50;
@@ -41,25 +71,19 @@ static bool read_input(const struct ctl_plan_options *o, struct plan_input *in, 
 		fprintf(stderr, "corenatctl: plan needs --subscribers and --sessions-per-subscriber; try --help\n");
 		return false;
 	}
-	if (!read_number("subscribers", o->subscribers, &in->subscribers) ||
-		!read_number("sessions-per-subscriber", o->sessions, &in->sessions) ||
-		!read_number("peak", o->peak, &in->peak) ||
-		!read_number("dispersion", o->dispersion, &in->dispersion) ||
-		!read_number("lifetime", o->lifetime, &in->lifetime_s) || !read_number("hold", o->hold, &in->hold_s) ||
+	if (!read_whole("subscribers", o->subscribers, &in->subscribers) || !read_numbers(o, in) ||
 		!read_number("hold-percent", o->hold_percent, &percent) ||
-		!read_number("ports-per-address", o->ports_per_address, &ports) ||
-		!read_number("blocks-max", o->blocks_max, &blocks) || !read_number("target", o->target, &in->target) ||
-		!read_number("addresses", o->addresses, &in->addresses) ||
-		!read_number("block-size", o->block_size, block_size))
+		!read_whole("ports-per-address", o->ports_per_address, &ports) ||
+		!read_whole("blocks-max", o->blocks_max, &blocks) ||
+		!read_whole("addresses", o->addresses, &in->addresses) ||
+		!read_whole("block-size", o->block_size, block_size))
 		return false;
 	in->hold_share = percent / 100;
 	in->ports_per_address = ports >= 1 && ports <= 65535 ? (unsigned)ports : 0;
 	in->blocks_max = blocks >= 1 && blocks <= 255 ? (unsigned)blocks : 0;
 
-	const char *wrong = plan_check(in);
+	const char *wrong = check(o, in, *block_size);
 
-	if (!wrong && !(*block_size >= 16 && *block_size <= in->ports_per_address))
-		wrong = "block size: give 16 ports to as many as an address has";
 	if (wrong)
 		fprintf(stderr, "corenatctl: %s\n", wrong);
 	return !wrong;
@@ -88,9 +112,15 @@ static unsigned compute(const struct plan_input *in, unsigned chosen, struct pla
 	return n;
 }
 
+/* What pools[].block_size takes: a power of two from 64 to 4096 that divides the ports. */
+static bool is_configurable(const struct plan_input *in, unsigned size)
+{
+	return size >= 64 && size <= 4096 && (size & (size - 1)) == 0 && in->ports_per_address % size == 0;
+}
+
 /* ---- for people ---- */
 
-/* 0.0123 as "1.2%", small ones with an exponent: what matters is how many zeroes. */
+/* 0.0123 as "1.2%", 8e-5 as "0.008%", and smaller ones with an exponent: what matters is how many zeroes. */
 static void print_share(double share, int width)
 {
 	char text[24];
@@ -99,10 +129,10 @@ static void print_share(double share, int width)
 		snprintf(text, sizeof text, "0");
 	else if (share >= 0.001)
 		snprintf(text, sizeof text, "%.1f%%", share * 100);
-	else if (share >= 1e-30)
-		snprintf(text, sizeof text, "%.0e", share);
+	else if (share >= 1e-22)
+		snprintf(text, sizeof text, "%.1g%%", share * 100);
 	else
-		snprintf(text, sizeof text, "<1e-30");
+		snprintf(text, sizeof text, "<1e-20%%");
 	printf(" %*s", width, text);
 }
 
@@ -137,6 +167,27 @@ static void print_model(const struct plan_input *in)
 		printf("as many addresses as make one be out of ports with probability %.2g at most.\n\n", in->target);
 }
 
+static void print_notes(const struct plan_input *in, const struct plan_row *rows, unsigned n)
+{
+	bool any = false;
+
+	printf("\n\"needs more\": a subscriber would use more than the most; \"sessions refused\" for that, of all. "
+	       "\"log per day\":\n"
+	       "events, two for each block (at most %u a subscriber) or session. *: as asked. \"one by one\": "
+	       "shuffled, "
+	       "ordered.\n",
+		in->blocks_max);
+	for (unsigned i = 0; i < n; i++) {
+		if (rows[i].mode != PLAN_BLOCKS || is_configurable(in, rows[i].ports))
+			continue;
+		printf("%s %u", any ? "," : "No pool can have blocks of", rows[i].ports);
+		any = true;
+	}
+	if (any)
+		printf(": their size is a power of two from 64 to 4096 that divides the %u ports.\n",
+			in->ports_per_address);
+}
+
 static void print_table(const struct plan_input *in, const struct plan_row *rows, unsigned n, unsigned chosen)
 {
 	printf("%-13s %5s | %6s %8s %8s | %7s %9s %9s %8s %8s | %8s\n", "", "", "most", "needs", "sessions", "blocks",
@@ -165,10 +216,7 @@ static void print_table(const struct plan_input *in, const struct plan_row *rows
 		print_count(r->log_per_day, 8);
 		printf("\n");
 	}
-	printf("\n\"needs more\": a subscriber would use more than the most; \"sessions refused\" for that, of all. "
-	       "\"log per day\":\n"
-	       "events, two for each block (at most %u a subscriber) or session. *: as asked.\n",
-		in->blocks_max);
+	print_notes(in, rows, n);
 }
 
 /* `of` is the value, `length` what of it the bar shows. */

@@ -2,7 +2,7 @@
  *
  * What       prints members of JSON objects below their titles.
  * Units      widths in characters. Ownership  borrows everything; the text is the object's and lives as long.
- * Calls      main thread. Errors  none: a member that is not there is "-".
+ * Calls      main thread. Errors  none: a member that is not there, or an empty list, is "-".
  * Use        rows_titles(columns, N_COLUMNS); rows_print(columns, N_COLUMNS, object);
  */
 #ifndef CORENAT_MGMTD_CTL_ROWS_H

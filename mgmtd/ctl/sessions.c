@@ -22,6 +22,7 @@ static const struct rows_column columns[] = {
 	{"tcp", "tcp", -11},
 	{"created_s_ago", "age s", 9},
 	{"owner", "engine", 6},
+	{"adopters", "adopted by", -10},
 };
 enum { N_COLUMNS = sizeof columns / sizeof columns[0] };
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LIMITS_MAX = 8, PATH_SIZE = 96 };
+enum { LIMITS_MAX = 8, PATH_SIZE = 96, ADDRESS_WIDTH = 18 };
 
 static const char path[] = "/api/v1/subscribers";
 
@@ -32,12 +32,18 @@ static void print_use(struct json_object *row, const char *what, int width)
 	printf("%*s ", width, text);
 }
 
-static const char *first_address(struct json_object *row)
+/* "198.51.100.1", or "198.51.100.1 +2" when there are two more. */
+static void print_address(struct json_object *row, int width)
 {
 	struct json_object *list = member(row, "addresses");
+	size_t n = list ? json_object_array_length(list) : 0;
+	char text[48] = "-";
 
-	return list && json_object_array_length(list) ? json_object_get_string(json_object_array_get_idx(list, 0))
-						      : "-";
+	if (n > 0)
+		snprintf(text, sizeof text, "%s", json_object_get_string(json_object_array_get_idx(list, 0)));
+	if (n > 1)
+		snprintf(text + strlen(text), sizeof text - strlen(text), " +%zu", n - 1);
+	printf("%-*s ", width, text);
 }
 
 static uint64_t refused(struct json_object *row)
@@ -53,8 +59,8 @@ static uint64_t refused(struct json_object *row)
 
 static void print_row(struct json_object *row)
 {
-	printf("%-15s %5s %-20s %-15s ", rows_text(row, "inside"), rows_text(row, "realm"), rows_text(row, "name"),
-		first_address(row));
+	printf("%-15s %5s %-20s ", rows_text(row, "inside"), rows_text(row, "realm"), rows_text(row, "name"));
+	print_address(row, ADDRESS_WIDTH);
 	print_use(row, "sessions", 13);
 	print_use(row, "tcp_ports", 13);
 	print_use(row, "udp_ports", 13);
@@ -86,8 +92,8 @@ int ctl_subscribers_list(const struct config *c, const struct ctl_options *o)
 		if (!answer)
 			return CTL_FAILED;
 		if (!o->json && strcmp(next, "0") == 0)
-			printf("%-15s %5s %-20s %-15s %13s %13s %13s %9s\n", "inside", "realm", "name", "address",
-				"sessions", "tcp ports", "udp ports", "refused");
+			printf("%-15s %5s %-20s %-*s %13s %13s %13s %9s\n", "inside", "realm", "name", ADDRESS_WIDTH,
+				"address", "sessions", "tcp ports", "udp ports", "refused");
 		n += print_page(answer, o->json);
 		snprintf(next, sizeof next, "%s", rows_text(answer, "next"));
 		json_object_put(answer);
@@ -102,23 +108,53 @@ int ctl_subscribers_list(const struct config *c, const struct ctl_options *o)
 static void print_list(struct json_object *row, const char *key, const char *title)
 {
 	struct json_object *list = member(row, key);
+	size_t n = list ? json_object_array_length(list) : 0;
 
-	printf("%-20s", title);
-	for (size_t i = 0; list && i < json_object_array_length(list); i++)
+	printf("%-20s%s", title, n ? "" : " -");
+	for (size_t i = 0; i < n; i++)
 		printf(" %s", json_object_get_string(json_object_array_get_idx(list, i)));
 	printf("\n");
+}
+
+static void print_blocks(struct json_object *row)
+{
+	struct json_object *list = member(row, "blocks");
+	size_t n = list ? json_object_array_length(list) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *b = json_object_array_get_idx(list, i);
+		int first = json_object_get_int(member(b, "first"));
+
+		printf("%-20s %s:%d-%d, for %s s\n", i ? "" : "port blocks", rows_text(b, "address"), first,
+			first + json_object_get_int(member(b, "ports")) - 1, rows_text(b, "since_s_ago"));
+	}
+}
+
+/* A rate has no use, only what it may be. */
+static void print_limit(const char *what, struct json_object *use)
+{
+	printf("%-20s ", strcmp(what, "memory") == 0 ? "memory, bytes" : what);
+	if (member(use, "used"))
+		printf("%s, ", rows_text(use, "used"));
+	if (member(use, "limit"))
+		printf("limit %s\n", rows_text(use, "limit"));
+	else
+		printf("no limit\n");
 }
 
 static void print_one(struct json_object *row)
 {
 	printf("%-20s %s\n%-20s %s\n%-20s %s\n", "inside", rows_text(row, "inside"), "realm", rows_text(row, "realm"),
 		"name", rows_text(row, "name"));
+	if (member(row, "seen_s_ago"))
+		printf("%-20s %s s ago\n", "last seen", rows_text(row, "seen_s_ago"));
 	print_list(row, "addresses", "addresses");
+	print_blocks(row);
 	print_list(row, "own_limits", "limits of its own");
 	json_object_object_foreach (member(row, "use"), what, use) {
-		printf("%-20s %s of %s\n", what, rows_text(use, "used"),
-			member(use, "limit") ? rows_text(use, "limit") : "any number");
+		print_limit(what, use);
 	}
+	printf("%-20s %s\n", "reserved_ports", rows_text(row, "reserved_ports"));
 	json_object_object_foreach (member(row, "refused"), reason, r) {
 		printf("refused for %s: %s times, since %s s ago, last %s s ago\n", reason, rows_text(r, "count"),
 			rows_text(r, "since_s_ago"), rows_text(r, "last_s_ago"));

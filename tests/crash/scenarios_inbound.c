@@ -530,6 +530,7 @@ const struct scenario scenarios_inbound[] = {
 	{.name = "answer_of_another's", .dies = 0, .prepare = in_home_of_another, .operate = answer_hit},
 	{.name = "answer_away_seen_by_packet", .dies = 0, .prepare = in_away_adopted, .operate = in_hit},
 	{.name = "answer_away_seen_by_sweep", .dies = 0, .prepare = in_away_answered_late, .operate = turn_0},
+	{.name = "answer_away_told", .dies = 0, .prepare = in_away_adopted, .operate = turn_0, .meanwhile = both_again},
 	{.name = "in_end_home", .dies = 0, .prepare = in_home_idle, .operate = turn_0, .meanwhile = both_again},
 	{.name = "in_end_home_answered", .dies = 0, .prepare = in_home_answered_idle, .operate = turn_0},
 	{.name = "in_end_away", .dies = 0, .prepare = in_away_idle, .operate = turn_0},

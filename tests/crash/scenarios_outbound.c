@@ -241,6 +241,48 @@ static void in_0(struct world *w)
 	world_send(w, 0, SIDE_OUTSIDE, &w->reply, 0);
 }
 
+/* Flow 0 begins with a first fragment on engine 0, where its replies land; its whole packets land on engine 1. */
+static void out_0_fragment(struct world *w)
+{
+	struct steering *inside = &w->nat[0].steering[SIDE_INSIDE];
+	struct tuple t = world_flow(0);
+	struct frame f;
+
+	inside->mask = 0;
+	inside->table[0] = 1;
+	EXPECT(w, tuple_engine(inside, &t) == 1);
+	frame_make(&f, &t, SIDE_INSIDE, 0);
+	((struct ip4_header *)(f.bytes + sizeof(struct eth_header)))->fragment = be16_of(IP4_MF);
+	nat_burst(&w->nat[0], &f.packet, 1, w->now);
+	if (f.packet.forward)
+		w->reply = frame_reply(&f);
+}
+
+static void turned_0(struct world *w)
+{
+	out_0_fragment(w);
+	EXPECT(w, world_send(w, 0, SIDE_OUTSIDE, &w->reply, 0) == VERDICT_fwd_in_hit);
+}
+
+static void turned_0_adopted(struct world *w)
+{
+	turned_0(w);
+	EXPECT(w, world_out(w, 1, 0) == VERDICT_fwd_out_adopted);
+}
+
+static void turned_0_idle(struct world *w)
+{
+	turned_0_adopted(w);
+	world_refresh(w);
+	world_pass(w, UNTIL_IDLE);
+}
+
+static void turned_0_dying(struct world *w)
+{
+	turned_0_idle(w);
+	world_housekeep(w, 0);
+}
+
 static void turn_0(struct world *w)
 {
 	world_housekeep(w, 0);
@@ -296,6 +338,10 @@ const struct scenario scenarios_outbound[] = {
 		.operate = out_1_several},
 	{.name = "adopt", .dies = 0, .prepare = away_0, .operate = in_0},
 	{.name = "hit_adopted", .dies = 0, .prepare = adopted_0, .operate = in_0},
+	{.name = "create_by_fragment", .dies = 0, .prepare = nothing, .operate = out_0_fragment},
+	{.name = "adopt_of_fragment", .dies = 1, .prepare = turned_0, .operate = out_1},
+	{.name = "end_of_fragment", .dies = 0, .prepare = turned_0_idle, .operate = turn_0},
+	{.name = "let_go_of_fragment", .dies = 1, .prepare = turned_0_dying, .operate = turn_1},
 	{.name = "end_home", .dies = 0, .prepare = home_0_idle, .operate = turn_0},
 	{.name = "end_by_packet", .dies = 0, .prepare = home_0_idle, .operate = out_0},
 	{.name = "end_away", .dies = 1, .prepare = away_0_idle, .operate = turn_1},

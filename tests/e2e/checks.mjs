@@ -108,7 +108,10 @@ async function throughputAgrees({ page, api, traffic }) {
 }
 
 async function poolsAgree({ page, api }) {
-	const { pools } = await api("pools");
+	const { pools, leaving } = await api("pools");
+	const note = await page.locator("#pools-leaving").textContent();
+	assert.equal(await page.locator("#pools-leaving").isVisible(), leaving.length > 0);
+	assert.ok(leaving.slice(0, 8).every((a) => note.includes(`${a.address} (`)), note);
 	assert.deepEqual(await texts(page, ".pool h3"), pools.map((p) => p.name));
 	for (const [i, pool] of pools.entries()) {
 		const box = page.locator(".pool").nth(i);
@@ -116,6 +119,9 @@ async function poolsAgree({ page, api }) {
 		assert.equal(total, pool.ports_total);
 		assert.ok(used <= total);
 		assert.equal(await box.locator("tbody tr").count(), Math.min(pool.addresses.length, 256));
+		if (pool.addresses.length <= 256)
+			assert.equal((await texts(box, "tbody tr")).filter((t) => t.includes("draining")).length,
+				pool.addresses.filter((a) => a.draining).length);
 	}
 }
 

@@ -305,7 +305,7 @@ static void turn_engines(void)
 
 	for (unsigned e = 0; e < ENGINES; e++) {
 		engine_turn(world.engine[e], world.now);
-		held += world.engine[e]->n_held + world.engine[e]->n_syns;
+		held += world.engine[e]->n_held + world.engine[e]->fragments.n + world.engine[e]->n_syns;
 	}
 	FUZZ_EXPECT(world.n_back + held == world.n_given);
 	world.n_queued = 0;

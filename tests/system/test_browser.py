@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 
-from corenat_lab import services
+from corenat_lab import services, topology
 from harness import LabCase
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
@@ -17,8 +17,14 @@ LOOPS = ["ping -n -q -i 0.05 {0}", "curl -s --limit-rate 1M -o /dev/null http://
          "while :; do curl -s -o /dev/null http://{0}/; dig +short @{1} www.lab.test >/dev/null; sleep 0.2; done"]
 
 
+# Port blocks, so that there are events to be shown, and addresses that drain.
+CONFIG = {"pools": [{"name": "main", "addresses": ["198.51.100.0/28"], "drain": ["198.51.100.12/30"]},
+                    {"name": "blocks", "addresses": ["198.51.100.16/31"], "block_size": 64}],
+          "rules": [{"name": "second", "inside": [f"{topology.subscriber(2)}/32"], "ports": "blocks", "pool": "blocks"}]}
+
+
 class Browser(LabCase):
-    OPTIONS = {"subs": 2}
+    OPTIONS = {"subs": 2, "config": CONFIG}
     LIMIT_S = 480
 
     def keep_busy(self):

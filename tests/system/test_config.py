@@ -66,6 +66,16 @@ class Config(unittest.TestCase):
                 self.assertIn("/nonexistent/corenat.json", done.stderr)
                 self.assertEqual(len(done.stderr.splitlines()), 1)
 
+    def test_an_engine_wants_no_captures(self):
+        file = CORPUS / "good/minimal.json"
+        for args, says in [(["--engine", "0", "--inside", "in.pcap"], "captures and --changes are for --replay"),
+                           ([], "say --engine N, or --replay")]:
+            done = run([program("corenat-pe"), "--config", file, *args])
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(says, done.stderr)
+        done = run([program("corenat-pe"), "--config", file, "--replay", "--inside", "/nonexistent.pcap"])
+        self.assertEqual((done.returncode, done.stderr.count("/nonexistent.pcap")), (1, 1), done.stderr)
+
     def test_usage(self):
         for name, args in [*OTHERS, ("corenat-mgmtd", [])]:
             with self.subTest(program=name):

@@ -25,11 +25,13 @@ class Versions(Patient):
         self.arena = f"/corenat-versions-{os.getpid()}"
         self.addCleanup(lambda: pathlib.Path(f"/dev/shm{self.arena}").unlink(missing_ok=True))
 
+        self.sessions = 1024
+
     def write(self, order):
         """256 subscribers on two addresses: 496 ports each, 130 of them on the first when it is filled."""
         file = self.path / "corenat.json"
         file.write_text(json.dumps({
-            "arena": {"name": self.arena, "sessions": 1024},
+            "arena": {"name": self.arena, "sessions": self.sessions},
             "inside": {"interface": "none-in", "prefixes": ["100.64.0.0/24"]},
             "outside": {"interface": "none-out"},
             "pools": [{"name": "dealt", "addresses": ["198.51.100.0/31"]}],
@@ -97,6 +99,16 @@ class Versions(Patient):
             self.assertEqual([v["id"] for v in json.loads(versions)["versions"]], [2, 1])
 
 
+    def test_an_arena_of_another_size_is_told(self):
+        """It is used as it is; no option of it counts before it was removed."""
+        with self.mgmtd("fill"):
+            self.assertNotIn("was made for", (self.path / "log").read_text())
+        self.sessions = 2048
+        with self.mgmtd("fill"):
+            self.assertIn("the arena was made for 1024 sessions, arena.sessions says 2048: remove it with",
+                          (self.path / "log").read_text())
+
+
 class Plan(unittest.TestCase):
     def plan(self, *args):
         return run([program("corenatctl"), "plan", *args])
@@ -109,6 +121,7 @@ class Plan(unittest.TestCase):
         self.assertEqual([r["size"] for r in rows if r["mode"] == "blocks"],
                          [64, 128, 256, 500, 512, 1024, 2048, 4096])
         self.assertIn("500*", table.stdout)
+        self.assertIn("No pool can have blocks of 500, 2048, 4096: ", table.stdout)
         for r in rows:
             self.assertIn(f"{r['addresses']:.0f}", table.stdout)
             self.assertGreaterEqual(r["addresses"] * r["subscribers_per_address"], 20000)
@@ -123,6 +136,10 @@ class Plan(unittest.TestCase):
             (["--subscribers", "1e3", "--sessions-per-subscriber", "20", "--blocks-max", "9"], "give 1 to 8"),
             (["--subscribers", "1e3", "--sessions-per-subscriber", "nan"], "sessions per subscriber: give"),
             (["--subscribers", "1e3", "--sessions-per-subscriber", "20", "--block-size", "8"], "block size: give 16"),
+            (["--subscribers", "1e3", "--sessions-per-subscriber", "20", "--addresses", "0"], "addresses: give 1 to"),
+            (["--subscribers", "1e3", "--sessions-per-subscriber", "20", "--addresses", "1.5"], "takes a whole number"),
+            (["--subscribers", "inf", "--sessions-per-subscriber", "20"], "takes a whole number"),
+            (["--subscribers", "1e3", "--sessions-per-subscriber", "20", "--hold-percent", "101"], "give 0 to 100"),
         ]:
             with self.subTest(args):
                 done = self.plan(*args)

@@ -65,6 +65,8 @@ class Events(LabCase):
         self.assertEqual(self.events(kind="lost"), [])
         self.assertIn(topology.subscriber(1), self.ctl("events", "--kind", "block_given", "--nat", f"{address}:{port}"))
         self.assertIn(f"1 found for {address}:{port}", self.ctl("who", "--nat", f"{address}:{port}"))
+        self.assertIn("no block with this port was held then", self.ctl("who", "--nat", f"{address}:80"))
+        self.assertIn("it was nobody's", self.ctl("who", "--nat", "192.0.2.1:80"))
         self.assertEqual(self.command("corenatctl", "check").returncode, 0)
 
     def test_refused(self):

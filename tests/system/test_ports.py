@@ -8,7 +8,7 @@ import signal
 import time
 
 from corenat_lab import services, topology
-from harness import LabCase, program, run, wait_for
+from harness import LabCase, run, wait_for
 
 # Not drop_lock_busy: on a machine with fewer CPUs than busy programs, who holds a lock may be put aside; the sender tries again.
 REFUSALS = ["drop_no_port", "drop_no_block", "drop_block_limit", "drop_draining", "drop_no_session"]
@@ -103,14 +103,9 @@ class Ways(PortsCase):
 
     def assert_computed(self, seen):
         """The calculator names the subscriber of each end a server saw."""
-        document = json.loads((self.lab.state.dir / "config.json").read_text())
-        document["api"]["listen"] = f"127.0.0.1:{self.lab.state['api_port']}"  # mgmtd's was opened for it by the lab
-        (self.tmp / "ctl.json").write_text(json.dumps(document))
         now = str(int(time.time()))
         for end in seen:
-            done = run([program("corenatctl"), "--config", self.tmp / "ctl.json", "deterministic", "--nat", end, "--time", now])
-            self.assertEqual(done.returncode, 0, done.stderr)
-            self.assertIn(topology.subscriber(1), done.stdout, end)
+            self.assertIn(topology.subscriber(1), self.ctl("deterministic", "--nat", end, "--time", now), end)
 
 
 class Home(PortsCase):

@@ -35,12 +35,12 @@ static void configure(enum lab_path path, const struct lab_setup *setup, struct 
 	char text[TEXT];
 
 	snprintf(text, sizeof text,
-		"{\"arena\":{\"engines\":%u,\"sessions\":1024},"
+		"{\"arena\":{\"engines\":%u,\"sessions\":%u},"
 		"\"inside\":{\"interface\":\"in\",\"prefixes\":%s,\"rss\":{\"table\":[%s]}},"
 		"\"outside\":{\"interface\":\"out\",\"rss\":{\"table\":[%s]}},"
 		"\"pools\":%s,\"nat\":{%s}%s%s}",
-		paths[path].engines, setup->prefixes ? setup->prefixes : "[\"100.64.0.0/10\"]", paths[path].inside,
-		paths[path].outside,
+		paths[path].engines, setup->sessions ? setup->sessions : 1024,
+		setup->prefixes ? setup->prefixes : "[\"100.64.0.0/10\"]", paths[path].inside, paths[path].outside,
 		setup->pools ? setup->pools : "[{\"name\":\"main\",\"addresses\":[\"198.51.100.0/30\"]}]",
 		setup->nat ? setup->nat : "", setup->more ? "," : "", setup->more ? setup->more : "");
 	if (!config_parse(c, text, strlen(text), &err))
@@ -401,7 +401,7 @@ void lab_drain(struct lab *l)
 	for (int set = 0; set < N_PORT_SETS; set++)
 		assert_int_equal(left.ports[set], l->before.ports[set]);
 	for (unsigned e = 0; e < l->engines; e++)
-		assert_int_equal(l->engine[e]->n_held, 0);
+		assert_int_equal(l->engine[e]->n_held + l->engine[e]->fragments.n, 0);
 }
 
 /* ---- running ---- */

@@ -47,6 +47,7 @@ struct lab_setup {
 	const char *prefixes; /* the value of "inside.prefixes"; default: 100.64.0.0/10 */
 	const char *more;     /* of the document: "rules", "static" */
 	bool bypass;          /* an inside source may appear outside */
+	unsigned sessions;    /* that the arena is made for; 0: 1024 */
 };
 
 struct lab {

@@ -109,6 +109,16 @@ static void break_session_flags(struct scene *s)
 	scene_name_session(s, s->other);
 }
 
+/* Its part counts it, though nobody outside began it. */
+static void break_session_flags_counted(struct scene *s)
+{
+	struct session *x = scene_at(s, s->carrier);
+
+	x->life |= LIFE_COUNTED;
+	scene_part_of(s, 0, be32_host(x->inside) - SUBSCRIBERS)->unanswered++;
+	scene_name_session(s, s->carrier);
+}
+
 /* Its subscriber's part accounts for it. */
 static uint32_t adrift(struct scene *s)
 {
@@ -393,6 +403,7 @@ static const struct corruption corruptions[] = {
 	{BREAK(intent_open)},
 	{BREAK(session_owner)},
 	{BREAK(session_flags)},
+	{BREAK_TOO(session_flags, counted)},
 	{BREAK(session_leaked)},
 	{BREAK_TOO(session_leaked, dying)},
 	{BREAK(session_outbound)},

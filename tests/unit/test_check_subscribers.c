@@ -110,6 +110,12 @@ static void break_part_used(struct scene *s)
 	name_part(s, 0, 1);
 }
 
+static void break_part_unanswered(struct scene *s)
+{
+	part_of(s, 0, 1)->unanswered++;
+	name_part(s, 0, 1);
+}
+
 static void break_part_within(struct scene *s)
 {
 	struct part_amount *a = &part_of(s, 0, 1)->amount[QUOTA_sessions];
@@ -204,6 +210,7 @@ static const struct corruption {
 	{BREAK(part_entry)},
 	{BREAK(part_subscriber)},
 	{BREAK(part_used)},
+	{BREAK(part_unanswered)},
 	{BREAK(part_within)},
 	{BREAK(subscriber_listed)},
 	{BREAK(subscriber_entry)},

@@ -1,5 +1,4 @@
-/* fragment: what is cut and put together again is the same, whatever sizes, options and cuts of cuts; the quota against
- * exact counts. */
+/* fragment: what is cut and put together again is the same, whatever sizes, options and cuts of cuts. */
 #include "pe/fragment.h"
 #include "tests/unit/wire.h"
 
@@ -238,53 +237,11 @@ static void test_refusals(void **state)
 	assert_int_equal(cuts(b, plain_frame(b, 1012, 8191 - 124), 524, ROOM, 4), 2);
 }
 
-/* ---- the quota ---- */
-
-static void test_quota_against_counts(void **state)
-{
-	enum { SOURCES = 24, LIMIT = 60, EACH = 5 };
-
-	for (uint64_t seed = 1; seed <= 20; seed++) {
-		struct rnd r = {seed};
-		struct fragment_quota *q = calloc(1, sizeof *q);
-		unsigned held[SOURCES] = {0}, total = 0, shared = 0;
-
-		assert_non_null(q);
-		for (int step = 0; step < 5000; step++) {
-			unsigned i = rnd_below(&r, SOURCES);
-
-			if (rnd_one_in(&r, 2) && held[i]) {
-				fragment_put(q, seed, i);
-				held[i]--;
-				total--;
-				continue;
-			}
-			bool may = total < LIMIT && held[i] < EACH, taken = fragment_take(q, seed, i, LIMIT, EACH);
-			CHECK_AT(seed, step, may || !taken);
-			shared += may && !taken; /* its counter is another source's as well */
-			held[i] += taken;
-			total += taken;
-			CHECK_AT(seed, step, q->total == total);
-		}
-		CHECK_AT(seed, shared, shared < 1200);
-		for (unsigned i = 0; i < SOURCES; i++)
-			while (held[i]--)
-				fragment_put(q, seed, i);
-		for (unsigned i = 0; i < FRAGMENT_COUNTERS; i++)
-			CHECK_AT(seed, i, q->waiting[i] == 0);
-		CHECK_AT(seed, 0, q->total == 0);
-		assert_false(fragment_take(q, seed, 1, 0, 1));
-		assert_false(fragment_take(q, seed, 1, 1, 0));
-		free(q);
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cut_and_put_together),
 		cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_quota_against_counts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

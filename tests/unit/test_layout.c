@@ -36,7 +36,7 @@ static void test_docs_show_this_layout(void **state)
 	char *is = slurp(printed), *said = slurp(page);
 
 	if (strcmp(is, said) != 0)
-		fail_msg("docs/arena-map.md is old: write it anew with `corenatctl --config FILE arena map`");
+		fail_msg("docs/arena-map.md is old: write it anew with `corenatctl arena map`");
 	free(is);
 	free(said);
 	fclose(page);

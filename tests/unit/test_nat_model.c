@@ -38,7 +38,10 @@ enum { QUIET_S = 50, UDP_S = 325, ICMP_S = 75, OPENING_S = 225, ESTABLISHED_S = 
 #define NAT_OPTIONS                                                                                                    \
 	"\"udp_timeout_s\":325,\"icmp_timeout_s\":75,\"tcp_opening_timeout_s\":225,\"tcp_closing_timeout_s\":225,"     \
 	"\"tcp_established_timeout_s\":1425,\"syn_hold_s\":0,\"refusal\":\"off\",\"icmp_rate\":100000,"                \
+	"\"unanswered_timeout_s\":86400,\"unanswered\":65535,"                                                         \
 	"\"mapping\":\"%s\",\"filtering\":\"%s\",\"ports\":\"%s\""
+/* More than unanswered sessions may take an eighth of. */
+#define ROOMY .sessions = 8192
 #define POOL_OF_BLOCKS                                                                                                 \
 	"[{\"name\":\"main\",\"addresses\":[\"198.51.100.0/"                                                           \
 	"30\"],\"block_size\":1024,\"blocks_max\":8,\"block_hold_s\":0}]"
@@ -718,12 +721,12 @@ static void test_model_blocks(struct lab *l)
 int main(void)
 {
 	static const struct lab_test tests[] = {
-		LAB_TEST(test_model_bursts_of_1),
-		LAB_TEST(test_model_bursts_of_7),
-		LAB_TEST(test_model_bursts_of_32),
-		LAB_TEST(test_model_bursts_of_64),
-		LAB_TEST(test_model_ordered),
-		LAB_TEST(test_model_blocks),
+		LAB_TEST(test_model_bursts_of_1, ROOMY),
+		LAB_TEST(test_model_bursts_of_7, ROOMY),
+		LAB_TEST(test_model_bursts_of_32, ROOMY),
+		LAB_TEST(test_model_bursts_of_64, ROOMY),
+		LAB_TEST(test_model_ordered, ROOMY),
+		LAB_TEST(test_model_blocks, ROOMY),
 	};
 
 	return LAB_TESTS(tests);

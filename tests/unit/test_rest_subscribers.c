@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { HOSTS = 12, LIMIT = 5 };
+enum { HOSTS = 12, LIMIT = 5, DEALT = 0xc0000240 /* 192.0.2.64 */ };
 
 struct scene {
 	struct lab *lab;
@@ -104,6 +104,11 @@ static uint64_t used(struct json_object *row, const char *quota)
 	return get_number(get(get(row, "use"), quota), "used");
 }
 
+static uint64_t limit(struct json_object *row, const char *quota)
+{
+	return get_number(get(get(row, "use"), quota), "limit");
+}
+
 static void test_listed(void **state)
 {
 	struct scene *s = scene_open(*state);
@@ -176,6 +181,63 @@ static void test_top(void **state)
 	scene_close(s);
 }
 
+/* Hosts 0 to 7 have ports that are computed, of the first of four addresses; host 9 has an address for itself. */
+static void deal(struct scene *s)
+{
+	struct config c = s->lab->config;
+	struct config_pool *dealt = &c.pools[c.n_pools++];
+	struct config_rule *r = &c.rules[c.n_rules++];
+
+	*dealt = c.pools[0];
+	snprintf(dealt->name, sizeof dealt->name, "dealt");
+	dealt->ranges[0] = (struct address_range){DEALT, DEALT + 3};
+	dealt->n_ranges = 1;
+	*r = (struct config_rule){.realm = "any",
+		.inside = {{SUBSCRIBERS, 29}},
+		.n_inside = 1,
+		.port_last = UINT16_MAX,
+		.pool = "dealt",
+		.ports = PORTS_DETERMINISTIC,
+		.pooling = POOLING_DEFAULT,
+		.mapping = BEHAVIOUR_DEFAULT,
+		.filtering = BEHAVIOUR_DEFAULT,
+		.ports_per_subscriber = 112};
+	c.statics[c.n_statics++] = (struct config_static){
+		.protocol = STATIC_ANY, .inside = SUBSCRIBERS + 9, .nat = c.pools[0].ranges[0].last};
+	assert_true(miniature_fill(s->lab->arena, &c));
+	for (unsigned e = 0; e < ENGINES; e++)
+		nat_configure(&s->nat[e]);
+}
+
+/* The address that its sessions have, not the one it would be paired with. */
+static void test_addresses(void **state)
+{
+	struct scene *s = scene_open(*state);
+	char path[64];
+
+	deal(s);
+	for (unsigned host = 1; host < 8; host++) {
+		assert_int_equal(out(s, 0, host, 6000), VERDICT_fwd_out_new);
+		snprintf(path, sizeof path, "/api/v1/subscribers/100.64.0.%u", host);
+		struct json_object *o = ask(s->lab, path, 200);
+		unsigned n = 0;
+		for (size_t i = 0; i < rows(o, "addresses"); i++) {
+			const char *address = json_object_get_string(row(o, "addresses", i));
+			assert_string_not_equal(address, "192.0.2.65");
+			assert_string_not_equal(address, "192.0.2.66");
+			assert_string_not_equal(address, "192.0.2.67");
+			n += strcmp(address, "192.0.2.64") == 0;
+		}
+		assert_int_equal(n, 1);
+		json_object_put(o);
+	}
+	out(s, 0, 9, 6000);
+	struct json_object *o = ask(s->lab, "/api/v1/subscribers/100.64.0.9", 200);
+	assert_string_equal(json_object_get_string(row(o, "addresses", 0)), "198.51.100.3");
+	json_object_put(o);
+	scene_close(s);
+}
+
 /* A name, limits of its own: in force for the very next packet, kept over a restart of mgmtd and a new arena, taken. */
 static void test_named(void **state)
 {
@@ -185,6 +247,7 @@ static void test_named(void **state)
 
 	assert_string_equal(get_text(o, "name"), "Customer 17");
 	assert_string_equal(json_object_get_string(row(o, "own_limits", 0)), "udp_ports");
+	assert_int_equal(limit(o, "udp_ports"), 7); /* what counts, before any engine looked at it */
 	json_object_put(o);
 	assert_int_equal(out(s, 0, 12, 7000), VERDICT_fwd_out_new);
 	assert_int_equal(out(s, 0, 12, 7001), VERDICT_fwd_out_new);
@@ -195,8 +258,14 @@ static void test_named(void **state)
 	json_object_put(o);
 
 	/* Known by name, one that was never seen is there, too. */
+	o = call(s->lab, "PUT", "/api/v1/subscribers/100.64.0.200?name=new&sessions=9", 200);
+	assert_int_equal(limit(o, "sessions"), 9);
+	assert_int_equal(limit(o, "udp_ports"), LIMIT); /* its group's, although no engine knows it yet */
+	json_object_put(o);
 	json_object_put(call(s->lab, "PUT", "/api/v1/subscribers/100.64.0.200?name=new&sessions=0", 200));
-	json_object_put(ask(s->lab, "/api/v1/subscribers/100.64.0.200", 200));
+	o = ask(s->lab, "/api/v1/subscribers/100.64.0.200", 200);
+	assert_null(json_object_object_get(get(get(o, "use"), "sessions"), "limit"));
+	json_object_put(o);
 
 	/* mgmtd anew, over an arena that has forgotten one of them. */
 	struct subscribers v = subscribers_view(s->lab->arena, ACTOR_MGMTD);
@@ -267,6 +336,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_listed, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_one, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_top, lab_setup, lab_teardown),
+		cmocka_unit_test_setup_teardown(test_addresses, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_named, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_refused_calls, lab_setup, lab_teardown),
 		cmocka_unit_test_setup_teardown(test_files, lab_setup, lab_teardown),

@@ -174,6 +174,15 @@ static void static_mappings_come_first(void **state)
 	o = look(*state, "inside=100.64.0.9&realm=a", T0 + 1);
 	assert_int_equal(rows(o, "candidates"), 1);
 	json_object_put(o);
+	o = look(*state, "inside=100.64.0.9&realm=7", T0 + 1); /* its VLAN */
+	assert_int_equal(rows(o, "candidates"), 1);
+	assert_string_equal(get_text(row(o, "candidates", 0), "realm"), "a");
+	json_object_put(o);
+	o = look(*state, "inside=100.64.0.9&realm=0", T0 + 1); /* untagged */
+	assert_int_equal(rows(o, "candidates"), 2);
+	for (size_t i = 0; i < 2; i++)
+		assert_string_equal(get_text(row(o, "candidates", i), "realm"), "untagged");
+	json_object_put(o);
 }
 
 /* Not computed, not known, not anybody's. */

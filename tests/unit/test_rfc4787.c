@@ -501,25 +501,154 @@ static void test_4787_14_first(struct lab *l)
 	}
 }
 
-/* Fragments whose first never comes, from many and from one, harm neither whole datagrams nor others' fragments. */
+/* A flow that begins with a datagram in parts is one session, though parts and whole datagrams land on different engines. Its
+ * replies find it, too, and it lasts as long as either kind is sent, from wherever. */
+static void test_4787_14_one_session(struct lab *l)
+{
+	uint64_t before = lab_counted(l, COUNTER_sessions_created);
+
+	for (unsigned i = 0; i < 16; i++) {
+		struct lab_packet p = lab_udp(lab_host(1 + i, 5000), lab_server(1, 53));
+
+		p.payload = 1200;
+		p.id = (uint16_t)(1 + i);
+		struct lab_end nat = in_parts(l, &p, orders[i % N_ORDERS], false).src;
+		for (unsigned k = 0; k < 6; k++) { /* parts or whole alone for longer than the idle time */
+			lab_pass(l, 200);
+			p.payload = k < 3 ? 10 : 1200;
+			p.id = (uint16_t)(100 + 10 * i + k);
+			assert_true(lab_same(k < 3 ? lab_ok(l, &p).src : in_parts(l, &p, orders[0], false).src, nat));
+			struct lab_packet in = lab_udp(p.dst, nat);
+			assert_true(lab_same(lab_ok(l, &in).dst, p.src));
+		}
+		assert_int_equal(lab_counted(l, COUNTER_sessions_created) - before, i + 1);
+	}
+}
+
+/* ---- floods of fragments ---- */
+
+/* Later fragments whose first one never comes. */
+struct flood {
+	struct lab_end to;
+	unsigned n, sources; /* at each go, and how many sources take turns */
+	double pause_s;      /* thereafter */
+	unsigned sent;
+};
+
+/* How many packets came out meanwhile: of a datagram that was waiting, never its own. */
+static unsigned send_flood(struct lab *l, struct flood *f)
+{
+	unsigned out = 0;
+
+	for (unsigned i = 0; i < f->n; i++, f->sent++) {
+		struct lab_packet p = lab_udp((struct lab_end){0x01000000 + f->sent % f->sources, 53}, f->to);
+
+		p.fragment = 100;
+		p.id = (uint16_t)f->sent;
+		out += lab_send(l, &p);
+	}
+	return out;
+}
+
+/* What may wait never exceeds what the configuration says, in all and of one source. */
+static void check_bounds(const struct lab *l)
+{
+	for (unsigned e = 0; e < l->engines; e++) {
+		const struct fragment_waits *w = &l->engine[e]->fragments;
+
+		assert_true(w->n <= 256);
+		for (unsigned i = 0; i < FRAGMENT_COUNTERS; i++)
+			assert_true(w->of_source[i].n <= 16);
+	}
+}
+
+/* A datagram in parts, with some of the flood between any two of them: whether all of it came through. */
+static bool passes_flood(struct lab *l, struct flood *f, const struct lab_packet *p, const uint8_t *order)
+{
+	struct lab_frame part[PARTS], whole;
+	unsigned n = 0;
+
+	lab_build(p, &whole);
+	assert_int_equal(lab_cut(&whole, ((p->payload + 8u) / 32 + 1) * 8, part, PARTS), PARTS);
+	for (unsigned i = 0; i < PARTS; i++) {
+		n += lab_send_frame(l, &part[order[i]]);
+		n += send_flood(l, f);
+		n += lab_pass(l, f->pause_s);
+	}
+	check_bounds(l);
+	return n + lab_pass(l, 0.01) == PARTS;
+}
+
+/* Datagrams of servers not heard of before, each in another order. How many came through. */
+static unsigned strangers_through(struct lab *l, struct flood *f, unsigned n)
+{
+	unsigned through = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct lab_packet p = lab_udp(lab_server(100 + i, 53), f->to);
+
+		p.payload = 1200;
+		p.id = (uint16_t)(60000 + i);
+		through += passes_flood(l, f, &p, orders[i % N_ORDERS]);
+	}
+	return through;
+}
+
+/* Whole datagrams are not hurt, and when the flood is over fragments are as before. */
 static void test_4787_14a(struct lab *l)
 {
 	struct lab_end host = lab_host(1, 5000), server = lab_server(1, 53), nat = mapped(l, host, server);
-	struct lab_packet flood = lab_udp(server, nat), in = flood;
+	struct flood one = {.to = nat, .n = 100, .sources = 1}, many = {.to = nat, .n = 100, .sources = 1 << 20};
+	struct lab_packet in = lab_udp(server, nat);
 
-	flood.fragment = 100;
-	for (unsigned i = 0; i < 3000; i++) {
-		flood.src.address = i % 2 ? 0x01000000 + i : 0x02000001;
-		flood.id = (uint16_t)i;
-		lab_none(l, &flood);
-		if (i % 100 == 0)
-			answered(l, host, nat, server);
+	for (unsigned i = 0; i < 20; i++) {
+		assert_int_equal(send_flood(l, i % 2 ? &many : &one), 0);
+		answered(l, host, nat, server);
 	}
+	check_bounds(l);
 	lab_pass(l, 3); /* those that waited are forgotten */
 	assert_int_equal(l->n_out, 0);
 	in.payload = 1200;
 	in_parts(l, &in, orders[0], false);
 	in_parts(l, &in, orders[1], false);
+}
+
+/* One source, as fast as can be: it waits for itself. */
+static void test_4787_14a_one(struct lab *l)
+{
+	struct flood f = {.to = lab_mapped(l, 1, 5000), .n = 500, .sources = 1};
+
+	assert_int_equal(strangers_through(l, &f, 3 * N_ORDERS), 3 * N_ORDERS);
+}
+
+/* Each fragment another source, at 1,000 a second, and at as many as fill all places while a datagram's parts come. */
+static void test_4787_14a_many(struct lab *l)
+{
+	struct flood steady = {.to = lab_mapped(l, 1, 5000), .n = 20, .sources = 1 << 20, .pause_s = 0.02}, fast;
+
+	for (unsigned i = 0; i < 100; i++) {
+		send_flood(l, &steady);
+		lab_pass(l, steady.pause_s);
+	}
+	assert_int_equal(strangers_through(l, &steady, 4 * N_ORDERS), 4 * N_ORDERS);
+	fast = (struct flood){.to = steady.to, .n = 80, .sources = 1 << 20, .sent = steady.sent};
+	assert_int_equal(strangers_through(l, &fast, 4 * N_ORDERS), 4 * N_ORDERS);
+}
+
+/* Of two that have exchanged such datagrams before no flood by others takes any, however fast. */
+static void test_4787_14a_known(struct lab *l)
+{
+	struct lab_end host = lab_host(1, 5000), server = lab_server(1, 53), nat = mapped(l, host, server);
+	struct flood f = {.to = nat, .n = 0, .sources = 1 << 20};
+
+	for (unsigned i = 0; i <= 2 * N_ORDERS; i++, f.n = 1000) {
+		struct lab_packet in = lab_udp(server, nat), out = lab_udp(host, server);
+
+		in.payload = out.payload = 1200;
+		in.id = out.id = (uint16_t)(60000 + i);
+		assert_true(passes_flood(l, &f, &in, orders[i % N_ORDERS]));
+		assert_true(passes_flood(l, &f, &out, orders[i % N_ORDERS]));
+	}
 }
 
 /* ---- ports ---- */
@@ -639,9 +768,13 @@ int main(void)
 		LAB_TEST(test_4787_13a),
 		LAB_TEST(test_4787_14),
 		LAB_TEST(test_4787_14_first),
+		LAB_TEST(test_4787_14_one_session),
 		LAB_TEST(test_4787_6_parts),
 		LAB_TEST(test_4787_9_parts),
 		LAB_TEST(test_4787_14a),
+		LAB_TEST(test_4787_14a_one),
+		LAB_TEST(test_4787_14a_many),
+		LAB_TEST(test_4787_14a_known),
 	};
 
 	return LAB_TESTS(tests);

@@ -212,7 +212,7 @@ static void test_most_rules(void **state)
 	assert_int_equal(s->n_rules, SNAPSHOT_RULES_MAX);
 	for (uint32_t i = 0; i < 511; i++) {
 		assert_int_equal(s->rules[i].inside, SUBSCRIBERS + i);
-		assert_int_equal(s->timeout_s[s->rules[i].timeout], 200 + i / 8 % 10);
+		assert_int_equal(s->timeout_s[s->rules[i].timeout], 200 + i / 8 % CONFIG_RULE_TIMEOUTS_MAX);
 	}
 	assert_int_equal(s->rules[511].inside_mask | s->rules[511].remote_mask, 0);
 	assert_int_equal(s->rules[511].protocols, (1 << N_L4) - 1);
@@ -232,7 +232,7 @@ static void test_idle_times_fit_the_clock(void **state)
 			assert_true(options[i].max + 43200 < 1u << LOCAL_SEEN_BITS);
 			n++;
 		}
-	assert_int_equal(n, TIMEOUT_OTHER + 1); /* one for each protocol's class, and rules[].timeout_s */
+	assert_int_equal(n, TIMEOUT_RULE_FIRST); /* one for each class, OTHER's being UDP's; and rules[].timeout_s */
 }
 
 /* ---- addresses ---- */

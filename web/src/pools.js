@@ -4,11 +4,21 @@ import { Rows, byId, el, meter, setText, table, tableRow } from "./dom.js";
 import { grouped, percent } from "./format.js";
 
 const SHOWN_MAX = 256; /* addresses listed per pool; a larger pool lists its fullest */
+const LEAVING_MAX = 8; /* named of those that were removed */
 const COLUMNS = [
 	{ id: "address", label: "Address", width: 16 },
 	{ id: "tcp", label: "TCP" },
 	{ id: "other", label: "UDP, ICMP" },
 ];
+
+const used = (a) => a.tcp_used + a.other_used;
+
+/* Removed addresses are of no pool any more. */
+export function leavingText(leaving) {
+	const named = leaving.slice(0, LEAVING_MAX).map((a) => `${a.address} (${grouped(used(a))})`);
+	const more = leaving.length - named.length;
+	return `Removed, draining, with ports in use: ${named.join(", ")}${more > 0 ? ` and ${grouped(more)} more` : ""}`;
+}
 
 export class Pools {
 	#pools;
@@ -17,8 +27,10 @@ export class Pools {
 		this.#pools = new Rows(byId("pools-body"), (p) => this.#create(p), (row, p) => this.#refresh(row, p));
 	}
 
-	update({ pools }) {
+	update({ pools, leaving }) {
 		this.#pools.show(pools, (p) => p.name);
+		byId("pools-leaving").hidden = leaving.length === 0;
+		setText(byId("pools-leaving"), leavingText(leaving));
 	}
 
 	#create(pool) {
@@ -35,7 +47,7 @@ export class Pools {
 		const each = pool.ports_total / (2 * pool.addresses.length || 1);
 		const all = pool.addresses.length;
 		const listed = all <= SHOWN_MAX ? pool.addresses
-			: pool.addresses.toSorted((a, b) => b.tcp_used + b.other_used - a.tcp_used - a.other_used).slice(0, SHOWN_MAX);
+			: pool.addresses.toSorted((a, b) => used(b) - used(a)).slice(0, SHOWN_MAX);
 
 		total.set(pool.ports_used / pool.ports_total, `${grouped(pool.ports_used)} of ${grouped(pool.ports_total)}`,
 			`${percent(pool.ports_used, pool.ports_total)} of the ports of all addresses`);
@@ -54,7 +66,7 @@ export class Pools {
 	}
 
 	#refreshAddress({ cells, tcp, other }, a) {
-		setText(cells.address, a.address);
+		setText(cells.address, a.draining ? `${a.address} draining` : a.address);
 		tcp.set(a.tcp_used / a.each, grouped(a.tcp_used), `${percent(a.tcp_used, a.each)} of ${grouped(a.each)}`);
 		other.set(a.other_used / a.each, grouped(a.other_used), `${percent(a.other_used, a.each)} of ${grouped(a.each)}`);
 	}

@@ -55,7 +55,10 @@ class Lab:
         lab.state = State.load(lab_id)
         lab.options = Options(**lab.state.get("options", {}))
         cfg = lab.state.dir / "config.json"
-        lab.document = json.loads(cfg.read_text()) if cfg.exists() else None
+        try:
+            lab.document = json.loads(cfg.read_text())
+        except (OSError, ValueError):  # it can be taken down all the same
+            lab.document = None
         return lab
 
     def __enter__(self):
@@ -93,7 +96,10 @@ class Lab:
             arena=self.document["arena"]["name"], api_port=None)
         state.save()
         (state.dir / "run").mkdir()
-        (state.dir / "config.json").write_text(json.dumps(self.document, indent=1))
+        self._write_config()
+
+    def _write_config(self):
+        (self.state.dir / "config.json").write_text(json.dumps(self.document, indent=1))
 
     def _start_services(self):
         services.write_files(self.state)
@@ -114,6 +120,8 @@ class Lab:
         port = self.options.api_port
         with services.host_listener(port) as listener:
             self.state["api_port"] = listener.getsockname()[1]
+            self.document.setdefault("api", {})["listen"] = f"127.0.0.1:{self.state['api_port']}"
+            self._write_config()  # so that corenatctl finds it, too
             roles = appliance.commands(self.state, self.document)
             for role, argv in roles.items():
                 self._spawn(role, argv, "cgn", listener if role == "mgmtd" else None)
@@ -278,6 +286,8 @@ class Lab:
 
     def status(self):
         state, subs = self.state, self.state["options"]["subs"]
+        if self.document is None:
+            raise LabError(f"{state.dir / 'config.json'} is not there, or no JSON")
         addresses = {f"sub{k}": [topology.subscriber(k)] for k in range(1, subs + 1)}
         addresses["cgn"] = [topology.INSIDE_GATEWAY, topology.OUTSIDE_CGN]
         addresses["inet"] = [topology.OUTSIDE_INET, *topology.SERVERS]
