@@ -12,11 +12,7 @@
 #include <stdlib.h>
 #include <valgrind/callgrind.h>
 
-enum {
-	RUNS_MAX = 99,
-	PORTS_PLANNED = 32768 /* in use of a NAT address */,
-	AGING_TURNS = 20000
-};
+enum { RUNS_MAX = 99, PORTS_PLANNED = 32768 /* in use of a NAT address */, AGING_TURNS = 20000 };
 
 struct bench {
 	struct workload w;
@@ -58,7 +54,8 @@ static void print(
 	double middle = median(cycles, runs); /* and sorts them */
 
 	printf("%s sessions=%u cycles=%.1f least=%.1f most=%.1f instructions=%.1f runs=%u from=%.6f to=%.6f%s\n", name,
-		b->sessions, middle, cycles[0], cycles[runs - 1], instructions, runs, seconds(b->from), seconds(mono_now()), more);
+		b->sessions, middle, cycles[0], cycles[runs - 1], instructions, runs, seconds(b->from),
+		seconds(mono_now()), more);
 	fflush(stdout);
 }
 
@@ -173,8 +170,8 @@ static bool run_churn(struct bench *b)
 		cycles[run] = c.cycles;
 		reply[run] = c.reply;
 	}
-	snprintf(more, sizeof more, " middle=%.1f reply=%.1f made=%u ended=%u", c.middle, median(reply, b->runs), c.made,
-		c.ended);
+	snprintf(more, sizeof more, " middle=%.1f reply=%.1f made=%u ended=%u", c.middle, median(reply, b->runs),
+		c.made, c.ended);
 	print(b, "churn", cycles, b->runs, 0, more);
 	return true;
 }

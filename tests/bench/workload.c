@@ -14,7 +14,7 @@ enum { FIRST_PORT = 20000, REST_TURNS = 20000, SUBSCRIBERS_LEAST = 64 };
 #define SUBSCRIBERS 0x64400000u /* 100.64.0.0/10, RFC 6598 */
 #define POOL 0xc6120000u        /* 198.18.0.0/15, RFC 2544 */
 #define PORTS 65536u
-#define REMOTES 0xcb007100u     /* 203.0.113.0/24, RFC 5737 */
+#define REMOTES 0xcb007100u /* 203.0.113.0/24, RFC 5737 */
 
 /* ---- flows ---- */
 
