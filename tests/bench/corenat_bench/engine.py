@@ -318,7 +318,7 @@ def several(e, wanted):
             if name in wanted:
                 r = m[name.partition(".")[2]]
                 yield Figure.of(name, r["ratio"], one=r["alone"], first_of_two=r["first"], second_of_two=r["second"],
-                                least=r["least"], most=r["most"], sessions=MIDDLE, source=r["source"],
+                                **runs(r), sessions=MIDDLE, source=r["source"],
                                 stolen_percent=m["stolen_percent"],
                                 **(away(m) if name == "G12.replies" else {}))
     for name in ENGINE_ROWS:
