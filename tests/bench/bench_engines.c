@@ -228,9 +228,9 @@ static bool compare(struct bench *b, struct worker two[TOGETHER], const char *na
 		ratio[run] = TOGETHER * one[run] / ((of[0] + of[1]) / TOGETHER);
 	}
 	double middle = median(ratio, b->runs);
-	printf("%s source=%s ratio=%.3f least=%.3f most=%.3f alone=%.1f first=%.1f second=%.1f sessions=%u\n", name,
-		b->w[0].meter.source, middle, ratio[0], ratio[b->runs - 1], median(one, b->runs),
-		median(cycles[0], b->runs), median(cycles[1], b->runs), b->sessions);
+	printf("%s source=%s ratio=%.3f least=%.3f most=%.3f alone=%.1f first=%.1f second=%.1f sessions=%u runs=%u\n",
+		name, b->w[0].meter.source, middle, ratio[0], ratio[b->runs - 1], median(one, b->runs),
+		median(cycles[0], b->runs), median(cycles[1], b->runs), b->sessions, b->runs);
 	return true;
 }
 
@@ -353,7 +353,7 @@ static bool one_thread(struct bench *b)
 		struct filling f;
 
 		good = prepare(&b->w[e], !creating, &f);
-		create[e] = f.create;
+		create[e] = f.create[THROUGHOUT];
 		home[e] = 100.0 * (double)counter_get(&actor->counters[COUNTER_replies_home]) /
 			  (double)(counter_get(&actor->counters[COUNTER_sessions_created]) + !f.created);
 	}

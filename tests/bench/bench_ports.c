@@ -176,10 +176,10 @@ int main(int argc, char **argv)
 {
 	static struct bench b;
 	const char *pooling = "paired";
-	unsigned cpu = 0, runs = 3;
+	unsigned cpu = 0, runs = 5;
 	const struct arg args[] = {
 		{"cpu", "N", "run on this CPU alone, 0", .number = &cpu, .max = CPU_SETSIZE - 1},
-		{"runs", "N", "how often the pool is filled, 3", .number = &runs, .min = 1, .max = 99},
+		{"runs", "N", "how often the pool is filled, 5", .number = &runs, .min = 1, .max = 99},
 		{"pooling", "HOW", "nat.pooling, paired", .text = &pooling},
 		{0},
 	};

@@ -36,6 +36,7 @@ struct options {
 	const char *netns[N_SOURCE], *interface[N_SOURCE], *mac[N_SOURCE];
 	const char *program, *sink, *destination, *pool;
 	unsigned pool_addresses, flows, per_flow, skip, junk_percent, warm_ms, ms, cpu, contender_cpu;
+	bool at_random;
 };
 
 struct sender {
@@ -93,6 +94,7 @@ static bool fill_state(struct sender *s)
 		.made = {o->skip},
 		.flows = o->flows,
 		.per_flow = o->per_flow,
+		.at_random = o->at_random,
 		.junk_percent = o->junk_percent,
 		.pool_addresses = o->pool_addresses,
 	};
@@ -285,6 +287,7 @@ int main(int argc, char **argv)
 		{"flows", "N", "different ones, 1000", .number = &o.flows, .min = 1, .max = 100000000},
 		{"per-flow", "N", "packets after which another flow begins and one ends, 0: never",
 			.number = &o.per_flow, .max = 1000000},
+		{"random", NULL, "draw each packet's flow; else they come in turn", .flag = &o.at_random},
 		{"skip", "N", "flows at the beginning to leave out", .number = &o.skip, .max = 100000000},
 		{"junk-percent", "N", "of all packets, 0", .number = &o.junk_percent, .max = 99},
 		{"warm-ms", "N", "before it counts", .number = &o.warm_ms, .max = 600000},

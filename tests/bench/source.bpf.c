@@ -55,9 +55,16 @@ static __always_inline void fill(struct source_frame *f, const struct source_sta
 		f->udp.check = 0xffff;
 }
 
+static __always_inline __u64 choose_flow(const struct source_state *s)
+{
+	if (s->at_random)
+		return (__u64)bpf_get_prandom_u32() * s->flows >> 32;
+	return s->made[SOURCE_GOOD] * SOURCE_SCRAMBLE % s->flows;
+}
+
 static __always_inline void fill_good(struct source_frame *f, const struct source_state *s)
 {
-	__u64 flow = s->made[SOURCE_GOOD] * SOURCE_SCRAMBLE % s->flows;
+	__u64 flow = choose_flow(s);
 
 	if (s->per_flow)
 		flow += s->made[SOURCE_GOOD] / s->per_flow;
@@ -70,7 +77,7 @@ static __always_inline void fill_junk(struct source_frame *f, const struct sourc
 	__u32 a = bpf_get_prandom_u32(), b = bpf_get_prandom_u32();
 
 	fill(f, s, SOURCE_JUNK, SOURCE_STRANGERS + (a & 0xffffff), s->pool + b % s->pool_addresses, a >> 16,
-		1 + (b >> 16) % SOURCE_JUNK_PORTS);
+		1 + (b >> 16) % SOURCE_PORTS);
 }
 
 SEC("xdp")

@@ -13,7 +13,8 @@
 enum { FIRST_PORT = 20000, REST_TURNS = 20000, SUBSCRIBERS_LEAST = 64 };
 #define SUBSCRIBERS 0x64400000u /* 100.64.0.0/10, RFC 6598 */
 #define POOL 0xc6120000u        /* 198.18.0.0/15, RFC 2544 */
-#define REMOTES 0xcb007100u     /* 203.0.113.0/24, RFC 5737 */
+#define PORTS 65536u
+#define REMOTES 0xcb007100u /* 203.0.113.0/24, RFC 5737 */
 
 /* ---- flows ---- */
 
@@ -120,13 +121,28 @@ void make_inbound(struct workload *w, unsigned i)
 	packet_make(&w->block, i, SIDE_OUTSIDE, f->remote, f->nat, f->remote_port, f->nat_port);
 }
 
-/* From a remote network no session knows, to a port that no mapping has. */
+bool ports_note(struct workload *w)
+{
+	free(w->taken);
+	w->taken = calloc(w->addresses, PORTS / 8);
+	for (uint32_t i = 0; w->taken && i < w->live; i++) {
+		uint32_t bit = (w->flow[i].nat - POOL) * PORTS + w->flow[i].nat_port;
+
+		w->taken[bit / 64] |= 1ull << bit % 64;
+	}
+	return w->taken != NULL;
+}
+
+/* Some port is free, since a pool is planned half full. */
 void make_unknown(struct workload *w, unsigned i)
 {
-	uint32_t r = rnd(w), s = rnd(w);
+	uint32_t r = rnd(w), bit;
 
-	packet_make(&w->block, i, SIDE_OUTSIDE, 0x08000000u + (r & 0xffffff), POOL + s % w->addresses,
-		(uint16_t)(r >> 16), (uint16_t)(1 + (s >> 17) % 1023));
+	do
+		bit = (uint32_t)((uint64_t)rnd(w) * w->addresses * PORTS >> 32);
+	while (bit % PORTS == 0 || w->taken[bit / 64] >> bit % 64 & 1);
+	packet_make(&w->block, i, SIDE_OUTSIDE, 0x08000000u + (r & 0xffffff), POOL + bit / PORTS, (uint16_t)(r >> 16),
+		(uint16_t)(bit % PORTS));
 }
 
 void make_half_unknown(struct workload *w, unsigned i)
@@ -275,6 +291,17 @@ static double reply_cycles(struct workload *w, unsigned at)
 	return astray(w, &reply_measure, false) ? 0 : w->meter.cycles / BLOCK;
 }
 
+/* Medians of v[0..n), which came in this order. */
+static void by_filling(double *v, unsigned n, double out[N_FILLED])
+{
+	unsigned fifth = (n + 4) / 5;
+
+	/* The whole last: it sorts. */
+	out[AT_LOAD] = median(v + n - fifth, fifth);
+	out[NEARLY_EMPTY] = median(v, fifth);
+	out[THROUGHOUT] = median(v, n);
+}
+
 bool workload_fill(struct workload *w, bool replies, struct filling *f)
 {
 	unsigned blocks = w->n / BLOCK, n_replies = 0;
@@ -291,8 +318,8 @@ bool workload_fill(struct workload *w, bool replies, struct filling *f)
 			reply[n_replies++] = reply_cycles(w, i - REPLY_LAG);
 	}
 	f->created = blocks * BLOCK - f->refused;
-	f->create = median(create, blocks);
-	f->reply = median(reply, n_replies);
+	by_filling(create, blocks, f->create);
+	by_filling(reply, n_replies, f->reply);
 	free(create);
 	if (f->refused > w->n / 100)
 		log_error("create: %u of %u sessions were refused", f->refused, w->n);
@@ -326,6 +353,14 @@ static uint32_t subscribers_of(const struct workload_plan *plan)
 	return n > SUBSCRIBERS_LEAST ? n : SUBSCRIBERS_LEAST;
 }
 
+/* Two rules, of which the second matches, and limits that nobody reaches: what an appliance has at least. */
+static void list_rules(FILE *f)
+{
+	fputs("\"rules\":[{\"destination\":[\"192.0.2.0/24\"],\"action\":\"bypass\"},{\"inside\":[\"100.64.0.0/10\"]}],"
+	      "\"limits\":[{\"name\":\"usual\",\"inside\":[\"100.64.0.0/10\"],\"sessions\":4000,\"udp_ports\":2000}],",
+		f);
+}
+
 /* For subscribers that have flows too, on all addresses in turn. */
 static void list_statics(FILE *f, const struct workload_plan *plan)
 {
@@ -346,13 +381,15 @@ static void write_document(FILE *f, const struct workload_plan *plan)
 		"{\"arena\":{\"engines\":%u,\"sessions\":%u,\"subscribers\":%u},"
 		"\"inside\":{\"interface\":\"in\",\"prefixes\":[\"100.64.0.0/10\"],\"rss\":{%s}},"
 		"\"outside\":{\"interface\":\"out\",\"rss\":{%s}},\"nat\":{%s},"
-		"\"pools\":[{\"name\":\"main\",\"addresses\":[\"198.18.0.0-198.18.%u.%u\"]}],\"static\":[";
+		"\"pools\":[{\"name\":\"main\",\"addresses\":[\"198.18.0.0-198.18.%u.%u\"]}],";
 	static const char single[] = "\"mode\":\"single\"";
 	const char *rss = plan->replies_to_0 ? single : "";
 	uint32_t last = plan->addresses - 1;
 
 	fprintf(f, document, plan->engines, plan->sessions, subscribers_of(plan), rss, rss, plan->nat ? plan->nat : "",
 		last >> 8, last & 0xff);
+	list_rules(f);
+	fputs("\"static\":[", f);
 	list_statics(f, plan);
 	fputs("]}", f);
 }
@@ -413,6 +450,7 @@ void workload_close(struct workload *w)
 	if (w->engine)
 		meter_close(&w->meter);
 	free(w->engine);
+	free(w->taken);
 	free(w->flow);
 }
 

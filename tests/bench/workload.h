@@ -55,6 +55,7 @@ struct workload {
 	struct flow_record *flow;
 	uint32_t n, live, at; /* flows; those with a session, which come first; the next to send */
 	uint32_t addresses;   /* of the pool */
+	uint64_t *taken;      /* a bit for each port of each address that some flow's mapping has; see ports_note */
 	uint64_t random;
 	mono_t now;
 };
@@ -75,9 +76,12 @@ struct measure {
 	enum verdict expect, expect_odd; /* of every second packet, when it is another */
 };
 
+/* Of a filling: its last fifth (tables as full as they are planned, from 80 % on), all of it, its first fifth. */
+enum filled { AT_LOAD, THROUGHOUT, NEARLY_EMPTY, N_FILLED };
+
 /* What creating sessions took, per session. */
 struct filling {
-	double create, reply; /* cycles, medians over blocks */
+	double create[N_FILLED], reply[N_FILLED]; /* cycles, medians over blocks */
 	unsigned created, refused;
 };
 
@@ -92,7 +96,9 @@ struct flow_record *flows_next(struct workload *w);
 
 void make_outbound(struct workload *w, unsigned i);
 void make_inbound(struct workload *w, unsigned i);
-/* From a remote network no session knows, to a port that no mapping has. */
+/* Which ports the flows have, for make_unknown: again whenever that changes. */
+bool ports_note(struct workload *w);
+/* From a remote network no session knows, to a port that no mapping has: any from 1 on, amid those that are taken. */
 void make_unknown(struct workload *w, unsigned i);
 /* Replies, and every second packet unknown. */
 void make_half_unknown(struct workload *w, unsigned i);

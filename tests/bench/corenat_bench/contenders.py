@@ -22,6 +22,7 @@ SUBSCRIBERS = 1 << 19
 NEW_FLOWS = 1 << 24  # so many that none comes twice; of half the subscribers there is room for (source.h)
 DESTINATION, POOL, POOL_ADDRESSES = "203.0.113.2", "198.51.100.0", 128
 READY_S = 10
+KNOW_MS = 1000  # in which every contender carries 100 K packets
 DEFER_IRQS, FLUSH_NS = 2, 200_000  # see docs/nic.md, Polling
 PRIORITY = -15  # of engines, see pe/live.c
 
@@ -124,8 +125,8 @@ class Contender:
     def mac(self, name, device):
         return json.loads(tool(["ip", "-j", "link", "show", "dev", device], self.lab.netns(name)))[0]["address"]
 
-    def sender(self, flows, warm_ms, ms, skip=0, junk_percent=0, per_flow=0):
-        """The generator's command line."""
+    def sender(self, flows, warm_ms, ms, skip=0, junk_percent=0, per_flow=0, at_random=False):
+        """The generator's command line. Flows come in turn, or as chance has it."""
         side = {"inside": ("access", "uplink", "cgn-in"), "outside": ("inet", "outside", "cgn-out")}
         argv = ["nice", "-n", PRIORITY, self.build / "tests/bench/bench_sender",
                 "--program", self.build / "tests/bench/source.bpf.o", "--sink", self.pins / "sink_packets",
@@ -135,7 +136,7 @@ class Contender:
         for name, (netns, device, peer) in side.items():
             argv += [f"--{name}-netns", f"/run/netns/{self.lab.netns(netns)}", f"--{name}-interface", device,
                      f"--{name}-mac", self.mac("cgn", peer)]
-        return [str(a) for a in argv]
+        return [str(a) for a in argv + ["--random"] * at_random]
 
     def send(self, flows, warm_ms, ms, **kw):
         """Runs the generator once; its figures as numbers."""
@@ -148,6 +149,10 @@ class Contender:
         if not run["arrived"]:
             raise LabError(f"{self.name}: no packet arrived of {run['sent']:.0f}")
         return run
+
+    def know(self, flows):
+        """Makes the sessions of all, in turn: chance would leave some to be made while it is measured."""
+        self.send(flows, 0, KNOW_MS)
 
     def new_flows(self, warm_ms, ms):
         self.fresh()

@@ -8,13 +8,14 @@ import tempfile
 
 from .pages import Pages
 from .rows import Figure
+from .stolen import Stolen
 
 SMALL, MIDDLE, LARGE = 1 << 16, 1 << 20, 1 << 24
 SIZES = {"64k": SMALL, "256k": 1 << 18, "1m": MIDDLE, "4m": 1 << 22, "16m": LARGE}
 BURSTS = (1, 2, 4, 8, 16, 32, 64)
 ENGINES = (1, 2, 8, 64)
 BLOCK = 512  # packets, as in workload.h
-COUNTED_BLOCKS = 32  # instructions hardly vary: little is counted, since counting is slow
+COUNTED_BLOCKS = 24  # instructions hardly vary: little is counted, since counting is slow; less than the last fifth of SMALL
 COUNTED = 1 << 18  # sessions meanwhile: what a packet executes does not depend on how many there are
 LIMIT_S = 300
 SMALL_PAGES = "pages.4k"
@@ -55,13 +56,19 @@ class Engine:
         self.cpu = cpu
 
     def measure(self, sessions, measures, **kw):
-        return parse(run([self.bench, *options(sessions=sessions, measure=",".join(measures) or "none", cpu=self.cpu, **kw)]))
+        """With `meter` goes what the hypervisor took of the CPU meanwhile."""
+        stolen = Stolen(self.cpu)
+        m = parse(run([self.bench, *options(sessions=sessions, measure=",".join(measures) or "none", cpu=self.cpu, **kw)]))
+        m["meter"]["stolen_percent"] = stolen.percent()
+        return m
 
     def engines(self, **kw):
         return parse(run([self.bench_engines, *options(**kw)]))
 
     def together(self, sessions):
-        return parse(run([self.bench_engines, "--together", *options(sessions=sessions)]))
+        stolen = Stolen()
+        m = parse(run([self.bench_engines, "--together", *options(sessions=sessions)]))
+        return m | {"stolen_percent": stolen.percent()}
 
     def count(self, argv):
         """What the measured stretches of a program executed: instructions, and callgrind's file's text."""
@@ -140,32 +147,32 @@ def coming_and_going(e, wanted):
     for name, kw in CREATED_WITH.items():
         if name in wanted:
             m = e.measure(MIDDLE, ["create"], **kw)
-            yield Figure.of(name, m["create"]["cycles"], sessions=MIDDLE, least=m["create"]["least"],
-                            instructions=e.instructions(SMALL, "count_create", **kw), **clock(m))
+            yield Figure.of(name, m["create"]["cycles"], sessions=MIDDLE, instructions=e.instructions(SMALL, "count_create", **kw),
+                            **filled(m["create"]), **clock(m))
     if "ending.cost" in wanted:
         m = e.measure(MIDDLE, ["end"])
         total, said = e.count([e.bench, *options(sessions=SMALL, measure="count_end", cpu=e.cpu)])
-        yield Figure.of("ending.cost", m["end"]["cycles"], sessions=MIDDLE, least=m["end"]["least"], middle=m["end"]["middle"],
+        yield Figure.of("ending.cost", m["end"]["cycles"], sessions=MIDDLE, **runs(m["end"]), middle=m["end"]["middle"],
                         instructions=total / said["count_end"]["ended"], **clock(m))
     if "ending.churn" in wanted:
         m = e.measure(MIDDLE, ["churn"])
         c = m["churn"]
-        yield Figure.of("ending.churn", c["cycles"], sessions=MIDDLE, least=c["least"], of_which_reply=c["reply"], made=int(c["made"]),
+        yield Figure.of("ending.churn", c["cycles"], sessions=MIDDLE, **runs(c), of_which_reply=c["reply"], made=int(c["made"]),
                         ended=int(c["ended"]), **clock(m))
 
 
 def on_small_pages(e, huge):
     """What huge pages are worth: the same as G3 without them."""
     with Pages(huge=False):
-        m = e.measure(LARGE, ["hit", "inbound"], runs=3)
+        m = e.measure(LARGE, ["hit", "inbound"])
     compared = {"with_huge_pages": huge["hit"]["cycles"]} if huge and "hit" in huge else {}
-    return Figure.of(SMALL_PAGES, m["hit"]["cycles"], sessions=LARGE, inbound=m["inbound"]["cycles"], arena=clock(m)["memory"],
-                     **compared, **clock(m))
+    return Figure.of(SMALL_PAGES, m["hit"]["cycles"], sessions=LARGE, **runs(m["hit"]), inbound=m["inbound"]["cycles"],
+                     arena=clock(m)["memory"], **compared, **clock(m))
 
 
 def clock(m):
     meter = m["meter"]
-    return {"source": meter["source"], "tsc_ghz": meter["tsc_ghz"], "core_ghz": meter["core_ghz"],
+    return {"source": meter["source"], "stolen_percent": meter["stolen_percent"], "tsc_ghz": meter["tsc_ghz"], "core_ghz": meter["core_ghz"],
             "memory": meter["memory"].partition(" (")[0].replace(" ", "_")}
 
 
@@ -173,21 +180,20 @@ def plain(measure, sessions):
     """A row that is one measure's cycles."""
     def make(_, name, got):
         m = got[sessions]
-        return Figure.of(name, m[measure]["cycles"], sessions=sessions, least=m[measure]["least"], **clock(m))
+        return Figure.of(name, m[measure]["cycles"], sessions=sessions, **runs(m[measure]), **clock(m))
     return make
 
 
 def at_size(_, name, got):
     sessions = SIZES[name.partition(".")[2]]
     m = got[sessions]
-    return Figure.of(name, m["hit"]["cycles"], sessions=sessions, least=m["hit"]["least"], inbound=m["inbound"]["cycles"],
-                     **clock(m))
+    return Figure.of(name, m["hit"]["cycles"], sessions=sessions, **runs(m["hit"]), inbound=m["inbound"]["cycles"], **clock(m))
 
 
 def at_burst(_, name, got):
     m, n = got[MIDDLE], int(name.partition(".")[2])
     measured = m["hit" if n == 32 else f"hit_burst_{n}"]
-    return Figure.of(name, measured["cycles"], least=measured["least"], sessions=MIDDLE, **clock(m))
+    return Figure.of(name, measured["cycles"], **runs(measured), sessions=MIDDLE, **clock(m))
 
 
 def counted(e, name, got):
@@ -203,58 +209,82 @@ def hits(sessions):
         m, loop = got[sessions], {}
         if "hit_with_loop" in m:
             loop = {"with_engine_loop": m["hit_with_loop"]["cycles"]}
-        return Figure.of(name, m["hit"]["cycles"], sessions=sessions, least=m["hit"]["least"],
+        return Figure.of(name, m["hit"]["cycles"], sessions=sessions, **runs(m["hit"]),
                          inbound=m["inbound"]["cycles"], **loop, **clock(m))
     return make
 
 
+def bounds(over, under):
+    """Of a ratio of two measures: what the runs of either leave open."""
+    return {"least": over["least"] / under["most"], "most": over["most"] / under["least"], "runs": int(over["runs"])}
+
+
 def flat(sessions):
-    def make(_, name, got):
-        m, small = got[sessions]["hit"]["cycles"], got[SMALL]["hit"]["cycles"]
-        return Figure.of(name, m / small, at_64k=small, at_size=m, sessions=sessions, **clock(got[sessions]))
+    """Of several processes, any of which may have been disturbed: 64 K sessions are measured again after so many, and the
+    quicker time counts, since a slow one would flatter the ratio."""
+    def make(e, name, got):
+        m, before, after = got[sessions], got[SMALL], e.measure(SMALL, ["hit"])
+        small, slow = sorted((before["hit"], after["hit"]), key=lambda hit: hit["cycles"])
+        worst = {"stolen_percent": max(clock(each)["stolen_percent"] for each in (m, before, after))}
+        over = bounds(m["hit"], {k: pick(small[k], slow[k]) for k, pick in (("least", min), ("most", max))})
+        return Figure.of(name, m["hit"]["cycles"] / small["cycles"], at_64k=small["cycles"], at_64k_other_time=slow["cycles"],
+                         at_size=m["hit"]["cycles"], sessions=sessions, **over, **(clock(m) | worst))
     return make
 
 
 def batching(sessions):
     def make(_, name, got):
         m = got[sessions]
-        one, usual = m["hit_burst_1"]["cycles"], m["hit"]["cycles"]
-        return Figure.of(name, one / usual, burst_1=one, burst_32=usual, sessions=sessions, **clock(m))
+        one, usual = m["hit_burst_1"], m["hit"]
+        return Figure.of(name, one["cycles"] / usual["cycles"], burst_1=one["cycles"], burst_32=usual["cycles"], sessions=sessions,
+                         **bounds(one, usual), **clock(m))
     return make
 
 
 def created(e, name, got):
     m = got[MIDDLE]
-    return Figure.of(name, m["create"]["cycles"], sessions=MIDDLE, least=m["create"]["least"],
-                     instructions=e.instructions(SMALL, "count_create"), refused=int(m["create"]["refused"]), **clock(m))
+    return Figure.of(name, m["create"]["cycles"], sessions=MIDDLE, instructions=e.instructions(SMALL, "count_create"),
+                     refused=int(m["create"]["refused"]), **filled(m["create"]), **clock(m))
+
+
+def filled(create):
+    """The value is of the last fifth of a filling: what all of it took, and its first fifth. And what the runs were."""
+    return {k: create[k] for k in ("while_filling", "nearly_empty")} | runs(create)
+
+
+def runs(measured):
+    return {"least": measured["least"], "most": measured["most"], "runs": int(measured["runs"])}
 
 
 def rate(_, name, got):
     m = got[MIDDLE]
     r = m["create_reply"]
-    return Figure.of(name, r["core_ghz"] * 1e9 / r["cycles"], cycles=r["cycles"], of_which_reply=r["reply"],
-                     sessions=MIDDLE, **clock(m))
+    of = {k: r["core_ghz"] * 1e9 / v for k, v in filled(r).items() if k != "runs"}
+    return Figure.of(name, r["core_ghz"] * 1e9 / r["cycles"], cycles=r["cycles"], of_which_reply=r["reply"], sessions=MIDDLE,
+                     **(of | {"least": of["most"], "most": of["least"], "runs": int(r["runs"])}), **clock(m))
 
 
 def kept(_, name, got):
     """Good packets and as much junk on top: what is left for the good ones of a core that does nothing else."""
     m = got[MIDDLE]
-    alone, half = m["inbound"]["cycles"], m["half_unknown"]["cycles"]
-    return Figure.of(name, 100 * alone / (2 * half), good_alone=alone, mean_with_junk=half, **clock(m))
+    alone, half = m["inbound"], m["half_unknown"]
+    of = bounds(alone, half)
+    return Figure.of(name, 50 * alone["cycles"] / half["cycles"], good_alone=alone["cycles"], mean_with_junk=half["cycles"],
+                     **(of | {k: 50 * of[k] for k in ("least", "most")}), **clock(m))
 
 
 def aging(field, scale, **context):
     def make(_, name, got):
         m = got[LARGE]["aging"]
-        return Figure.of(name, m[field] * scale, sessions=LARGE, **{k: m[v] for k, v in context.items()},
-                         source="cpu_clock")
+        return Figure.of(name, m[field] * scale, sessions=LARGE, **{k: m[v] for k, v in context.items()}, runs=1,
+                         source="cpu_clock", stolen_percent=clock(got[LARGE])["stolen_percent"])
     return make
 
 
 def ending(_, name, got):
     m = got[LARGE]["ending"]
     return Figure.of(name, m["p99"], sessions=LARGE, middle=m["middle"], longest=m["longest"], turns=int(m["turns"]),
-                     ended=int(m["ended"]), source="cpu_clock")
+                     ended=int(m["ended"]), runs=1, source="cpu_clock", stolen_percent=clock(got[LARGE])["stolen_percent"])
 
 
 def arena_bytes(_, name, got):
@@ -288,7 +318,8 @@ def several(e, wanted):
             if name in wanted:
                 r = m[name.partition(".")[2]]
                 yield Figure.of(name, r["ratio"], one=r["alone"], first_of_two=r["first"], second_of_two=r["second"],
-                                least=r["least"], most=r["most"], sessions=MIDDLE, source=r["source"],
+                                **runs(r), sessions=MIDDLE, source=r["source"],
+                                stolen_percent=m["stolen_percent"],
                                 **(away(m) if name == "G12.replies" else {}))
     for name in ENGINE_ROWS:
         if name in wanted:

@@ -6,8 +6,8 @@ import statistics
 import time
 
 from .contenders import CONTENDERS, FairPriority
-from .report import Stolen
 from .rows import Figure
+from .stolen import Stolen
 
 ROUNDS = 11
 WARM_MS, MEASURE_MS = 60, 300
@@ -93,20 +93,27 @@ def figures(build, wanted):
     with contextlib.ExitStack() as stack:
         stack.enter_context(FairPriority())
         up = {kind.name: stack.enter_context(kind(build)) for kind in CONTENDERS if kind.name in names}
+        if wanted.any(*JUNK):  # while few ports are taken: one in 8,000 of those that junk goes to
+            yield kept(up["corenat"])
         yield from packets(up, wanted)
         if wanted.any(*CALLS):
             yield from system_calls(up)
-        if wanted.any(*JUNK):
-            yield kept(up["corenat"])
         if "G17" in wanted:
             yield new_flows(up)
+
+
+def known(contender, flows, junk_percent=0):
+    """A turn with flows that all have sessions; which comes next is chance's choice, as it is with subscribers."""
+    contender.know(flows)
+    return lambda: contender.send(flows, WARM_MS, MEASURE_MS, junk_percent=junk_percent, at_random=True)
 
 
 def packets(up, wanted):
     for case, (by_plain, by_nft) in ROWS.items():
         if not wanted.any(by_plain, by_nft):
             continue
-        rounds = Rounds({name: lambda c=c: c.send(FLOWS[case], WARM_MS, MEASURE_MS) for name, c in up.items() if name != "polled"})
+        turns = {name: known(c, FLOWS[case]) for name, c in up.items() if name != "polled"}
+        rounds = Rounds(turns)
         for name, reference in ((by_plain, "plain"), (by_nft, "nft")):
             if name in wanted and reference in up:
                 value, context = compare(rounds, "corenat", reference)
@@ -117,7 +124,7 @@ def system_calls(up):
     """How many the engine makes under load, leaving the driver to its interrupts and polling it, and what that makes of packets."""
     who = {name: up[name] for name in ("corenat", "polled")}
     before = {name: c.calls() for name, c in who.items()}
-    rounds = Rounds({name: lambda c=c: c.send(FLOWS["1k"], WARM_MS, MEASURE_MS) for name, c in who.items()}, CALL_ROUNDS)
+    rounds = Rounds({name: known(c, FLOWS["1k"]) for name, c in who.items()}, CALL_ROUNDS)
     time.sleep(REPORT_S)
     ratios = rounds.ratios("polled", "corenat", arrived)
     for row, (name, c) in zip(CALLS, who.items()):
@@ -138,10 +145,7 @@ def calls_of(before, after):
 
 def kept(corenat):
     """Every second packet is junk from outside: how much of its throughput the good traffic keeps, both without bound."""
-    def turn(junk):
-        return lambda: corenat.send(FLOWS["1k"], WARM_MS, MEASURE_MS, junk_percent=junk)
-
-    rounds = Rounds({"junk": turn(JUNK_PERCENT), "none": turn(0)})
+    rounds = Rounds({"junk": known(corenat, FLOWS["1k"], JUNK_PERCENT), "none": known(corenat, FLOWS["1k"])})
     ratios = rounds.ratios("junk", "none", arrived)
     return Figure.of("G10.lab", 100 * statistics.median(ratios), pps=median(rounds.each("none", arrived)),
                      pps_with_junk=median(rounds.each("junk", arrived)),

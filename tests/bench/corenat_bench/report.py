@@ -14,8 +14,8 @@ HEAD = """\
 # Benchmarks
 
 Written by `make bench` on {date}; do not edit. Engine-only figures are medians of
-five runs, pinned to a CPU; each run is the median of stretches of 512 packets that were made beforehand, of flows in random order. Lab
-figures are medians of the ratios of short rounds in which the contenders take turns.
+the runs that they tell (`runs`), pinned to a CPU; each run is the median of stretches of 512 packets that were made beforehand, of flows
+in random order. Lab figures are medians of the ratios of short rounds in which the contenders take turns.
 
 | machine | |
 | --- | --- |
@@ -39,11 +39,13 @@ Lab: 60-byte UDP over veth pairs, one CPU for the generator (frames made in the 
 the appliance's inside interface does on reception: XDP, or making socket buffers), the other for the contender (engine,
 forwarder, or the kernel's forwarding path moved there by RPS) and for the sink, an XDP program that counts and drops. More
 is offered than any contender carries, so both CPUs are busy throughout, whoever's turn it is. AF_XDP copies on veth; a NIC's zero-copy does
-not. nft looks at no checksums and runs at the engines' priority.
+not. nft has the one rule `snat to` the range of the pool's addresses, looks at no checksums and runs at the engines' priority. Flows
+have sessions before and are drawn at random for each packet, but for new ones (G17), which come once each.
 
 *Generator-limited*: a contender passed on nearly all it was offered, so that the generator's CPU was measured and not
-the contender's. *Disturbed*: the hypervisor took more than {percent} % of the CPUs' time meanwhile. *Noisy*: the
-rounds' ratios differ by more than a factor of {noisy:g} (least and most are told). Such figures show neither that a goal is reached nor that it
+the contender's. *Disturbed*: the hypervisor took more than {percent} % of the CPUs' time meanwhile
+(of an engine-only figure: of its CPU's, while the process ran that measured it; of a ratio of two: of either). *Noisy*: the
+rounds' or runs' figures differ by more than a factor of {noisy:g} (least and most are told). Such figures show neither that a goal is reached nor that it
 is missed."""
 NOTES = pathlib.Path(__file__).resolve().parents[1] / "notes.md"
 PROFILE = """The largest shares of what the engine itself takes; functions include what the compiler put into them. *Time* is sampled and counts waiting
@@ -63,22 +65,6 @@ def machine():
         "commit": (REPO / "VERSION").read_text(encoding="utf-8").strip() + (f" ({commit})" if commit else ""),
         "load": f"{os.getloadavg()[0]:.1f}",
     }
-
-
-class Stolen:
-    """The share of the CPUs' time that the hypervisor gave to others, since this was made."""
-
-    def __init__(self):
-        self.begin = self.read()
-
-    @staticmethod
-    def read():
-        with open("/proc/stat", encoding="ascii") as f:
-            return [int(n) for n in f.readline().split()[1:9]]
-
-    def percent(self):
-        spent = [b - a for a, b in zip(self.begin, self.read())]
-        return 100 * spent[7] / (sum(spent) or 1)
 
 
 HIDDEN = ("tsc_ghz", "core_ghz", "memory")

@@ -25,14 +25,14 @@ ROWS = {
     "G4": Row("flatness: cycles at 16 M ÷ at 64 K sessions", "ratio", 2.2),
     "G5.1m": Row("batching: cycles at burst 1 ÷ burst 32, 1 M sessions", "ratio", None, True),
     "G5": Row("batching: cycles at burst 1 ÷ burst 32, 16 M sessions", "ratio", 2.5, True),
-    "G6": Row("session creation, engine only: cycles", "cycles", 450),
-    "G7": Row("new sessions per second and core, each with one reply", "per_second", 4e6, True),
+    "G6": Row("session creation, engine only, of the last fifth up to the planned load: cycles", "cycles", 450),
+    "G7": Row("new sessions per second and core, each with one reply, at the planned load as G6", "per_second", 4e6, True),
     "G8": Row("creation at 99 % of the ports in use ÷ at 50 %", "ratio", 1.7),
     "G8.roomy": Row("same, tables planned for twice as many sessions: what ports alone make of it", "ratio"),
     "G8.refused": Row("same: new flows refused of 10,000 while ports are free", "per_10000", 0),
     "G9": Row("bytes per session, tables included, by the plan of the arena", "bytes", 112),
     "G9.arena_1m": Row("the whole arena ÷ 1 M sessions", "bytes", 112),
-    "G10": Row("unknown inbound packet: cycles to its drop", "cycles", 100),
+    "G10": Row("unknown inbound packet, to any free port amid those taken: cycles to its drop", "cycles", 100),
     "G10.kept": Row("engine only: good traffic kept when as much junk comes on top", "percent", None, True),
     "G10.lab": Row("lab: the same, both without bound", "percent", 80, True),
     "G11.share": Row("aging 16 M sessions: share of a core", "percent", 1.5),
@@ -62,11 +62,11 @@ ROWS = {
     "limits.slice": Row("same: longest of 99 slices in 100", "us", 20),
     "G15": Row("lab: CoreNAT ÷ plain AF_XDP forwarder, packets/s, 1 K flows", "ratio", 0.85, True),
     "G15.100k": Row("same, 100 K flows", "ratio", 0.85, True),
-    "G16.1k": Row("lab: CoreNAT ÷ Linux nft NAT, packets/s, 1 K flows", "ratio", 1.5, True),
+    "G16.1k": Row("lab: CoreNAT ÷ Linux nft (snat to range), packets/s, 1 K flows", "ratio", 1.5, True),
     "G16.100k": Row("same, 100 K flows", "ratio", 2.0, True),
     "calls.usual": Row("lab: system calls of the engine for 1,000 packets received under load, 1 K flows", "calls"),
     "calls.polled": Row("same, the engine polling the drivers (engine.busy_poll)", "calls"),
-    "G17": Row("lab: CoreNAT ÷ Linux nft NAT, new flows/s", "ratio", 3, True),
+    "G17": Row("lab: CoreNAT ÷ Linux nft (snat to range), new flows/s", "ratio", 3, True),
 }
 
 
@@ -107,8 +107,8 @@ class Figure:
 
     @property
     def doubt(self):
-        """Why the value says little, if it does. The lab needs all of its CPUs at the same time: what a hypervisor
-        takes from one of them falsifies ratios."""
+        """Why the value says little, if it does. What a hypervisor takes from a CPU falsifies ratios most: it may have hit
+        one side of them only."""
         if self.context.get("stolen_percent", 0) > DISTURBED_PERCENT:
             return "disturbed"
         if self.context.get("most", 0) > NOISY_RATIO * self.context.get("least", 1):
