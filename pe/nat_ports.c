@@ -319,7 +319,7 @@ static inline void make_wish(
 	w->by_port = hashes_ports(n, s->l4);
 	w->hash = w->by_port ? toeplitz_tuple(t, s->remote, nat, s->remote_port, (be16_t){0}) : 0;
 	w->low = wants_low(n, s);
-	w->odd = s->l4 != L4_ICMP && n->config.preserve_parity ? (int8_t)(be16_host(s->inside_port) & 1) : -1;
+	w->odd = (int8_t)(s->l4 != L4_ICMP && n->config.preserve_parity ? be16_host(s->inside_port) & 1 : -1);
 }
 
 /* One that the chooser does not know of: static mappings, and what is in use or rests in another order. */
