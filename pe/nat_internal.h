@@ -2,12 +2,13 @@
  *
  * nat_core.c the burst; nat_hit.h packets that need nothing but their session; nat_translate.c one packet with its
  * session, whatever it needs; nat_rewrite.h what both write; nat_create.c sessions made and adopted; nat_bind.c
- * mappings and filters; nat_rule.c what the configuration says of an address; nat_static.c static mappings; nat_end.c ending; nat_sweep.c aging; nat_recover.c
- * after a crash; nat_icmp.c errors, translated and sent; nat_fragment.c fragments; nat_foresee.c what first packets will
- * need, fetched; nat_unasked.c what is for nobody; nat_ports.c NAT addresses and their ports; nat_blocks.c ports by
- * subscriber; nat_strangers.c what is begun from outside; nat_make.c sessions made straight away; nat_bypass.c what is not translated; nat_clear.c sessions ended on
- * request; nat_quota.c subscribers: what they may have, and their paired addresses; nat_pinhole.c mappings with a
- * lifetime; nat_events.c what mgmtd is told.
+ * mappings and filters; nat_rule.c what the configuration says of an address; nat_static.c static mappings; nat_end.c
+ * ending; nat_sweep.c aging; nat_recover.c after a crash; nat_icmp.c errors, translated and sent; nat_fragment.c
+ * fragments; nat_foresee.c what first packets will need, fetched; nat_unasked.c what is for nobody; nat_strangers.c what
+ * is begun from outside; nat_ports.c NAT addresses and their ports; nat_blocks.c ports by subscriber; nat_make.c sessions
+ * made straight away; nat_bypass.c what is not translated; nat_clear.c sessions ended on request; nat_quota.c
+ * subscribers: what they may have, and their paired addresses; nat_pinhole.c mappings with a lifetime; nat_events.c what
+ * mgmtd is told.
  */
 #ifndef CORENAT_PE_NAT_INTERNAL_H
 #define CORENAT_PE_NAT_INTERNAL_H

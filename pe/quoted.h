@@ -44,8 +44,8 @@ bool icmp_is_error(uint8_t type);
 enum verdict quoted_parse(struct quoted *q, const struct packet *p);
 
 /* Sets our end of the quote (its source when the error came from outside, else its destination) to `address` and, where
- * it has one, `port`; the error's own addresses to `outer_src` and `outer_dst`, and every checksum this concerns, by difference. The TTL is
- * the caller's. `q` is what quoted_parse said of these very bytes. */
+ * it has one, `port`; the error's own addresses to `outer_src` and `outer_dst`, and every checksum this concerns, by
+ * difference. The TTL is the caller's. `q` is what quoted_parse said of these very bytes. */
 void quoted_rewrite(
 	struct packet *p, const struct quoted *q, be32_t outer_src, be32_t outer_dst, be32_t address, be16_t port);
 

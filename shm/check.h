@@ -16,8 +16,9 @@
  *            intent open.
  * CHECK_LIVE   the box works meanwhile. A disagreement counts when three looks find it with the very same facts about
  *            the very same tenants of the objects; between two looks every living actor has come round its loop, or was
- *            waited for, five seconds long, so that what was in flight at one look is done at the next. Locks and intents count when their holder is dead: one
- *            whose role nobody holds (arena.h). In a private arena nobody is dead.
+ *            waited for, five seconds long, so that what was in flight at one look is done at the next. Locks and
+ *            intents count when their holder is dead: one whose role nobody holds (arena.h). In a private arena nobody
+ *            is dead.
  * Price      figures that move all the time (use counts under traffic) can hide a violation of theirs from a live
  *            check; nothing moves in an exact one.
  *

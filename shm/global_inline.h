@@ -52,8 +52,8 @@ static inline unsigned global_empty(const struct global_table *t, uint32_t bucke
 	return tags_match_low(&t->bucket[bucket].lock, 0, 0) >> 1;
 }
 
-/* Where the first half of the entries of a full bucket could go to, one of which mostly can: on its way into the cache. Inlined come what may: gcc takes a
- * function that only prefetches for one without effect, and drops the calls. */
+/* Where the first half of the entries of a full bucket could go to, one of which mostly can: on its way into the cache.
+ * Inlined come what may: gcc takes a function that only prefetches for one without effect, and drops the calls. */
 __attribute__((always_inline)) static inline void global_fetch_others(const struct global_table *t, uint32_t bucket)
 {
 	for (unsigned i = 0; i < GLOBAL_ENTRIES / 2; i++) {

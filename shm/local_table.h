@@ -10,8 +10,8 @@
  * Errors     insert: false when both buckets and every place their entries could move to are full.
  *
  * Entry      index:28 | class:4 | tag:15 | seen:17; zero is empty (index 0 names nothing).
- * Burst      local_begin with each hash, local_lookup_burst on all hashes of a burst, then for each the sessions of the entries left (local_fitting):
- *            whatever memory one lookup waits for is fetched while the others are worked on.
+ * Burst      local_begin with each hash, local_lookup_burst on all hashes of a burst, then for each the sessions of the
+ *            entries left (local_fitting): whatever memory one lookup waits for is fetched while the others are worked on.
  * Publish    one store (release) of the entry, after the session is published.
  * Read       one load (acquire); compare the session's key; a reader in another engine checks the session's generation.
  * Move       the copy is stored in the other bucket before the original is overwritten: the owner never misses; a reader
@@ -194,7 +194,8 @@ static inline unsigned local_room(const struct local_table *t, uint32_t bucket)
 	return tags_match_low(t->bucket[bucket].entry, LOCAL_SEEN_BITS, 0);
 }
 
-/* Where the first half of the entries of a full bucket could go to, one of which mostly can: on its way into the cache. Inlined as local_prefetch. */
+/* Where the first half of the entries of a full bucket could go to, one of which mostly can: on its way into the cache.
+ * Inlined as local_prefetch. */
 __attribute__((always_inline)) static inline void local_fetch_others(const struct local_table *t, uint32_t bucket)
 {
 	for (unsigned i = 0; i < LOCAL_ENTRIES / 2; i++) {

@@ -22,8 +22,8 @@
  * Changes    new limits are taken over at the first touch of any part after the engine took the configuration, and by
  *            the walk (pe/nat_quota.c); epoch makes all other parts look at their next request, before it is answered.
  *            A request that looked before may still be granted by the limits before. Used counts are never touched.
- * Reserve    ordinary requests leave limits.reserved units, at most half of a limit that is no more than these; the tight part does the rest: what a listed one gives back
- *            goes back to where ordinary ones cannot get it.
+ * Reserve    ordinary requests leave limits.reserved units, at most half of a limit that is no more than these; the tight
+ *            part does the rest: what a listed one gives back goes back to where ordinary ones cannot get it.
  */
 #ifndef CORENAT_SHM_QUOTA_H
 #define CORENAT_SHM_QUOTA_H

@@ -12,8 +12,8 @@
  *
  * Lives      a part lives while it has anything in use or was touched lately. Its bit in subscriber.parts is set before
  *            it is made and cleared after it is gone, under the buckets' lock; so a subscriber with no bit has no part,
- *            gives its blocks back if it has any still, and goes unless it has a record. Thus an address stays paired, and blocks are kept,
- *            while any mapping of its lives.
+ *            gives its blocks back if it has any still, and goes unless it has a record. Thus an address stays paired,
+ *            and blocks are kept, while any mapping of its lives.
  * Order      buckets of the table, then the subscriber's lock, then the shared allocator's.
  * Death      the intent names the subscriber (engine.h) from before the first lock to after the last. The successor, with
  *            its tables' locks released, makes bit, part and table agree, counts `out` anew from the parts, and releases
