@@ -124,7 +124,7 @@ struct nat_told {
 _Static_assert(N_VERDICTS <= 64, "a bit each");
 
 /* Room for sessions, as it was found a moment ago (nat_strangers.c). */
-struct room {
+struct session_room {
 	bool looked;
 	uint32_t looked_s;
 	uint64_t sessions; /* in own pages, and in those that are nobody's */
@@ -177,7 +177,7 @@ struct nat {
 	bool of_fragment;             /* it begins with a first fragment: its whole packets may land elsewhere */
 	const struct prospect *ahead; /* what was found out about it; NULL: nothing */
 	uint32_t unanswered;          /* own sessions begun from outside that are: of all parts together */
-	struct room room;
+	struct session_room session_room;
 	struct part_walk walk;
 	const struct clear_ring *clears;
 	struct clearing clearing;

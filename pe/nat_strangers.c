@@ -31,10 +31,10 @@ static uint64_t room(struct nat *n)
 {
 	const struct slab *own = &n->actor->slab[SLAB_session];
 
-	if (n->room.looked_s != n->now_s || !n->room.looked)
-		n->room = (struct room){
+	if (n->session_room.looked_s != n->now_s || !n->session_room.looked)
+		n->session_room = (struct session_room){
 			true, n->now_s, (uint64_t)(own->pages + free_pages(n->arena)) * slab_per_page(SLAB_session)};
-	return n->room.sessions > own->used ? n->room.sessions - own->used : 0;
+	return n->session_room.sessions > own->used ? n->session_room.sessions - own->used : 0;
 }
 
 static bool is_kept_for_inside(struct nat *n)
